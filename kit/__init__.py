@@ -1,0 +1,1 @@
+"""A Kaggle competition submission kit for image classification."""

@@ -1,0 +1,171 @@
+"""An experiment, described: everything that decides a run's numbers, frozen and typed.
+
+`Experiment.load("dogs-vs-cats", overrides=["train.epochs=3"])` reads configs/dogs-vs-cats.yaml. Each field says
+its unit and its default here; a YAML holds only what differs.
+"""
+
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from kit import schema
+from kit.competition import Name
+from kit.errors import ConfigError
+
+DEFAULT_CONFIG = "configs/dogs-vs-cats.yaml"
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Channels = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+ImageSize = Annotated[int, Field(ge=8, le=2048)]
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class Data:
+    """What the model sees."""
+
+    image_size: ImageSize = 224  # pixels a side, at the model's input
+    cache_size: ImageSize | None = None  # pixels a side, as kept on disk for the augmentation to crop from
+    resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
+    num_folds: Annotated[int, Field(ge=2, le=100)] = 5
+    mean: Channels | None = None  # RGB in [0, 1]; none: the pretrained model's own, else this fold's training images'
+    std: Channels | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std: give both or neither")
+        if self.cache_size is not None and self.cache_size < self.image_size:
+            raise ValueError(f"cache_size: {self.cache_size} is smaller than image_size {self.image_size}")
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class Model:
+    """`resnet18`, `resnet34`, or `timm:NAME` for any timm model."""
+
+    name: str = "resnet18"
+    weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
+    options: dict[str, Any] = field(default_factory=dict)  # passed on to the model's function
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class Train:
+    """How it learns."""
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 64
+    accumulate_steps: PositiveInt = 1  # batches to one optimizer step
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 1e-3  # the schedule's highest
+    weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
+    momentum: Fraction = 0.9  # sgd's, or Adam's beta1
+    schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
+    step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
+    label_smoothing: Fraction = 0.0
+    clip_grad_norm: PositiveFloat | None = None
+    ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
+    early_stopping: PositiveInt | None = None  # epochs without a better validation loss
+    select: Literal["last", "best"] = "last"  # best: by the fold's own validation loss, so its OOF is optimistic
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    num_threads: PositiveInt | None = None  # torch's; none: one per core, decided when the run is made
+    num_workers: NonNegativeInt = 0  # processes that prepare batches; changes no number
+    checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
+
+    def __post_init__(self) -> None:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        if self.schedule == "step" and not self.step_epochs:
+            raise ValueError("step_epochs: the step schedule needs the epochs after which the rate falls")
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class View:
+    """One TTA transform: the picture scaled, a window of the model's size cut from it, then mirrored."""
+
+    scale: Annotated[float, Field(ge=0.25, le=4)] = 1.0  # of image_size; without a crop the model sees that size
+    crop: Literal["none", "center", "top_left", "top_right", "bottom_left", "bottom_right"] = "none"
+    hflip: bool = False
+    vflip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crop != "none" and self.scale <= 1:
+            raise ValueError(f"scale: a crop needs a scale above 1, got {self.scale:g}")
+
+
+NamedView = Literal["identity", "hflip", "vflip", "five_crop", "ten_crop"]
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class TTA:
+    """Predictions are the mean over views, on OOF and test alike."""
+
+    views: Annotated[tuple[NamedView | View, ...], Field(min_length=1)] = ("identity",)
+    average: Literal["probs", "logits"] = "probs"
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class Ensemble:
+    """How folds, and runs, become one prediction."""
+
+    average: Literal["probs", "logits"] = "probs"
+    members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
+    clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # submitted probabilities stay within [clip, 1 - clip]
+
+
+@dataclass(frozen=True, config=schema.STRICT)
+class Experiment:
+    """One experiment: one YAML, one folder under runs/."""
+
+    name: Name
+    competition: str
+    seed: NonNegativeInt = 0
+    data: Data = field(default_factory=Data)
+    augment: tuple[dict[str, dict[str, Any]], ...] = ()  # albumentations, in order: {HorizontalFlip: {p: 0.5}}
+    model: Model = field(default_factory=Model)
+    train: Train = field(default_factory=Train)
+    tta: TTA = field(default_factory=TTA)
+    ensemble: Ensemble = field(default_factory=Ensemble)
+
+    @classmethod
+    def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: tuple[str, ...] | list[str] = ()) -> Self:
+        """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it.
+
+        `name` is the file's own when it does not say. Raises `ConfigError` with the key's path.
+        """
+        file = schema.find_config(path)
+        raw = {"name": file.stem} | schema.read_mapping(file)
+        experiment = schema.build(cls, schema.apply_overrides(raw, overrides), str(file))
+        for item in experiment.augment:
+            if len(item) != 1:
+                raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")
+        return experiment
+
+    def with_train(self, **changes: Any) -> Self:
+        """The same experiment with some `train` values decided."""
+        return replace(self, train=replace(self.train, **changes))
+
+    def fold_numbers(self, text: str) -> list[int | Literal["full"]]:
+        """`2`, `0..4`, `0,2,4`, `all`, `full` -> folds, in order, each once."""
+        num_folds = self.data.num_folds
+        wanted: list[int | Literal["full"]] = []
+        for part in text.replace(" ", "").split(","):
+            first, dots, last = part.partition("..")
+            if part == "all":
+                wanted += range(num_folds)
+            elif part == "full":
+                wanted.append("full")
+            elif first.isdigit() and (last.isdigit() if dots else not last):
+                wanted += range(int(first), int(last if dots else first) + 1)
+            else:
+                raise ConfigError(f"--fold {text}: expected a number, 0..{num_folds - 1}, 0,2, all or full")
+        outside = [fold for fold in wanted if fold != "full" and fold >= num_folds]
+        if outside or not wanted:
+            raise ConfigError(f"--fold {text}: there are folds 0..{num_folds - 1} (data.num_folds is {num_folds})")
+        return list(dict.fromkeys(wanted))

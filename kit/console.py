@@ -1,0 +1,97 @@
+"""The one place that knows Rich: what the kit says while it works."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn as _DownloadColumn
+from rich.progress import TransferSpeedColumn as _TransferSpeedColumn
+from rich.table import Table
+
+T = TypeVar("T")
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def use_stderr() -> None:
+    """Leave standard output to a result that a script reads (`--json`)."""
+    global _console
+    _console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    _console.print(escape(text))
+
+
+def stage(name: str, text: str) -> None:
+    """One line of a stage, under its name."""
+    _console.print(f"[bold cyan]{name:>9}[/] {escape(text)}")
+
+
+def warn(text: str) -> None:
+    _console.print(f"[bold yellow]warning:[/] {escape(text)}")
+
+
+def error(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; the first column is text, the others stand at the right."""
+    view = Table(title=title, title_justify="left", title_style="bold", header_style="cyan")
+    for number, column in enumerate(columns):
+        view.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        view.add_row(*(escape(str(cell)) for cell in row))
+    _console.print(view)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Bar:
+    """A progress bar that one loop moves on."""
+
+    def __init__(self, progress: Progress, total: float) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total, note="")
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        self._progress.update(self._task, advance=amount, **({} if note is None else {"note": note}))
+
+
+@contextmanager
+def progress(title: str, total: float, start: float = 0, unit: str = "items") -> Iterator[Bar]:
+    """A bar while the work runs; it goes away afterwards. `unit="bytes"` shows sizes and speed."""
+    amounts = [_DownloadColumn(), _TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    columns = [TextColumn(f"[cyan]{escape(title)}"), BarColumn(), TaskProgressColumn(), *amounts]
+    with Progress(
+        *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=_console, transient=True, disable=not _console.is_terminal
+    ) as view:
+        bar = Bar(view, total)
+        bar.advance(start)
+        yield bar
+
+
+def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """The items, under a bar."""
+    with progress(title, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+def ask(question: str, default: bool = False) -> bool:
+    """Yes or no; without a terminal, the default."""
+    if not _console.is_terminal:
+        return default
+    return _console.input(f"{escape(question)} [y/N] ").strip().lower() in {"y", "yes"}

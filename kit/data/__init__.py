@@ -1,0 +1,1 @@
+"""From archives on disk to batches of pixels."""

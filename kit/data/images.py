@@ -1,0 +1,136 @@
+"""Bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
+
+A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to a
+smaller scale); everything else through Pillow, and what Pillow does not know through OpenCV.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 200_000_000
+EXTENSIONS = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+}  # fmt: skip
+_EXIF_ORIENTATION = 0x0112
+
+
+class ImageProblem(Exception):
+    """The bytes are no image, or a damaged one."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`rgb`: uint8 (height, width, 3), turned upright. `format`: what the bytes are (`JPEG`, `PNG`, ...)."""
+
+    rgb: np.ndarray
+    format: str
+
+
+def decode(data: bytes, min_side: int | None = None) -> Picture:
+    """The picture in `data`; raises `ImageProblem`.
+
+    With `min_side`, a JPEG may come at 1/2, 1/4 or 1/8 of its size, both sides still at least `min_side` pixels.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        picture = _plain_jpeg(data, min_side)
+        if picture is not None:
+            return picture
+    return _any_image(data)
+
+
+def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
+    """A grayscale or YCbCr JPEG without rotation and without a fault; none when Pillow should have a look."""
+    if _orientation(data) != 1:
+        return None
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+        if colorspace in {"CMYK", "YCCK"} or height * width > MAX_PIXELS:
+            return None
+        scale = {} if min_side is None else {"min_height": min_side, "min_width": min_side}
+        rgb = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True, **scale)
+    except ValueError:
+        return None
+    return Picture(rgb, "JPEG")
+
+
+def _orientation(data: bytes) -> int:
+    if b"Exif\0\0" not in data[:4096]:
+        return 1
+    try:
+        return int(Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # whatever a broken EXIF block raises, the picture may still be fine
+        return 1
+
+
+def _any_image(data: bytes) -> Picture:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageProblem(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
+            name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
+            image.load()  # the first frame
+            return Picture(_to_rgb(ImageOps.exif_transpose(image)), name)
+    except Image.UnidentifiedImageError:
+        return _opencv(data)
+    except ImageProblem:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything from OSError to SyntaxError on damaged bytes
+        raise ImageProblem(f"damaged: {error}") from None
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):  # 16 bits a channel, or more
+        values = np.asarray(image).astype(np.float32)
+        top = 255.0 if values.max() <= 255 and image.mode != "I;16" else 65535.0 if values.max() > 1 else 1.0
+        gray = np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _opencv(data: bytes) -> Picture:
+    """16-bit colour TIFF and the like. OpenCV says nothing about damage, so it comes last."""
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise ImageProblem("not an image" if data else "an empty file")
+    return Picture(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), "TIFF" if data[:2] in {b"II", b"MM"} else "other")
+
+
+def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
+    """uint8 (size, size, 3). `squash` ignores the aspect, `crop` takes the central square, `pad` adds gray bars."""
+    height, width = rgb.shape[:2]
+    if mode == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        rgb = rgb[top : top + side, left : left + side]
+    elif mode == "pad":
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        bars = (top, side - height - top, left, side - width - left)
+        rgb = cv2.copyMakeBorder(rgb, *bars, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+    if rgb.shape[:2] == (size, size):
+        return np.ascontiguousarray(rgb)
+    shrinks = max(rgb.shape[:2]) > size
+    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def difference_hash(rgb: np.ndarray) -> int:
+    """64 bits: is each cell of a 9x8 gray miniature brighter than its right neighbour? (Krawetz's dHash)"""
+    small = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, :-1] > small[:, 1:]).tobytes(), "big")

@@ -1,0 +1,67 @@
+"""Batches of uint8 pixels, gathered from the cache. Normalisation happens in the model, on its device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from kit.data.transforms import Augment, fit
+from kit.randomness import key
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""images uint8 (B, 3, S, S), a channels_last view of NHWC memory; targets int64 (B,); rows int64 (B,) of the index."""
+
+
+@dataclass(frozen=True)
+class Batches(Dataset):
+    """One epoch's batches; item `step` is a whole batch, so any worker can make any of them."""
+
+    pixels: np.ndarray  # uint8 (N, cache, cache, 3)
+    targets: np.ndarray  # int64 (N,)
+    order: np.ndarray  # int64 (num_steps * B or fewer,): rows of the index
+    batch_size: int
+    image_size: int
+    augment: Augment | None = None
+    image_key: tuple[int | str, ...] = ()
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, step: int) -> Batch:
+        rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        if self.augment is None and self.pixels.shape[1] == self.image_size:
+            images = self.pixels[rows]
+        else:
+            images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
+            for place, row in enumerate(rows):
+                image = np.asarray(self.pixels[row])
+                if self.augment is not None:
+                    image = self.augment(image, key("image", *self.image_key, int(row)))
+                images[place] = fit(image, self.image_size)
+        return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(self.targets[rows]), torch.from_numpy(rows)
+
+    def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
+        """The batches from step `start` on, in order, prepared by `num_workers` processes."""
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, len(self)),
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            worker_init_fn=_quiet_worker,
+            prefetch_factor=2 if num_workers else None,
+        )
+        yield from loader
+
+
+def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, epoch: int) -> np.ndarray:
+    """`rows` shuffled for this epoch; what does not fill a last batch waits for another epoch."""
+    shuffled = np.random.default_rng(key("order", seed, fold, epoch)).permutation(rows)
+    whole = len(rows) // batch_size * batch_size
+    return shuffled[: whole or len(rows)]
+
+
+def _quiet_worker(_: int) -> None:
+    torch.set_num_threads(1)

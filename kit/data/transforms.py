@@ -1,0 +1,68 @@
+"""The one place that knows albumentations (2.0.8): an experiment's `augment` lines become a function of (image, key).
+
+`Compose.set_random_seed` and `Compose(seed=)` hand every transform the same seed, so that a horizontal and a vertical
+flip always fire together; a random state of its own per image keeps them independent and reproducible.
+"""
+
+import inspect
+import os
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kit.errors import ConfigError, nearest
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for its newest version on import
+import albumentations as A  # noqa: E402, N812
+
+Augment = Callable[[np.ndarray, int], np.ndarray]
+
+
+def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
+    """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or none where there is nothing to do.
+
+    A transform that wants `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise.
+    Raises `ConfigError` on an unknown transform or parameter.
+    """
+    if not lines:
+        return None
+    compose = A.Compose([_build_one(name, dict(params or {}), image_size) for (name, params), in map(dict.items, lines)])
+
+    def augment(image: np.ndarray, key: int) -> np.ndarray:
+        compose.set_random_state(np.random.default_rng(key), random.Random(key))
+        return fit(compose(image=image)["image"], image_size)
+
+    return augment
+
+
+def fit(image: np.ndarray, image_size: int) -> np.ndarray:
+    """uint8 (image_size, image_size, 3), resized only where it is not that already."""
+    if image.shape[:2] == (image_size, image_size):
+        return image
+    shrinks = max(image.shape[:2]) > image_size
+    return cv2.resize(image, (image_size, image_size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _build_one(name: str, params: dict[str, Any], image_size: int) -> A.BasicTransform:
+    names = [n for n in dir(A) if inspect.isclass(getattr(A, n)) and issubclass(getattr(A, n), A.BasicTransform)]
+    if name not in names:
+        raise ConfigError(f"augment: albumentations has no transform '{name}'{nearest(name, names)}")
+    known = inspect.signature(getattr(A, name).__init__).parameters
+    if "size" in known:
+        params.setdefault("size", (image_size, image_size))
+    if "height" in known and "width" in known:
+        params = {"height": image_size, "width": image_size} | params
+    unknown = [key for key in params if key not in known]
+    if unknown:
+        raise ConfigError(f"augment.{name}.{unknown[0]}: no such parameter{nearest(unknown[0], known)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            return getattr(A, name)(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
+    except (ValueError, TypeError, UserWarning) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"augment.{name}: {reason}") from None

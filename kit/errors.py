@@ -1,0 +1,32 @@
+"""What goes wrong, said in one line. Every error that a user can cause is a `KitError`; anything else is a bug."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class KitError(Exception):
+    """The work failed. The message names the file, the value, what was expected, and what to do next."""
+
+    exit_code = 1
+
+
+class ConfigError(KitError):
+    """The command or a config is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """` (did you mean 'train.epochs'?)` for a mistyped word, else the list of what there is."""
+    words = list(words)
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    if matches:
+        return f" (did you mean '{matches[0]}'?)"
+    return f" (there is: {', '.join(words)})" if words else ""
+
+
+def examples(items: Iterable[object], most: int = 3) -> str:
+    """The first few of a list, for a message: `a, b, c and 4 more`."""
+    items = [str(item) for item in items]
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

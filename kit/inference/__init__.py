@@ -1,0 +1,1 @@
+"""How a network predicts: views and their mean."""

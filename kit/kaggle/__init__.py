@@ -1,0 +1,1 @@
+"""Kaggle: the client, and what a submission must look like."""

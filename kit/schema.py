@@ -1,0 +1,130 @@
+"""YAML in, typed frozen dataclasses out; a wrong key or value is one line. Used by `config` and `competition`."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from kit.errors import ConfigError, nearest
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML reads `1e-4` as a string (YAML 1.1 wants a dot) and lets a repeated key win silently; neither here."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {repeated.pop()!r} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value of a YAML text; `source` is named in the error."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise ConfigError(f"{source}:{where} not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+def find_config(path: str | Path, folder: str = "") -> Path:
+    """A config's file: as given, then under `configs/` of the current folder, then of the repository.
+
+    `folder` is the subfolder of configs/ that is searched (`competitions`), and `.yaml` may be left out.
+    """
+    given = Path(path)
+    names = [given] if given.suffix in {".yaml", ".yml"} else [given.with_name(given.name + ".yaml"), given]
+    roots = [Path(), Path("configs") / folder, REPOSITORY, REPOSITORY / "configs" / folder]
+    for root in roots:
+        for name in names:
+            if (root / name).is_file():
+                return root / name
+    there = sorted({file.name for root in roots[1::2] for file in root.glob("*.yaml")})
+    raise ConfigError(f"{path}: no such file, here or in the repository's configs/{nearest(given.name, there)}")
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping."""
+    try:
+        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, found {type(raw).__name__}")
+    return raw
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`key.path=value` items laid over a mapping (in place); the value is YAML."""
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item}: expected key=value, for example --set train.epochs=3")
+        *parents, last = key.strip().split(".")
+        node = raw
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {item}: '{parent}' holds a value, not keys")
+        node[last] = parse_yaml(text, f"--set {item}")
+    return raw
+
+
+def build(cls: type[T], raw: dict[str, Any], source: str) -> T:
+    """A typed instance of the dataclass `cls`, or a `ConfigError` with the path of the first wrong key."""
+    try:
+        return TypeAdapter(cls).validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(cls, error)}") from None
+
+
+def to_mapping(instance: Any) -> dict[str, Any]:
+    """The plain values of a typed instance: what `build` would take again."""
+    return TypeAdapter(type(instance)).dump_python(instance, mode="json")
+
+
+def dump_yaml(raw: dict[str, Any]) -> str:
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _first_problem(cls: type, error: ValidationError) -> str:
+    # In a union every alternative reports; an unknown key says more than the alternatives that did not fit at all.
+    problem = min(error.errors(), key=lambda e: e["type"] not in {"unexpected_keyword_argument", "missing"})
+    path = [str(part) for part in problem["loc"] if not re.search(r"[\[(]|^(str|int|float|bool|literal)", str(part))]
+    name = ".".join(path)
+    if problem["type"] == "unexpected_keyword_argument":
+        keys = [".".join([*path[:-1], key]) for key in _keys_at(cls, path[:-1])]
+        return f"{name}: no such key{nearest(name, keys)}"
+    if problem["type"] in {"missing", "missing_argument"}:
+        return f"{name}: missing"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if problem["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name}: {message}, got {json.dumps(problem['input'], default=str)}"
+
+
+def _keys_at(cls: Any, path: list[str]) -> list[str]:
+    for part in path:
+        fields = {field.name: field.type for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        cls = fields.get(part)
+        cls = next((arg for arg in get_args(cls) if dataclasses.is_dataclass(arg)), cls)
+    return [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []

@@ -1,0 +1,157 @@
+"""download: Kaggle's archives, or those one already has, verified and unpacked -> `data/<competition>/raw/`."""
+
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.archives import contents_fingerprint, require_free, unpack_zip, verify_zip
+from kit.errors import ConfigError, KitError
+from kit.kaggle.client import KaggleClient
+from kit.workspace import Workspace, atomic_path, fingerprint, lock, mark_done, read_json, sweep_temporaries
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class DownloadResult:
+    raw: Path
+    sources: dict[str, str]  # train, test, sample_submission -> the file or folder it came from
+    changed: bool
+
+
+def run(experiment: Experiment, workspace: Workspace, source: Path | None = None, force: bool = False) -> DownloadResult:
+    """Put the competition's files into raw/. `source` (--from) is a folder, or a bundle zip, that one already has."""
+    competition = Competition.load(experiment.competition)
+    raw = workspace.raw(competition.name)
+    stamp = raw.with_name(".download.json")
+    if source is not None and not source.exists():
+        raise ConfigError(f"--from {source}: no such file or folder")
+    with lock(raw.with_name(".download.lock"), str(raw)):
+        sweep_temporaries(raw.parent)
+        sweep_temporaries(raw)
+        if source is None and not force and _complete(competition, raw):
+            console.stage("download", f"{raw} is complete")
+            return DownloadResult(raw, {}, False)
+        if source is None:
+            source = _from_kaggle(competition, raw.with_name("archives"), force)
+        found = _find(competition, source, raw.with_name(".bundle"))
+        inputs = fingerprint(VERSION, {role: contents_fingerprint(path) for role, path in found.items()})
+        names = {role: str(path) for role, path in found.items()}
+        if stamp.is_file() and _complete(competition, raw) and not force:
+            if read_json(stamp).get("inputs") == inputs:
+                console.stage("download", f"{raw} is complete, and the same as {source}")
+                return DownloadResult(raw, names, False)
+            raise KitError(f"{raw}: already holds other files than {source}; --force replaces them")
+        _place(competition, found, raw)
+        shutil.rmtree(raw.with_name(".bundle"), ignore_errors=True)
+        mark_done(stamp, inputs)
+    return DownloadResult(raw, names, True)
+
+
+def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
+    if competition.slug is None:
+        raise ConfigError(f"{competition.title} is not on Kaggle: give its files with --from DIR")
+    bundle = folder / f"{competition.slug}.zip"
+    if force or not bundle.is_file():
+        KaggleClient.connect().download_bundle(competition.slug, bundle)
+    return bundle
+
+
+def _roles(competition: Competition) -> dict[str, tuple[str, ...]]:
+    files = competition.files
+    return {"train": files.train, "test": files.test, "sample_submission": files.sample_submission}
+
+
+def _complete(competition: Competition, raw: Path) -> bool:
+    """Is every role in raw/ already?"""
+    folders = [any((raw / Path(name).stem).is_dir() for name in names) for names in (competition.files.train, competition.files.test)]
+    return all(folders) and any((raw / name).is_file() for name in competition.files.sample_submission)
+
+
+def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Path]:
+    """role -> a zip, a folder of images, or a CSV. A bundle is verified and laid out in `staging` first."""
+    if source.is_dir():
+        found = {role: path for role, names in _roles(competition).items() if (path := _search(source, names))}
+        bundle = source / f"{competition.slug}.zip"
+        if len(found) < 3 and bundle.is_file():
+            source = bundle
+        else:
+            return _require_all(competition, found, source)
+    size = verify_zip(source)
+    require_free(staging.parent, size)
+    unpack_zip(source, staging)
+    found = {role: path for role, names in _roles(competition).items() if (path := _search(staging, names))}
+    return _require_all(competition, found, source)
+
+
+def _search(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first spelling that is there: the file, the folder of that name, or the file in a zip of its own."""
+    for name in names:
+        for path in (folder / name, folder / Path(name).stem, folder / f"{name}.zip"):
+            if path.is_file() or path.is_dir():
+                return path
+    return None
+
+
+def _require_all(competition: Competition, found: dict[str, Path], source: Path) -> dict[str, Path]:
+    for role, names in _roles(competition).items():
+        if role not in found:
+            there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
+            listing = f" (there is: {', '.join(there)})" if there else ""
+            raise KitError(f"{source}: holds no {' or '.join(names)}{listing}")
+    return found
+
+
+def _place(competition: Competition, found: dict[str, Path], raw: Path) -> None:
+    archives = [path for path in found.values() if path.is_file() and path.suffix == ".zip"]
+    sizes = {path: verify_zip(path) for path in archives}  # all of them, before anything is unpacked
+    if archives:
+        listing = ", ".join(f"{path.name} ({size / 1e6:,.1f} MB)" for path, size in sizes.items())
+        console.stage("download", f"verified {listing}")
+    require_free(raw.parent, sum(sizes.values()))
+    raw.mkdir(parents=True, exist_ok=True)
+    for role, path in found.items():
+        if role == "sample_submission":
+            _place_csv(path, raw, competition)
+        elif path.is_dir():
+            _link_folder(path, raw / path.name)
+        else:
+            unpack_zip(path, raw / path.stem)
+    for role, path in found.items():
+        console.stage("download", f"{role.replace('_', ' ')}: {path} -> {raw / (path.name if path.suffix == '.csv' else path.stem)}")
+
+
+def _place_csv(path: Path, raw: Path, competition: Competition) -> None:
+    name = path.name.removesuffix(".zip") if path.suffix == ".zip" else path.name
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            tables = [member for member in archive.namelist() if member.endswith(".csv")]
+            if len(tables) != 1:
+                raise KitError(f"{path}: expected one CSV inside, found {len(tables)}")
+            data = archive.read(tables[0])
+    else:
+        data = path.read_bytes()
+    if data[:64].lstrip()[:1] in {b"<", b"{", b""}:
+        raise KitError(f"{path}: is no CSV (it begins with {data[:20]!r}); get it again")
+    with atomic_path(raw / name) as temporary:
+        temporary.write_bytes(data)
+
+
+def _link_folder(source: Path, target: Path) -> None:
+    """Images in a folder (maybe a read-only one) are used where they are."""
+    if target.is_dir() and target.resolve() == source.resolve():
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.symlink_to(source.resolve(), target_is_directory=True)
+    if target.is_symlink() or not target.exists():
+        temporary.replace(target)
+        return
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    target.rename(old)
+    temporary.rename(target)
+    shutil.rmtree(old)

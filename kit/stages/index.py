@@ -1,0 +1,136 @@
+"""index: every image file looked at once -> `data/<competition>/index.csv`, a row per image."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.duplicates import MINIATURE, near_identical_groups
+from kit.data.images import EXTENSIONS, ImageProblem, decode, difference_hash
+from kit.data.layouts import list_images
+from kit.data.table import COLUMNS, MEANS, TARGET, VARIANCES, read_index, readable
+from kit.errors import KitError
+from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    path: Path
+    num_train: int
+    num_test: int
+    num_problems: int
+    num_unreadable: int
+    num_groups: int  # of two or more near-identical images
+
+
+def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> IndexResult:
+    """Look at every file once: size, md5, difference hash, channel statistics, near-duplicates, problems."""
+    competition = Competition.load(experiment.competition)
+    raw, path = workspace.raw(competition.name), workspace.index(competition.name)
+    files = list_competition(competition, raw)
+    stamp = path.with_name(".index.json")
+    with lock(path.with_name(".index.lock"), str(path)):
+        listing = [(p, os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in files["path"]]
+        inputs = fingerprint(VERSION, list(competition.classes), listing)
+        if is_done(stamp, inputs, [path]) and not force:
+            console.stage("index", f"{path} is up to date")
+        else:
+            table = _index(files, raw)
+            with atomic_path(path) as temporary:
+                table.to_csv(temporary, index=False, float_format="%.7g")
+            mark_done(stamp, inputs)
+        result = _result(path)
+    _report(result, read_index(path))
+    return result
+
+
+def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
+    """Every training and test file, by the competition's layout; raises `KitError` when a folder is missing."""
+    parts = []
+    for split, names in (("train", competition.files.train), ("test", competition.files.test)):
+        folders = [raw / Path(name).stem for name in names]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder is None:
+            raise KitError(
+                f"{raw}: no folder {' or '.join(f.name for f in folders)}; type `kit download`, or "
+                f"`kit download --from DIR` with a folder that holds {' or '.join(names)}"
+            )
+        parts.append(list_images(folder, split, competition.classes))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    miniatures = np.zeros((len(files), MINIATURE, MINIATURE, 3), np.uint8)
+    cv2.setNumThreads(0)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks: Iterator = pool.map(_look, map(Path, files["path"]))
+        for number, (row, miniature) in enumerate(console.track(looks, "index", len(files))):
+            rows.append(row)
+            if miniature is not None:
+                miniatures[number] = miniature
+    facts = pd.DataFrame(rows)
+    table = pd.concat([files.drop(columns="problem"), facts], axis=1)
+    table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
+    table["path"] = [os.path.relpath(path, raw) for path in files["path"]]
+    seen = readable(table)
+    table["group"] = np.arange(len(table))
+    hashes = np.array([int(h, 16) for h in table.loc[seen, "dhash"]], dtype=np.uint64)
+    groups = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
+    table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
+    return table[COLUMNS]
+
+
+def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
+    """One file's columns, and its miniature for the comparison of near-identical pictures."""
+    empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
+    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
+    try:
+        data = path.read_bytes()
+        row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
+        picture = decode(data)
+    except (OSError, ImageProblem) as error:
+        return row | {"problem": str(error)}, None
+    height, width = picture.rgb.shape[:2]
+    mean, std = cv2.meanStdDev(picture.rgb)
+    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{difference_hash(picture.rgb):016x}"}
+    row |= dict(zip(MEANS, mean[:, 0] / 255, strict=True)) | dict(zip(VARIANCES, (std[:, 0] / 255) ** 2, strict=True))
+    expected = EXTENSIONS.get(path.suffix.lower())
+    named = f"a {picture.format} named {path.suffix or 'without an extension'}"
+    row["problem"] = "" if expected == picture.format else named
+    return row, cv2.resize(picture.rgb, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
+
+
+def _result(path: Path) -> IndexResult:
+    index = read_index(path)
+    problems, train = index["problem"] != "", index["split"] == "train"
+    groups = int((index["group"].value_counts() > 1).sum())
+    unreadable = int((~readable(index)).sum())
+    return IndexResult(path, int(train.sum()), int((~train).sum()), int(problems.sum()), unreadable, groups)
+
+
+def _report(result: IndexResult, index: pd.DataFrame) -> None:
+    counts = index.loc[index["split"] == "train", TARGET].value_counts()
+    classes = ", ".join(f"{name or '(none)'} {count:,}" for name, count in counts.items())
+    console.stage("index", f"{result.num_train:,} training images ({classes}), {result.num_test:,} test images")
+    console.stage("index", f"{result.num_groups:,} groups of near-identical images, each kept in one fold")
+    troubled = index[index["problem"] != ""]
+    if len(troubled):
+        unusable = result.num_unreadable
+        console.warn(f"{len(troubled):,} files with a problem, {unusable:,} of them without a readable picture:")
+        for row in troubled.head(20).itertuples():
+            console.say(f"          {row.path}: {row.problem}")
+        if len(troubled) > 20:
+            console.say(f"          ... all of them: column `problem` of {result.path}")

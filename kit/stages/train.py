@@ -1,0 +1,285 @@
+"""train: one model per fold -> `runs/<name>/fold_<k>/` (model.safetensors, metrics.jsonl, last.ckpt)."""
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kit import console, figures
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.cache import pixel_cache
+from kit.data.folds import read_folds
+from kit.data.loader import Batches, epoch_order
+from kit.data.table import channel_statistics, class_numbers, read_index, readable, trainable
+from kit.data.transforms import build_augment
+from kit.errors import ConfigError, KitError
+from kit.models import Classifier, build_classifier
+from kit.randomness import key
+from kit.run_folder import freeze, frozen
+from kit.scoring.metrics import score
+from kit.training.loop import Feed, OutOfTime, fit
+from kit.training.precision import Precision, Trial, candidates, choose, probe
+from kit.workspace import Fold, Workspace, file_hash, fingerprint, is_done, lock, mark_done, write_json, write_text
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    run: Path
+    folds: list[Fold]
+    metric: str
+    scores: dict[str, float]  # fold -> the last epoch's validation metric
+    finished: bool  # False: --max-hours was over first
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What all folds share."""
+
+    experiment: Experiment
+    competition: Competition
+    index: pd.DataFrame
+    folds: np.ndarray
+    pixels: np.ndarray
+    targets: np.ndarray
+    device: torch.device
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(
+    experiment: Experiment,
+    workspace: Workspace,
+    folds: list[Fold] | None = None,
+    force: bool = False,
+    max_hours: float | None = None,
+) -> TrainResult:
+    """Train the folds (default: all). A killed training goes on where its last checkpoint stands.
+
+    The first training of a run decides precision, memory layout and threads and freezes them, with the folds, into
+    the run's folder. `force` trains finished folds again.
+    """
+    began = time.monotonic()
+    deadline = None if max_hours is None else began + max_hours * 3600
+    competition = Competition.load(experiment.competition)
+    index_path = workspace.index(competition.name)
+    index = read_index(index_path)
+    folds_path = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
+    build_augment(experiment.augment, experiment.data.image_size)  # a wrong line is refused before anything is made
+    device = default_device()
+    run_folder = workspace.run(experiment.name)
+    with lock(run_folder / ".lock", str(run_folder)):
+        experiment = _open_run(experiment, workspace, competition, index, fold_of_row, device)
+        _same_folds(run_folder / "folds.csv", folds_path)
+    torch.set_num_threads(experiment.train.num_threads or 1)
+    pixels = open_pixels(workspace, competition, index, experiment)
+    targets = class_numbers(index, competition.classes)
+    context = _Context(experiment, competition, index, fold_of_row, pixels, targets, device)
+    finished, scores = True, {}
+    wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
+    try:
+        for fold in wanted:
+            line = _train_fold(context, workspace, fold, force, deadline)
+            if line.get(f"valid_{competition.metric}") is not None:
+                scores[str(fold)] = line[f"valid_{competition.metric}"]
+    except OutOfTime:
+        finished = False
+        console.warn("--max-hours is over; everything is saved. Type the same command to go on")
+    if len(scores) > 1:
+        mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
+        console.stage("train", f"{len(scores)} folds: {competition.metric} {mean:.4f} ± {std:.4f} (without TTA)")
+    return TrainResult(run_folder, wanted, competition.metric, scores, finished, time.monotonic() - began)
+
+
+def open_pixels(workspace: Workspace, competition: Competition, index: pd.DataFrame, experiment: Experiment) -> np.ndarray:
+    """The pixel cache of this experiment's size, row by row as the index."""
+    raw, data = workspace.raw(competition.name), experiment.data
+    paths = [raw / path for path in index["path"]]
+    md5 = index["md5"].where(readable(index), "").tolist()
+    return pixel_cache(workspace.cache(competition.name), paths, md5, data.cache_size or data.image_size, data.resize)
+
+
+def _open_run(
+    experiment: Experiment,
+    workspace: Workspace,
+    competition: Competition,
+    index: pd.DataFrame,
+    fold_of_row: np.ndarray,
+    device: torch.device,
+) -> Experiment:
+    """The experiment as the run froze it; the first time, decide what is left open and freeze it."""
+    existing = frozen(experiment, workspace)
+    if existing is not None:
+        freeze(existing, workspace)
+        chosen = f"{existing.train.precision}, {existing.train.memory_format}, {existing.train.num_threads} threads"
+        console.stage("train", f"run {experiment.name} goes on as it was made: {chosen}")
+        return existing
+    threads = experiment.train.num_threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    torch.manual_seed(key("weights", experiment.seed, 0))
+    model = _model(experiment, competition, ((0.5,) * 3, (0.25,) * 3))
+    trials = _measure(model, experiment, len(competition.classes), device)
+    best = choose(trials)
+    if not best.images_per_second:
+        raise KitError("no precision gave the loss of fp32 on this machine; set train.precision=fp32")
+    decided = experiment.with_train(
+        precision=best.precision.name, memory_format=best.precision.memory_format, num_threads=threads
+    )
+    chosen = f"{best.precision.name}, {best.precision.memory_format}, {threads} threads"
+    console.stage("train", f"run {experiment.name} on {_device_name(device)}: {chosen}")
+    images = int((fold_of_row >= 0).sum()) * (1 - 1 / experiment.data.num_folds) * experiment.train.epochs
+    estimate = console.duration(images / best.images_per_second)
+    console.stage("train", f"about {estimate} for each fold at {best.images_per_second:,.0f} images/s")
+    folds_csv = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    write_text(workspace.run(experiment.name) / "folds.csv", folds_csv.read_text(encoding="utf-8"))
+    write_json(workspace.run(experiment.name) / "environment.json", _environment(device, trials))
+    freeze(decided, workspace)
+    return decided
+
+
+def _measure(model: Classifier, experiment: Experiment, num_classes: int, device: torch.device) -> list[Trial]:
+    train, size = experiment.train, experiment.data.image_size
+    options = candidates(device, train.precision, train.memory_format)
+    trials = probe(model, options, size, train.batch_size, num_classes, device)
+    if len(trials) > 1:
+        rows = [
+            [t.precision.name, t.precision.memory_format, f"{t.images_per_second:,.0f}" if t.images_per_second else "refused"]
+            for t in trials
+        ]
+        console.table(f"{experiment.model.name} at {size} px on this machine", ["precision", "layout", "images/s"], rows)
+    return trials
+
+
+def _train_fold(context: _Context, workspace: Workspace, fold: Fold, force: bool, deadline: float | None) -> dict[str, Any]:
+    experiment, competition = context.experiment, context.competition
+    folder = workspace.fold(experiment.name, fold)
+    stamp, model_file = folder / ".train.json", folder / "model.safetensors"
+    rows = np.flatnonzero(trainable(context.index) if fold == "full" else (context.folds >= 0) & (context.folds != fold))
+    inputs = _fingerprint(context, fold, rows)
+    metric = competition.metric
+    with lock(folder / ".lock", str(folder)):
+        if force:
+            for file in (stamp, model_file, folder / "last.ckpt"):
+                file.unlink(missing_ok=True)
+        if is_done(stamp, inputs, [model_file]):
+            console.stage("train", f"fold {fold} is up to date")
+            return _last_line(folder)
+        if (folder / "last.ckpt").is_file() and _started(folder) != inputs:
+            raise KitError(
+                f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
+            )
+        if deadline is not None and time.monotonic() > deadline:
+            raise OutOfTime
+        write_json(folder / ".started.json", {"inputs": inputs})
+        torch.manual_seed(key("weights", experiment.seed, fold))
+        model = _model(experiment, competition, channel_statistics(context.index.iloc[rows]))
+        history = fit(
+            model,
+            experiment.train,
+            _feed(context, fold, rows),
+            folder,
+            Precision(experiment.train.precision, experiment.train.memory_format),
+            context.device,
+            (experiment.seed, fold),
+            {"model": experiment.model.name, "classes": list(competition.classes)},
+            f"fold {fold}",
+            deadline,
+        )
+        figures.learning_curves(history, metric, f"{experiment.name}, fold {fold}", folder / "curves.png")
+        mark_done(stamp, inputs)
+    return history[-1]
+
+
+def _model(experiment: Experiment, competition: Competition, fallback: tuple[Any, Any]) -> Classifier:
+    model, data = experiment.model, experiment.data
+    return build_classifier(
+        model.name, len(competition.classes), model.options, model.weights, data.mean, data.std, fallback
+    )
+
+
+def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
+    experiment, index = context.experiment, context.index
+    train, size = experiment.train, experiment.data.image_size
+    augment = build_augment(experiment.augment, size)
+    stream = {"num_workers": train.num_workers, "pin_memory": context.device.type == "cuda"}
+    make = partial(Batches, context.pixels, context.targets, batch_size=train.batch_size, image_size=size)
+
+    def batches(epoch: int, start: int) -> Any:
+        order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
+        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(start, **stream)
+
+    validation_rows = np.flatnonzero(context.folds == fold) if fold != "full" else np.empty(0, np.int64)
+    order = epoch_order(rows, train.batch_size, experiment.seed, fold, 0)
+    return Feed(
+        num_steps=-(-len(order) // train.batch_size),
+        num_images=len(order),
+        batches=batches,
+        validation=(lambda: make(order=validation_rows).stream(0)) if len(validation_rows) else None,
+        metric=context.competition.metric,
+        score=partial(score, context.competition.metric),
+        image_ids=lambda numbers: index["image_id"].iloc[numbers].tolist(),
+    )
+
+
+def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
+    """What decides this fold's weights: images and classes, the experiment's part, the weights file's bytes."""
+    experiment = context.experiment
+    weights = experiment.model.weights
+    if weights not in {"none", "timm"}:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
+        weights = file_hash(path)
+    images = context.index.iloc[rows]
+    parts = [images["image_id"].tolist(), images["md5"].tolist(), context.targets[rows].tolist()]
+    return fingerprint(VERSION, fold, parts, weights)
+
+
+def _started(folder: Path) -> str | None:
+    from kit.workspace import read_json
+
+    file = folder / ".started.json"
+    return read_json(file).get("inputs") if file.is_file() else None
+
+
+def _last_line(folder: Path) -> dict[str, Any]:
+    import json
+
+    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def _same_folds(copy: Path, folds_path: Path) -> None:
+    if copy.read_text(encoding="utf-8") != folds_path.read_text(encoding="utf-8"):
+        raise KitError(f"{copy}: this run was made with other folds than {folds_path}; give the new run another name")
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+def _environment(device: torch.device, trials: list[Trial]) -> dict[str, Any]:
+    import albumentations
+    import timm
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "albumentations": albumentations.__version__,
+        "device": _device_name(device),
+        "processor": platform.processor() or platform.machine(),
+        "probe": {f"{t.precision.name} {t.precision.memory_format}": round(t.images_per_second, 1) for t in trials},
+    }

@@ -1,0 +1,44 @@
+"""Weights on disk as safetensors; resume state as a `torch.save` of tensors and plain values only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from kit.errors import KitError
+from kit.workspace import atomic_path
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the resume state whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a resume state. Nothing in it can run code (`weights_only`)."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file raises, the way out is the same
+        reason = str(error).splitlines()[0][:200]
+        raise KitError(f"{path}: damaged ({reason}); delete it, and the fold starts from its beginning") from None
+
+
+def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """A model's weights, with JSON-able facts beside them."""
+    with atomic_path(path) as temporary:
+        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        save_file(tensors, temporary, metadata={"kit": json.dumps(facts)})
+
+
+def load_model(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """(weights, facts) as `save_model` wrote them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return weights, json.loads((file.metadata() or {})["kit"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise KitError(f"{path}: not a model of this kit: {error}; `kit train --force` makes it anew") from None

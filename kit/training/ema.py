@@ -1,0 +1,31 @@
+"""Averaged weights (Polyak averaging as an exponential moving average)."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class EMA:
+    """A second model whose weights and batch-norm statistics follow the first one's mean.
+
+    The decay warms up as (1 + step) / (10 + step), so that a short run is not held back by its initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Call after optimizer step number `step` (counted from 1)."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        own = self.model.state_dict()
+        averages, values = [], []
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                averages.append(own[name])
+                values.append(value)
+            else:
+                own[name].copy_(value)
+        torch._foreach_lerp_(averages, values, weight)

@@ -1,0 +1,237 @@
+"""The training loop: one model, one fold, resumable at any step to the same bits.
+
+In: a model that takes pixels, batches as functions, a folder. Out: `model.safetensors`, `metrics.jsonl`, and
+`last.ckpt` from which a killed run goes on. What a batch is, and where it comes from, is the caller's business.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kit import console
+from kit.config import Train
+from kit.errors import KitError, examples
+from kit.randomness import key
+from kit.training.checkpoint import load_state, save_model, save_state
+from kit.training.ema import EMA
+from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate
+from kit.training.precision import Precision
+from kit.workspace import write_text
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""pixels (B, 3, S, S), targets int64 (B,), rows int64 (B,)"""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Where the pictures come from.
+
+    `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`: the fold's own, or none.
+    `score(targets, probs)`: the competition's metric, `metric` its name. `image_ids(rows)`: for messages.
+    """
+
+    num_steps: int
+    num_images: int  # in a training epoch
+    batches: Callable[[int, int], Iterator[Batch]]
+    validation: Callable[[], Iterable[Batch]] | None
+    metric: str
+    score: Callable[[np.ndarray, np.ndarray], float]
+    image_ids: Callable[[np.ndarray], list[str]]
+
+
+@dataclass
+class _State:
+    """Where the training stands; all of it goes into last.ckpt."""
+
+    epoch: int = 0
+    step: int = 0  # batches done within the epoch
+    updates: int = 0  # optimizer steps since the beginning
+    loss_sum: float = 0.0
+    seconds: float = 0.0  # of this epoch's training pass
+    history: list[dict[str, Any]] = field(default_factory=list)  # the lines of metrics.jsonl
+
+
+class OutOfTime(Exception):
+    """`--max-hours` is over; the state is saved."""
+
+
+def fit(
+    model: nn.Module,
+    train: Train,
+    feed: Feed,
+    folder: Path,
+    precision: Precision,
+    device: torch.device,
+    step_key: tuple[int | str, ...],
+    facts: dict[str, Any],
+    title: str,
+    deadline: float | None = None,
+) -> list[dict[str, Any]]:
+    """Train to the end, from `last.ckpt` where there is one; returns the lines of metrics.jsonl.
+
+    Writes `model.safetensors` (with `facts`) last. `deadline` is a `time.monotonic` instant: past it the state is
+    saved and `OutOfTime` raised. A loss that is not finite is a `KitError` that names the batch's images.
+    """
+    model = model.to(device, memory_format=precision.layout)
+    ema = EMA(model, train.ema_decay) if train.ema_decay is not None else None
+    optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
+    state, best = _State(), None
+    checkpoint = folder / "last.ckpt"
+
+    if checkpoint.is_file():
+        saved = load_state(checkpoint)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        scaler.load_state_dict(saved["scaler"])
+        if ema is not None:
+            ema.model.load_state_dict(saved["ema"])
+        state, best = _State(**saved["state"]), saved["best"]
+
+    def save() -> None:
+        averages = ema.model.state_dict() if ema is not None else None
+        parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+        save_state(checkpoint, {**parts, "ema": averages, "state": vars(state), "best": best})
+        write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in state.history))
+
+    chosen = ema.model if ema is not None else model
+    total = train.epochs * feed.num_steps
+    with console.progress(title, total, state.epoch * feed.num_steps + state.step, "batches") as bar:
+        while state.epoch < train.epochs and not _stopped_early(state.history, train):
+            _train_epoch(model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar)
+            line = _epoch_line(state, train, feed, _validate(chosen, feed, precision, device))
+            state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
+            if train.select == "best" and line["valid_loss"] == min(past["valid_loss"] for past in state.history):
+                best = copy.deepcopy(chosen.state_dict())
+            save()
+            console.stage("train", _sentence(title, line, train, feed))
+    save_model(folder / "model.safetensors", best if best is not None else chosen.state_dict(), facts)
+    return state.history
+
+
+def _train_epoch(
+    model: nn.Module,
+    ema: EMA | None,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    train: Train,
+    feed: Feed,
+    precision: Precision,
+    device: torch.device,
+    step_key: tuple[int | str, ...],
+    state: _State,
+    save: Callable[[], None],
+    deadline: float | None,
+    bar: console.Bar,
+) -> None:
+    model.train()
+    saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
+    steps_before, unchecked = state.step, None
+    for pixels, targets, rows in feed.batches(state.epoch, state.step):
+        torch.manual_seed(key("step", *step_key, state.epoch, state.step))
+        set_learning_rate(optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
+        pixels = pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)
+        with precision.autocast(device):
+            logits = model(pixels)
+        smoothing = train.label_smoothing
+        loss = F.cross_entropy(logits.float(), targets.to(device, non_blocking=True), label_smoothing=smoothing)
+        scaler.scale(loss / train.accumulate_steps).backward()
+        state.step += 1
+        whole = state.step % train.accumulate_steps == 0 or state.step == feed.num_steps
+        if whole:
+            scaler.unscale_(optimizer)
+            clip_gradients(model.parameters(), train.clip_grad_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            state.updates += 1
+            if ema is not None:
+                ema.update(model, state.updates)
+        # The loss before this one: reading it does not make a GPU wait for the step just queued.
+        state.loss_sum += _finite(unchecked, state, feed)
+        unchecked = (loss.detach(), rows)
+        state.seconds = done_before + time.perf_counter() - began
+        speed = (state.step - steps_before) * len(rows) / (time.perf_counter() - began)
+        mean_loss = state.loss_sum / max(state.step - 1, 1)
+        bar.advance(note=f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {speed:,.0f} images/s")
+        due = time.monotonic() - saved_at > train.checkpoint_minutes * 60
+        late = deadline is not None and time.monotonic() > deadline
+        if whole and (due or late) and state.step < feed.num_steps:
+            state.loss_sum += _finite(unchecked, state, feed)
+            unchecked = None
+            save()
+            saved_at = time.monotonic()
+        if late and whole and state.step < feed.num_steps:
+            raise OutOfTime
+    state.loss_sum += _finite(unchecked, state, feed)
+    if deadline is not None and time.monotonic() > deadline and state.epoch + 1 < train.epochs:
+        save()
+        raise OutOfTime
+
+
+def _finite(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _State, feed: Feed) -> float:
+    if loss_and_rows is None:
+        return 0.0
+    loss, rows = loss_and_rows
+    value = loss.item()
+    if not np.isfinite(value):
+        raise KitError(
+            f"the loss became {value} in epoch {state.epoch + 1} at or before batch {state.step}, on the images "
+            f"{examples(feed.image_ids(rows.numpy()), 8)}; lower train.learning_rate, set train.clip_grad_norm, or "
+            f"look at these images. Up to the last checkpoint nothing is lost"
+        )
+    return value
+
+
+@torch.inference_mode()
+def _validate(model: nn.Module, feed: Feed, precision: Precision, device: torch.device) -> tuple[float | None, float | None]:
+    """(loss, metric) of the fold's own images; nones where it has none."""
+    if feed.validation is None:
+        return None, None
+    was_training = model.training
+    model.eval()
+    logits, targets = [], []
+    for pixels, batch_targets, _ in feed.validation():
+        with precision.autocast(device):
+            logits.append(model(pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)).float().cpu())
+        targets.append(batch_targets)
+    model.train(was_training)
+    all_logits, all_targets = torch.cat(logits), torch.cat(targets)
+    loss = F.cross_entropy(all_logits, all_targets).item()
+    return loss, feed.score(all_targets.numpy(), all_logits.softmax(dim=1).numpy())
+
+
+def _epoch_line(
+    state: _State, train: Train, feed: Feed, validation: tuple[float | None, float | None]
+) -> dict[str, Any]:
+    return {
+        "epoch": state.epoch + 1,
+        "seconds": round(state.seconds, 2),
+        "images_per_second": round(feed.num_images / state.seconds, 1),
+        "learning_rate": learning_rate(train, state.epoch + 1),
+        "train_loss": state.loss_sum / feed.num_steps,
+        "valid_loss": validation[0],
+        f"valid_{feed.metric}": validation[1],
+    }
+
+
+def _stopped_early(history: list[dict[str, Any]], train: Train) -> bool:
+    if train.early_stopping is None or len(history) <= train.early_stopping:
+        return False
+    losses = [line["valid_loss"] for line in history]
+    return None not in losses and losses.index(min(losses)) < len(losses) - train.early_stopping
+
+
+def _sentence(title: str, line: dict[str, Any], train: Train, feed: Feed) -> str:
+    text = f"{title}  epoch {line['epoch']:>2}/{train.epochs}  train loss {line['train_loss']:.4f}"
+    if line["valid_loss"] is not None:
+        text += f"  valid loss {line['valid_loss']:.4f}  {feed.metric} {line[f'valid_{feed.metric}']:.4f}"
+    return f"{text}  {line['images_per_second']:,.0f} images/s  {console.duration(line['seconds'])}"

@@ -1,0 +1,112 @@
+"""Which number format and memory layout this model trains fastest in, on this machine: measured, then frozen."""
+
+import copy
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TIE = 0.95  # a candidate that reaches this much of the fastest, and stands before it, is taken
+LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
+HOPELESS = 3.0  # a first step this many times slower than the best candidate's ends the trial
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`name`: fp32, bf16 or fp16 (mixed: weights stay fp32). `memory_format`: channels_last or contiguous."""
+
+    name: str
+    memory_format: str
+
+    @property
+    def layout(self) -> torch.memory_format:
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        return torch.autocast(device.type, DTYPES[self.name], enabled=self.name != "fp32")
+
+    def scaler(self, device: torch.device) -> torch.amp.GradScaler:
+        """Loss scaling: at work for fp16 only."""
+        return torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measured candidate. `images_per_second` of forward + backward + step; 0 where it was hopeless or wrong."""
+
+    precision: Precision
+    images_per_second: float
+
+
+def candidates(device: torch.device, precision: str = "auto", memory_format: str = "auto") -> list[Precision]:
+    """What is worth timing here, in the order that breaks ties."""
+    names = [precision]
+    if precision == "auto":
+        fast = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        names = [fast, "fp32"]
+    formats = ["channels_last", "contiguous"] if memory_format == "auto" else [memory_format]
+    return [Precision(name, layout) for name, layout in product(names, formats)]
+
+
+def probe(
+    model: nn.Module, options: list[Precision], image_size: int, batch_size: int, num_classes: int, device: torch.device
+) -> list[Trial]:
+    """Time a few training steps of each option on random pixels; the model itself is left as it was."""
+    pixels = torch.randint(0, 256, (batch_size, 3, image_size, image_size), dtype=torch.uint8, device=device)
+    targets = torch.arange(len(pixels), device=device) % num_classes
+    reference = _first_loss(model, Precision("fp32", "contiguous"), pixels, targets, device)
+    trials: list[Trial] = []
+    best = float("inf")
+    for option in options:
+        seconds = _seconds_per_step(model, option, pixels, targets, device, best * HOPELESS)
+        loss = _first_loss(model, option, pixels, targets, device)
+        right = abs(loss - reference) <= LOSS_TOLERANCE * max(abs(reference), 1e-3)
+        trials.append(Trial(option, len(pixels) / seconds if right else 0.0))
+        if right:
+            best = min(best, seconds)
+    return trials
+
+
+def choose(trials: list[Trial]) -> Trial:
+    """The first within reach of the fastest: near-ties fall the same way every time."""
+    fastest = max(trial.images_per_second for trial in trials)
+    return next(trial for trial in trials if trial.images_per_second >= TIE * fastest)
+
+
+def _first_loss(
+    model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device
+) -> float:
+    trial = copy.deepcopy(model).to(device, memory_format=option.layout).eval()
+    with torch.inference_mode(), option.autocast(device):
+        logits = trial(pixels.to(memory_format=option.layout))
+    return F.cross_entropy(logits.float(), targets).item()
+
+
+def _seconds_per_step(
+    model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device, limit: float
+) -> float:
+    """The fastest of a few steps; gives up after the first where that took more than `limit` seconds."""
+    trial = copy.deepcopy(model).to(device, memory_format=option.layout).train()
+    pixels = pixels.to(memory_format=option.layout)
+    optimizer, scaler = torch.optim.SGD(trial.parameters(), 1e-4), option.scaler(device)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 12 and (len(times) < 3 or time.perf_counter() - began < 3):
+        start = time.perf_counter()
+        with option.autocast(device):
+            loss = F.cross_entropy(trial(pixels).float(), targets)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+        if times[0] > limit:
+            break
+    return min(times)

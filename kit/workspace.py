@@ -1,0 +1,154 @@
+"""Every path on disk, atomic writes, fingerprints and locks.
+
+A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kit.errors import KitError
+
+Fold = int | Literal["full"]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The paths of one workspace. Nothing is created before something is written."""
+
+    root: Path
+
+    def data(self, competition: str) -> Path:
+        return self.root / "data" / competition
+
+    def raw(self, competition: str) -> Path:
+        return self.data(competition) / "raw"
+
+    def index(self, competition: str) -> Path:
+        return self.data(competition) / "index.csv"
+
+    def figures(self, competition: str) -> Path:
+        return self.data(competition) / "figures"
+
+    def cache(self, competition: str) -> Path:
+        return self.data(competition) / "cache"
+
+    def folds(self, competition: str, num_folds: int, seed: int) -> Path:
+        return self.data(competition) / f"folds-{num_folds}-{seed}.csv"
+
+    def run(self, name: str) -> Path:
+        return self.root / "runs" / name
+
+    def fold(self, name: str, fold: Fold) -> Path:
+        return self.run(name) / f"fold_{fold}"
+
+    def submission(self, name: str) -> Path:
+        return self.root / "submissions" / f"{name}.csv"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; on success it is flushed to disk and renamed, on failure removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+            raise KitError(f"{path}: no space left on the disk; free some and type the same command again") from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place on success; an old `path` is kept until then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what a killed process left half-written in `folder` (call it with the folder's lock held)."""
+    for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KitError(f"{path}: cannot be read as JSON: {error}") from None
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """sha256 of JSON-able parts: equal inputs, equal fingerprint."""
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_done(stamp: Path, inputs: str, outputs: Iterable[Path]) -> bool:
+    """Did a stage already make `outputs` from these inputs (a fingerprint)? See `mark_done`."""
+    if not stamp.is_file() or not all(path.exists() for path in outputs):
+        return False
+    return read_json(stamp).get("inputs") == inputs
+
+
+def mark_done(stamp: Path, inputs: str) -> None:
+    """Write down which inputs a stage's outputs were made from. The last thing that a stage does."""
+    write_json(stamp, {"inputs": inputs})
+
+
+@contextmanager
+def lock(path: Path, what: str) -> Iterator[None]:
+    """One process at a time; released by the system even when the process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise KitError(f"{what} is in use by another kit process (pid {file.read().strip() or '?'})") from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
