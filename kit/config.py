@@ -23,6 +23,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+Crop = Literal["none", "center", "top_left", "top_right", "bottom_left", "bottom_right"]
 ImageSize = Annotated[int, Field(ge=8, le=2048)]
 
 
@@ -90,7 +91,7 @@ class View:
     """One TTA transform: the picture scaled, a window of the model's size cut from it, then mirrored."""
 
     scale: Annotated[float, Field(ge=0.25, le=4)] = 1.0  # of image_size; without a crop the model sees that size
-    crop: Literal["none", "center", "top_left", "top_right", "bottom_left", "bottom_right"] = "none"
+    crop: Crop = "none"
     hflip: bool = False
     vflip: bool = False
 

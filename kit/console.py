@@ -66,7 +66,9 @@ class Bar:
         self._task = progress.add_task("", total=total, note="")
 
     def advance(self, amount: float = 1, note: str | None = None) -> None:
-        self._progress.update(self._task, advance=amount, **({} if note is None else {"note": note}))
+        self._progress.advance(self._task, amount)
+        if note is not None:
+            self._progress.update(self._task, note=note)
 
 
 @contextmanager
@@ -75,7 +77,12 @@ def progress(title: str, total: float, start: float = 0, unit: str = "items") ->
     amounts = [_DownloadColumn(), _TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn(f"[cyan]{escape(title)}"), BarColumn(), TaskProgressColumn(), *amounts]
     with Progress(
-        *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=_console, transient=True, disable=not _console.is_terminal
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=_console,
+        transient=True,
+        disable=not _console.is_terminal,
     ) as view:
         bar = Bar(view, total)
         bar.advance(start)

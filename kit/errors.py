@@ -27,6 +27,6 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def examples(items: Iterable[object], most: int = 3) -> str:
     """The first few of a list, for a message: `a, b, c and 4 more`."""
-    items = [str(item) for item in items]
-    more = f" and {len(items) - most:,} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more
+    words = [str(item) for item in items]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

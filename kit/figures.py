@@ -7,12 +7,12 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import seaborn as sns  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
 
-from kit.workspace import atomic_path  # noqa: E402
+from kit.workspace import atomic_path
 
 sns.set_theme(style="whitegrid", palette="deep")
 
@@ -38,5 +38,87 @@ def learning_curves(history: Sequence[Mapping[str, Any]], metric: str, title: st
     rate.plot(epochs, [line["learning_rate"] for line in history], "--", color="0.6")
     rate.set(ylabel="learning rate after the epoch")
     rate.grid(False)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
+    """uint8 RGB pictures of any size in a grid, each with a caption of one or two lines."""
+    columns = min(8, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.15 * rows + 0.5), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+        axis.imshow(picture)
+        axis.set_title(caption, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
+    """Counts, true class by row; `targets` and `guesses` int (N,)."""
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (targets, guesses), 1)
+    side = max(4.0, 0.55 * len(classes) + 2.5)
+    figure, axis = plt.subplots(figsize=(side + 0.8, side))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    labels: dict[str, Any] = {"xticklabels": classes, "yticklabels": classes}
+    labels["annot"] = counts if len(classes) <= 20 else False
+    sns.heatmap(
+        shares, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=axis, cbar_kws={"label": "share of the row"}, **labels
+    )
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def class_counts(counts: Mapping[str, int], path: Path) -> None:
+    """Training images per class."""
+    height = max(2.0, 0.3 * len(counts) + 1)
+    figure, axis = plt.subplots(figsize=(8, height))
+    names = list(counts)
+    bars = axis.barh(names, [counts[name] for name in names], color="C0")
+    axis.bar_label(bars, fmt="{:,.0f}", padding=4)
+    axis.invert_yaxis()
+    axis.set(xlabel="images", title=f"{sum(counts.values()):,} training images by class")
+    axis.margins(x=0.12)
+    _save(figure, path)
+
+
+def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: Path) -> None:
+    """Height over width, a dot per image, with the distribution of each at the margins."""
+    data = {"width (px)": width, "height (px)": height, "split": split}
+    options: dict[str, Any] = {"s": 10, "alpha": 0.35, "linewidth": 0}
+    with np.errstate(all="ignore"):
+        if len(np.unique(width)) > 1 and len(np.unique(height)) > 1:
+            grid = sns.jointplot(
+                data,
+                x="width (px)",
+                y="height (px)",
+                hue="split",
+                height=7,
+                joint_kws=options,
+                marginal_kws={"warn_singular": False},
+            )
+        else:
+            grid = sns.jointplot(
+                data, x="width (px)", y="height (px)", height=7, joint_kws=options, marginal_kws={"bins": 20}
+            )
+    grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.02)
+    _save(grid.figure, path)
+
+
+def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Path) -> None:
+    """Each image's mean and standard deviation by channel; both float (N, 3), RGB in [0, 1]."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
+    for axis, values, name in ((axes[0], means, "mean"), (axes[1], stds, "standard deviation")):
+        for channel, color in enumerate(("tab:red", "tab:green", "tab:blue")):
+            label = f"{'RGB'[channel]}: {values[:, channel].mean():.4f}"
+            axis.hist(values[:, channel], bins=60, histtype="step", color=color, label=label, linewidth=1.5)
+        axis.set(xlabel=f"{name} of an image's pixels", ylabel="images")
+        axis.legend(title=f"average {name}")
+    figure.suptitle(title, x=0.01, ha="left")
     figure.tight_layout()
     _save(figure, path)

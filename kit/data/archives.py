@@ -41,7 +41,7 @@ def verify_zip(path: Path) -> int:
 
 
 def contents_fingerprint(path: Path) -> str:
-    """sha256 over names, sizes and CRCs of a zip, or over names and sizes of a folder or file: the same wherever it lies."""
+    """sha256 over a zip's names, sizes and CRCs, a folder's names and sizes, or a file's bytes; wherever it lies."""
     if path.is_dir():
         lines = sorted(f"{f.relative_to(path)} {f.stat().st_size}" for f in path.rglob("*") if f.is_file())
     elif zipfile.is_zipfile(path):
@@ -58,7 +58,9 @@ def require_free(folder: Path, needed: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed * 1.05:
-        raise KitError(f"{folder}: unpacking needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room first")
+        raise KitError(
+            f"{folder}: unpacking needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room first"
+        )
 
 
 def unpack_zip(path: Path, folder: Path) -> None:
@@ -95,9 +97,13 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
         name, mode = member.filename, member.external_attr >> 16
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
-            raise KitError(f"{path}: '{name}' would be unpacked outside its folder; this archive is hostile, do not use it")
+            raise KitError(
+                f"{path}: '{name}' would be unpacked outside its folder; this archive is hostile, do not use it"
+            )
         if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
-            raise KitError(f"{path}: '{name}' is a link or a device, not a file; this archive is hostile, do not use it")
+            raise KitError(
+                f"{path}: '{name}' is a link or a device, not a file; this archive is hostile, do not use it"
+            )
         if member.flag_bits & 0x1:
             raise KitError(f"{path}: '{name}' is encrypted; unpack it yourself and give the folder to --from")
     folded = {os.path.normpath(name).casefold(): name for name in names}

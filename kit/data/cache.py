@@ -9,13 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
 from kit.data.images import ImageProblem, decode, resize_square
+from kit.data.table import readable
 from kit.errors import KitError
-from kit.workspace import atomic_path, fingerprint
+from kit.workspace import Workspace, atomic_path, fingerprint
 
 VERSION = 1
+
+
+def experiment_pixels(
+    workspace: Workspace, competition: Competition, experiment: Experiment, index: pd.DataFrame
+) -> np.ndarray:
+    """The pixels of the whole index at the experiment's cache size: uint8 (N, size, size, 3)."""
+    raw, data = workspace.raw(competition.name), experiment.data
+    paths = [raw / path for path in index["path"]]
+    md5 = index["md5"].where(readable(index), "").tolist()
+    return pixel_cache(workspace.cache(competition.name), paths, md5, data.cache_size or data.image_size, data.resize)
 
 
 def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:

@@ -48,7 +48,9 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     torn = joined.groupby("group")["fold"].nunique()
     if (torn > 1).any():
         torn_ids = joined.loc[joined["group"] == torn[torn > 1].index[0], "image_id"]
-        raise KitError(f"{path}: near-identical images stand in different folds ({examples(torn_ids)}); `kit split --force`")
+        raise KitError(
+            f"{path}: near-identical images stand in different folds ({examples(torn_ids)}); `kit split --force`"
+        )
     folds = np.full(len(index), -1, dtype=np.int64)
     lookup = dict(zip(table["image_id"], table["fold"], strict=True))
     folds[usable] = expected["image_id"].map(lookup).to_numpy(np.int64)

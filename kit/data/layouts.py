@@ -16,7 +16,9 @@ def list_images(folder: Path, split: str, classes: tuple[str, ...]) -> pd.DataFr
     files that all do are a wrong description (`KitError`). Hidden files are passed over.
     """
     hidden = ("Thumbs.db", "desktop.ini")
-    files = [f for f in folder.rglob("*") if f.is_file() and not f.name.startswith((".", "__")) and f.name not in hidden]
+    files = [
+        f for f in folder.rglob("*") if f.is_file() and not f.name.startswith((".", "__")) and f.name not in hidden
+    ]
     if not files:
         raise KitError(f"{folder}: no files; expected the {split} images there")
     rows = []
@@ -35,7 +37,9 @@ def list_images(folder: Path, split: str, classes: tuple[str, ...]) -> pd.DataFr
         )
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
-        raise KitError(f"{folder}: two files have one id: {examples(Path(p).name for p in repeated['path'])}; rename one")
+        raise KitError(
+            f"{folder}: two files have one id: {examples(Path(p).name for p in repeated['path'])}; rename one"
+        )
     return table
 
 

@@ -40,7 +40,11 @@ class Batches(Dataset):
                 if self.augment is not None:
                     image = self.augment(image, key("image", *self.image_key, int(row)))
                 images[place] = fit(image, self.image_size)
-        return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(self.targets[rows]), torch.from_numpy(rows)
+        return (
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(self.targets[rows]),
+            torch.from_numpy(rows),
+        )
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
         """The batches from step `start` on, in order, prepared by `num_workers` processes."""

@@ -19,7 +19,7 @@ COLUMNS = [
     "image_id", "split", TARGET, "path", "format", "width", "height", "bytes", "md5", "dhash", "group",
     *MEANS, *VARIANCES, "problem",
 ]  # fmt: skip
-_TEXT = {name: str for name in ("image_id", "split", TARGET, "path", "format", "md5", "dhash", "problem")}
+_TEXT = dict.fromkeys(("image_id", "split", TARGET, "path", "format", "md5", "dhash", "problem"), str)
 
 
 def read_index(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import numpy as np
 from kit.errors import ConfigError, nearest
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for its newest version on import
-import albumentations as A  # noqa: E402, N812
+import albumentations as A
 
 Augment = Callable[[np.ndarray, int], np.ndarray]
 
@@ -30,7 +30,8 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
     """
     if not lines:
         return None
-    compose = A.Compose([_build_one(name, dict(params or {}), image_size) for (name, params), in map(dict.items, lines)])
+    steps = [(name, params) for line in lines for name, params in line.items()]
+    compose = A.Compose([_build_one(name, dict(params or {}), image_size) for name, params in steps])
 
     def augment(image: np.ndarray, key: int) -> np.ndarray:
         compose.set_random_state(np.random.default_rng(key), random.Random(key))

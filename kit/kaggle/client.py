@@ -1,2 +1,230 @@
-"""placeholder until the client is written"""
-class KaggleClient: ...
+"""The one place that speaks to Kaggle: the official SDK for authentication and calls, our own loop for the bytes.
+
+The SDK has no timeouts, retries nothing, and its download trusts the size alone; see `kit.kaggle.transfer`. We take
+`kagglesdk`, the layer under `kaggle`: importing `kaggle` itself authenticates over the network and prints.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from kit import console
+from kit.errors import KitError
+from kit.kaggle.credentials import HOW, Credentials, find_credentials
+from kit.kaggle.transfer import Transfer, download
+
+ATTEMPTS = 4  # of a call that may be repeated
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CompetitionFacts:
+    """What Kaggle says about a competition, for this user."""
+
+    entered: bool
+    submissions_disabled: bool
+    deadline: str
+    max_daily_submissions: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A submission's fate: `status` PENDING, COMPLETE or ERROR; scores as Kaggle spells them, "" when unset."""
+
+    ref: int
+    status: str
+    public_score: str
+    private_score: str
+    error: str
+
+
+class _Patient(HTTPAdapter):
+    """Requests wait for ever by default; here a silent server is a timeout."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._timeout = (transfer.connect_seconds, transfer.silence_seconds)
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self._timeout
+        return super().send(request, *args, **kwargs)
+
+
+class KaggleClient:
+    """Calls to Kaggle. Every failure is a `KitError` that says what happened and what to do, without a secret."""
+
+    def __init__(self, sdk: Any, credentials: Credentials, transfer: Transfer, attempts: int = ATTEMPTS) -> None:
+        self._sdk, self._credentials, self._transfer, self._attempts = sdk, credentials, transfer, attempts
+
+    @classmethod
+    def connect(cls, transfer: Transfer | None = None, attempts: int = ATTEMPTS) -> "KaggleClient":
+        """A client with the credentials in force; `KitError` where there are none. Makes no call yet."""
+        from kagglesdk.kaggle_client import KaggleClient as Sdk
+        from kagglesdk.kaggle_creds import KaggleCredentials
+
+        credentials, transfer = find_credentials(), transfer or Transfer()
+        if credentials is None:
+            raise KitError(f"no Kaggle credentials; {HOW}")
+        token = credentials.token
+        if token is None and credentials.password is None:  # kaggle auth login: fetch today's token
+            stored = KaggleCredentials.load(cls._open(Sdk(), transfer))
+            try:
+                token = stored.get_access_token() if stored else None
+            except requests.RequestException:
+                token = None
+            if not token:
+                raise KitError(f"{credentials.source} gives no access token any more; type `kaggle auth login`")
+        sdk = Sdk(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
+        return cls(cls._open(sdk, transfer), credentials, transfer, attempts)
+
+    @staticmethod
+    def _open(sdk: Any, transfer: Transfer) -> Any:
+        session = sdk.__enter__().http_client()._session
+        session.mount("https://", _Patient(transfer))
+        session.mount("http://", _Patient(transfer))
+        return sdk
+
+    def download_bundle(self, slug: str, path: Path, check: Callable[[Path], object]) -> None:
+        """All files of the competition as one zip under `path`; goes on where a killed one stopped.
+
+        `check` is called on the whole file before it gets its name, and raises `KitError` when it is not good.
+        """
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+
+        def fresh_url() -> str:
+            request = ApiDownloadDataFilesRequest()
+            request.competition_name = slug
+            response = self._call(slug, lambda: self._api.download_data_files(request))
+            response.close()
+            return response.url
+
+        download(fresh_url, path, self._transfer, check)
+
+    def competition(self, slug: str) -> CompetitionFacts:
+        from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
+
+        request = ApiGetCompetitionRequest()
+        request.competition_name = slug
+        answer = self._call(slug, lambda: self._api.get_competition(request))
+        deadline = answer.deadline.strftime("%Y-%m-%d %H:%M") if answer.deadline else ""
+        return CompetitionFacts(
+            bool(answer.user_has_entered),
+            bool(answer.submissions_disabled),
+            deadline,
+            answer.max_daily_submissions or 0,
+        )
+
+    def submissions_left(self, slug: str) -> int:
+        """How many submissions Kaggle takes now."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+        request = ApiGetSubmissionLimitsRequest()
+        request.competition_name = slug
+        return int(self._call(slug, lambda: self._api.get_submission_limits(request)).num_allowed_now)
+
+    def submit(self, slug: str, file: Path, message: str) -> int:
+        """Upload a file and hand it in; returns Kaggle's reference. Handing in is tried once: it costs a submission."""
+        from kagglesdk.competitions.types.competition_api_service import (
+            ApiCreateSubmissionRequest,
+            ApiStartSubmissionUploadRequest,
+        )
+
+        data = file.read_bytes()
+        start = ApiStartSubmissionUploadRequest()
+        start.competition_name, start.file_name = slug, file.name
+        start.content_length, start.last_modified_epoch_seconds = len(data), int(file.stat().st_mtime)
+
+        def put() -> Any:
+            upload = self._api.start_submission_upload(start)
+            timeout = (self._transfer.connect_seconds, self._transfer.silence_seconds)
+            requests.put(upload.create_url, data=data, timeout=timeout).raise_for_status()
+            return upload
+
+        token = self._call(slug, put).token
+        request = ApiCreateSubmissionRequest()
+        request.competition_name, request.blob_file_tokens, request.submission_description = slug, token, message
+        answer = self._call(slug, lambda: self._api.create_submission(request), once=True)
+        if not answer.ref:
+            raise KitError(f"Kaggle did not take {file} (no reference in its answer: {answer.message or 'no message'})")
+        return int(answer.ref)
+
+    def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
+        """Ask until the submission is scored or `seconds` are over; the last answer either way."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
+
+        request, ends = ApiGetSubmissionRequest(), time.monotonic() + seconds
+        request.ref = ref
+        while True:
+            row = self._call(slug, lambda: self._api.get_submission(request))
+            scored = Scored(
+                ref, row.status.name, row.public_score or "", row.private_score or "", row.error_description or ""
+            )
+            if scored.status != "PENDING" or time.monotonic() + poll > ends:
+                return scored
+            time.sleep(poll)
+
+    @property
+    def _api(self) -> Any:
+        return self._sdk.competitions.competition_api_client
+
+    def _call(self, slug: str, call: Callable[[], T], once: bool = False) -> T:
+        """Make a call; one that may be repeated is, with back-off, on 429, 5xx and a silent or absent server."""
+        attempts = 1 if once else self._attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                return call()
+            except requests.RequestException as error:
+                status, wait = _status(error), self._transfer.wait_seconds(attempt, error.response)
+                if attempt == attempts or not (status is None or status == 429 or status >= 500):
+                    raise KitError(self._explain(slug, status, once)) from None
+                console.warn(f"Kaggle {_what(status)}; trying again in {console.duration(wait)}")
+                time.sleep(wait)
+        raise AssertionError
+
+    def _explain(self, slug: str, status: int | None, once: bool) -> str:
+        source = self._credentials.source
+        unsure = (
+            f". Maybe it was taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
+            if once and (status is None or status >= 500)
+            else ""
+        )
+        if status == 401:
+            return (
+                f"Kaggle refused the credentials from {source} (401): they are wrong or outdated. {HOW}. A stale "
+                f"KAGGLE_API_TOKEN hides a good kaggle.json: unset it"
+            )
+        if status == 403:
+            return (
+                f"Kaggle does not let you in (403). Accept the rules at https://www.kaggle.com/c/{slug}/rules with the "
+                f"account of {source}, see that its phone is verified, and that '{slug}' is the name in the "
+                f"competition's address"
+            )
+        if status in {400, 404}:
+            return f"Kaggle knows no competition '{slug}' ({status}): the slug is the last part of its address"
+        advice = "wait a few minutes and type the same command again" if status else "check the network, then try again"
+        return f"Kaggle {_what(status)}; {advice}{unsure}"
+
+
+def _status(error: requests.RequestException) -> int | None:
+    """The HTTP status; Kaggle also hides one in the JSON of a 200."""
+    response = error.response
+    if response is None:
+        return None
+    if response.status_code == 200:
+        try:
+            return int(response.json()["code"])
+        except (ValueError, KeyError, TypeError):
+            return 500
+    return response.status_code
+
+
+def _what(status: int | None) -> str:
+    if status is None:
+        return "does not answer"
+    return "asks to slow down (429)" if status == 429 else f"answers with an error ({status})"

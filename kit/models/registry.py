@@ -25,7 +25,9 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
     if name not in NETWORKS:
         raise ConfigError(f"model.name: no network '{name}'{nearest(name, [*NETWORKS, 'timm:NAME'])}")
-    known = [key for key in inspect.signature(ResNet.__init__).parameters if key not in {"self", "blocks", "num_classes"}]
+    known = [
+        key for key in inspect.signature(ResNet.__init__).parameters if key not in {"self", "blocks", "num_classes"}
+    ]
     for key in options:
         if key not in known:
             raise ConfigError(f"model.options.{key}: {name} has no such option{nearest(key, known)}")
@@ -42,6 +44,8 @@ class Classifier(nn.Module):
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
         self.network = network

@@ -24,7 +24,9 @@ class DownloadResult:
     changed: bool
 
 
-def run(experiment: Experiment, workspace: Workspace, source: Path | None = None, force: bool = False) -> DownloadResult:
+def run(
+    experiment: Experiment, workspace: Workspace, source: Path | None = None, force: bool = False
+) -> DownloadResult:
     """Put the competition's files into raw/. `source` (--from) is a folder, or a bundle zip, that one already has."""
     competition = Competition.load(experiment.competition)
     raw = workspace.raw(competition.name)
@@ -58,7 +60,7 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
         raise ConfigError(f"{competition.title} is not on Kaggle: give its files with --from DIR")
     bundle = folder / f"{competition.slug}.zip"
     if force or not bundle.is_file():
-        KaggleClient.connect().download_bundle(competition.slug, bundle)
+        KaggleClient.connect().download_bundle(competition.slug, bundle, verify_zip)
     return bundle
 
 
@@ -69,7 +71,10 @@ def _roles(competition: Competition) -> dict[str, tuple[str, ...]]:
 
 def _complete(competition: Competition, raw: Path) -> bool:
     """Is every role in raw/ already?"""
-    folders = [any((raw / Path(name).stem).is_dir() for name in names) for names in (competition.files.train, competition.files.test)]
+    folders = [
+        any((raw / Path(name).stem).is_dir() for name in names)
+        for names in (competition.files.train, competition.files.test)
+    ]
     return all(folders) and any((raw / name).is_file() for name in competition.files.sample_submission)
 
 
@@ -123,7 +128,10 @@ def _place(competition: Competition, found: dict[str, Path], raw: Path) -> None:
         else:
             unpack_zip(path, raw / path.stem)
     for role, path in found.items():
-        console.stage("download", f"{role.replace('_', ' ')}: {path} -> {raw / (path.name if path.suffix == '.csv' else path.stem)}")
+        console.stage(
+            "download",
+            f"{role.replace('_', ' ')}: {path} -> {raw / (path.name if path.suffix == '.csv' else path.stem)}",
+        )
 
 
 def _place_csv(path: Path, raw: Path, competition: Competition) -> None:

@@ -36,7 +36,9 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
     else:
         folds = assign_folds(index[TARGET].to_numpy(), index["group"].to_numpy(), num_folds, experiment.seed)
         with atomic_path(path) as temporary:
-            index[["image_id", "group"]].assign(fold=folds)[["image_id", "fold", "group"]].to_csv(temporary, index=False)
+            index[["image_id", "group"]].assign(fold=folds)[["image_id", "fold", "group"]].to_csv(
+                temporary, index=False
+            )
         mark_done(stamp, inputs)
     table = pd.read_csv(path, dtype={"image_id": str}).merge(index[["image_id", TARGET]], on="image_id")
     counts = pd.crosstab(table["fold"], table[TARGET])
@@ -46,4 +48,4 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
         ["fold", *names, "images"],
         [[fold, *(f"{row[name]:,}" for name in names), f"{row.sum():,}"] for fold, row in counts.iterrows()],
     )
-    return SplitResult(path, {int(fold): row.to_dict() for fold, row in counts.iterrows()})
+    return SplitResult(path, {int(str(f)): {str(k): int(v) for k, v in row.items()} for f, row in counts.iterrows()})

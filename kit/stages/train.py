@@ -1,5 +1,6 @@
 """train: one model per fold -> `runs/<name>/fold_<k>/` (model.safetensors, metrics.jsonl, last.ckpt)."""
 
+import json
 import os
 import platform
 import time
@@ -15,10 +16,10 @@ import torch
 from kit import console, figures
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import pixel_cache
+from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.loader import Batches, epoch_order
-from kit.data.table import channel_statistics, class_numbers, read_index, readable, trainable
+from kit.data.table import channel_statistics, class_numbers, read_index, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError
 from kit.models import Classifier, build_classifier
@@ -26,8 +27,19 @@ from kit.randomness import key
 from kit.run_folder import freeze, frozen
 from kit.scoring.metrics import score
 from kit.training.loop import Feed, OutOfTime, fit
-from kit.training.precision import Precision, Trial, candidates, choose, probe
-from kit.workspace import Fold, Workspace, file_hash, fingerprint, is_done, lock, mark_done, write_json, write_text
+from kit.training.precision import Precision, Trial, candidates, choose, default_device, device_name, probe
+from kit.workspace import (
+    Fold,
+    Workspace,
+    file_hash,
+    fingerprint,
+    is_done,
+    lock,
+    mark_done,
+    read_json,
+    write_json,
+    write_text,
+)
 
 VERSION = 1
 
@@ -53,10 +65,6 @@ class _Context:
     pixels: np.ndarray
     targets: np.ndarray
     device: torch.device
-
-
-def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run(
@@ -85,7 +93,7 @@ def run(
         experiment = _open_run(experiment, workspace, competition, index, fold_of_row, device)
         _same_folds(run_folder / "folds.csv", folds_path)
     torch.set_num_threads(experiment.train.num_threads or 1)
-    pixels = open_pixels(workspace, competition, index, experiment)
+    pixels = experiment_pixels(workspace, competition, experiment, index)
     targets = class_numbers(index, competition.classes)
     context = _Context(experiment, competition, index, fold_of_row, pixels, targets, device)
     finished, scores = True, {}
@@ -102,14 +110,6 @@ def run(
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
         console.stage("train", f"{len(scores)} folds: {competition.metric} {mean:.4f} ± {std:.4f} (without TTA)")
     return TrainResult(run_folder, wanted, competition.metric, scores, finished, time.monotonic() - began)
-
-
-def open_pixels(workspace: Workspace, competition: Competition, index: pd.DataFrame, experiment: Experiment) -> np.ndarray:
-    """The pixel cache of this experiment's size, row by row as the index."""
-    raw, data = workspace.raw(competition.name), experiment.data
-    paths = [raw / path for path in index["path"]]
-    md5 = index["md5"].where(readable(index), "").tolist()
-    return pixel_cache(workspace.cache(competition.name), paths, md5, data.cache_size or data.image_size, data.resize)
 
 
 def _open_run(
@@ -139,7 +139,7 @@ def _open_run(
         precision=best.precision.name, memory_format=best.precision.memory_format, num_threads=threads
     )
     chosen = f"{best.precision.name}, {best.precision.memory_format}, {threads} threads"
-    console.stage("train", f"run {experiment.name} on {_device_name(device)}: {chosen}")
+    console.stage("train", f"run {experiment.name} on {device_name(device)}: {chosen}")
     images = int((fold_of_row >= 0).sum()) * (1 - 1 / experiment.data.num_folds) * experiment.train.epochs
     estimate = console.duration(images / best.images_per_second)
     console.stage("train", f"about {estimate} for each fold at {best.images_per_second:,.0f} images/s")
@@ -156,18 +156,28 @@ def _measure(model: Classifier, experiment: Experiment, num_classes: int, device
     trials = probe(model, options, size, train.batch_size, num_classes, device)
     if len(trials) > 1:
         rows = [
-            [t.precision.name, t.precision.memory_format, f"{t.images_per_second:,.0f}" if t.images_per_second else "refused"]
+            [
+                t.precision.name,
+                t.precision.memory_format,
+                f"{t.images_per_second:,.0f}" if t.images_per_second else "refused",
+            ]
             for t in trials
         ]
-        console.table(f"{experiment.model.name} at {size} px on this machine", ["precision", "layout", "images/s"], rows)
+        console.table(
+            f"{experiment.model.name} at {size} px on this machine", ["precision", "layout", "images/s"], rows
+        )
     return trials
 
 
-def _train_fold(context: _Context, workspace: Workspace, fold: Fold, force: bool, deadline: float | None) -> dict[str, Any]:
+def _train_fold(
+    context: _Context, workspace: Workspace, fold: Fold, force: bool, deadline: float | None
+) -> dict[str, Any]:
     experiment, competition = context.experiment, context.competition
     folder = workspace.fold(experiment.name, fold)
     stamp, model_file = folder / ".train.json", folder / "model.safetensors"
-    rows = np.flatnonzero(trainable(context.index) if fold == "full" else (context.folds >= 0) & (context.folds != fold))
+    rows = np.flatnonzero(
+        trainable(context.index) if fold == "full" else (context.folds >= 0) & (context.folds != fold)
+    )
     inputs = _fingerprint(context, fold, rows)
     metric = competition.metric
     with lock(folder / ".lock", str(folder)):
@@ -214,12 +224,14 @@ def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
     experiment, index = context.experiment, context.index
     train, size = experiment.train, experiment.data.image_size
     augment = build_augment(experiment.augment, size)
-    stream = {"num_workers": train.num_workers, "pin_memory": context.device.type == "cuda"}
+    on_gpu = context.device.type == "cuda"
     make = partial(Batches, context.pixels, context.targets, batch_size=train.batch_size, image_size=size)
 
     def batches(epoch: int, start: int) -> Any:
         order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
-        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(start, **stream)
+        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(
+            start, train.num_workers, on_gpu
+        )
 
     validation_rows = np.flatnonzero(context.folds == fold) if fold != "full" else np.empty(0, np.int64)
     order = epoch_order(rows, train.batch_size, experiment.seed, fold, 0)
@@ -241,7 +253,9 @@ def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
     if weights not in {"none", "timm"}:
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
+            raise ConfigError(
+                f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file"
+            )
         weights = file_hash(path)
     images = context.index.iloc[rows]
     parts = [images["image_id"].tolist(), images["md5"].tolist(), context.targets[rows].tolist()]
@@ -249,25 +263,17 @@ def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
 
 
 def _started(folder: Path) -> str | None:
-    from kit.workspace import read_json
-
     file = folder / ".started.json"
     return read_json(file).get("inputs") if file.is_file() else None
 
 
 def _last_line(folder: Path) -> dict[str, Any]:
-    import json
-
     return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
 def _same_folds(copy: Path, folds_path: Path) -> None:
     if copy.read_text(encoding="utf-8") != folds_path.read_text(encoding="utf-8"):
         raise KitError(f"{copy}: this run was made with other folds than {folds_path}; give the new run another name")
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
 
 
 def _environment(device: torch.device, trials: list[Trial]) -> dict[str, Any]:
@@ -279,7 +285,7 @@ def _environment(device: torch.device, trials: list[Trial]) -> dict[str, Any]:
         "torch": torch.__version__,
         "timm": timm.__version__,
         "albumentations": albumentations.__version__,
-        "device": _device_name(device),
+        "device": device_name(device),
         "processor": platform.processor() or platform.machine(),
         "probe": {f"{t.precision.name} {t.precision.memory_format}": round(t.images_per_second, 1) for t in trials},
     }

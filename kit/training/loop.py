@@ -81,7 +81,7 @@ def fit(
     Writes `model.safetensors` (with `facts`) last. `deadline` is a `time.monotonic` instant: past it the state is
     saved and `OutOfTime` raised. A loss that is not finite is a `KitError` that names the batch's images.
     """
-    model = model.to(device, memory_format=precision.layout)
+    model = model.to(device).to(memory_format=precision.layout)
     ema = EMA(model, train.ema_decay) if train.ema_decay is not None else None
     optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
     state, best = _State(), None
@@ -106,7 +106,9 @@ def fit(
     total = train.epochs * feed.num_steps
     with console.progress(title, total, state.epoch * feed.num_steps + state.step, "batches") as bar:
         while state.epoch < train.epochs and not _stopped_early(state.history, train):
-            _train_epoch(model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar)
+            _train_epoch(
+                model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar
+            )
             line = _epoch_line(state, train, feed, _validate(chosen, feed, precision, device))
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
             if train.select == "best" and line["valid_loss"] == min(past["valid_loss"] for past in state.history):
@@ -192,7 +194,9 @@ def _finite(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _Sta
 
 
 @torch.inference_mode()
-def _validate(model: nn.Module, feed: Feed, precision: Precision, device: torch.device) -> tuple[float | None, float | None]:
+def _validate(
+    model: nn.Module, feed: Feed, precision: Precision, device: torch.device
+) -> tuple[float | None, float | None]:
     """(loss, metric) of the fold's own images; nones where it has none."""
     if feed.validation is None:
         return None, None
@@ -201,7 +205,9 @@ def _validate(model: nn.Module, feed: Feed, precision: Precision, device: torch.
     logits, targets = [], []
     for pixels, batch_targets, _ in feed.validation():
         with precision.autocast(device):
-            logits.append(model(pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)).float().cpu())
+            logits.append(
+                model(pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)).float().cpu()
+            )
         targets.append(batch_targets)
     model.train(was_training)
     all_logits, all_targets = torch.cat(logits), torch.cat(targets)

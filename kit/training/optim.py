@@ -11,7 +11,8 @@ from kit.config import Train
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD (Nesterov). Weight decay acts on weights, not on biases and norms."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 else plain).append(parameter)

@@ -16,6 +16,14 @@ LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 HOPELESS = 3.0  # a first step this many times slower than the best candidate's ends the trial
 
 
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
 @dataclass(frozen=True)
 class Precision:
     """`name`: fp32, bf16 or fp16 (mixed: weights stay fp32). `memory_format`: channels_last or contiguous."""
@@ -81,7 +89,7 @@ def choose(trials: list[Trial]) -> Trial:
 def _first_loss(
     model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device
 ) -> float:
-    trial = copy.deepcopy(model).to(device, memory_format=option.layout).eval()
+    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout).eval()
     with torch.inference_mode(), option.autocast(device):
         logits = trial(pixels.to(memory_format=option.layout))
     return F.cross_entropy(logits.float(), targets).item()
@@ -91,7 +99,7 @@ def _seconds_per_step(
     model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device, limit: float
 ) -> float:
     """The fastest of a few steps; gives up after the first where that took more than `limit` seconds."""
-    trial = copy.deepcopy(model).to(device, memory_format=option.layout).train()
+    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout).train()
     pixels = pixels.to(memory_format=option.layout)
     optimizer, scaler = torch.optim.SGD(trial.parameters(), 1e-4), option.scaler(device)
     times: list[float] = []

@@ -1,0 +1,43 @@
+"""TTA views: what each one shows the model of a batch of square pictures."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from kit.config import Crop, NamedView, View
+
+FIVE: tuple[Crop, ...] = ("top_left", "top_right", "bottom_left", "bottom_right", "center")
+CROP_SCALE = 8 / 7  # 256 to 224, as in Krizhevsky et al. 2012
+NAMED: dict[NamedView, tuple[View, ...]] = {
+    "identity": (View(),),
+    "hflip": (View(hflip=True),),
+    "vflip": (View(vflip=True),),
+    "five_crop": tuple(View(scale=CROP_SCALE, crop=crop) for crop in FIVE),
+    "ten_crop": tuple(View(scale=CROP_SCALE, crop=crop, hflip=flip) for flip in (False, True) for crop in FIVE),
+}
+
+
+def expand(views: Sequence[NamedView | View]) -> list[View]:
+    """Named views become their transforms."""
+    return [one for view in views for one in (NAMED[view] if isinstance(view, str) else (view,))]
+
+
+def show(pixels: torch.Tensor, view: View, image_size: int) -> torch.Tensor:
+    """What `view` makes of pixels (B, 3, P, P) in 0..255: float (B, 3, S, S).
+
+    S is `image_size`, or `scale` times that where nothing is cropped. P may be larger than `image_size` (the cache
+    keeps more): then the scale draws on the finer picture.
+    """
+    scaled = round(image_size * view.scale)
+    pixels = pixels.float()
+    if pixels.shape[-1] != scaled:
+        size = (scaled, scaled)
+        pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=pixels.shape[-1] > scaled)
+    if view.crop != "none":
+        room = scaled - image_size
+        top = {"t": 0, "b": room, "c": room // 2}[view.crop[0]]
+        left = room // 2 if view.crop == "center" else 0 if view.crop.endswith("left") else room
+        pixels = pixels[:, :, top : top + image_size, left : left + image_size]
+    flips = [axis for axis, flip in ((2, view.vflip), (3, view.hflip)) if flip]
+    return pixels.flip(flips) if flips else pixels

@@ -1,0 +1,60 @@
+"""Which Kaggle credentials are in force. Their values never leave this package, and never reach a message."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kit.errors import KitError
+
+HOW = (
+    "create a token at https://www.kaggle.com/settings (API) and put it into the environment variable "
+    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or put kaggle.json into ~/.kaggle"
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """`source` says where they come from; the secrets are left out of every printed form."""
+
+    source: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+def find_credentials() -> Credentials | None:
+    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; none where there is none.
+
+    Raises `KitError` on a kaggle.json that cannot be read.
+    """
+    from kagglesdk.kaggle_env import get_access_token_from_env
+
+    token, source = get_access_token_from_env()
+    if token:
+        where = {"access_token": "~/.kaggle/access_token"}.get(source, f"the environment variable {source}")
+        return Credentials(where, token=token)
+    username, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
+    if username and key:
+        return Credentials("the environment variables KAGGLE_USERNAME and KAGGLE_KEY", username, key)
+    for folder in _config_folders():
+        file = folder / "kaggle.json"
+        if file.is_file():
+            return _from_json(file)
+    if Path("~/.kaggle/credentials.json").expanduser().is_file():
+        return Credentials("~/.kaggle/credentials.json (kaggle auth login)")
+    return None
+
+
+def _config_folders() -> list[Path]:
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    given = os.environ.get("KAGGLE_CONFIG_DIR")
+    return [*([Path(given).expanduser()] if given else []), Path("~/.kaggle").expanduser(), config_home / "kaggle"]
+
+
+def _from_json(file: Path) -> Credentials:
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return Credentials(str(file), raw["username"], raw["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(f"{file}: not a kaggle.json with username and key ({type(error).__name__}); {HOW}") from None

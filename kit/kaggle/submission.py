@@ -1,0 +1,165 @@
+"""What a submission must look like: made from probabilities, and validated against the competition's own sample."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.competition import Competition
+from kit.errors import KitError, examples
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`errors`: Kaggle would refuse the file. `doubts`: it would take it, but look again. Each is one sentence."""
+
+    num_rows: int
+    errors: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def read_sample(competition: Competition, raw: Path) -> pd.DataFrame:
+    """The sample submission, all cells as text. Raises `KitError` when it or its id column is missing."""
+    files = [raw / name for name in competition.files.sample_submission]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise KitError(f"{raw}: no {' or '.join(f.name for f in files)}; type `kit download`")
+    sample = _read_csv(file)
+    wanted = [competition.submission.id_column, *_value_columns(competition)]
+    missing = [column for column in wanted if column not in sample]
+    if missing:
+        raise KitError(
+            f"{file}: has no column '{missing[0]}' (its columns: {', '.join(sample.columns)}); correct "
+            f"`submission` in the competition's YAML"
+        )
+    return sample
+
+
+def make_submission(
+    competition: Competition, sample: pd.DataFrame, ids: list[str], probs: np.ndarray, clip: float
+) -> pd.DataFrame:
+    """The sample's rows, in its order, with our values. `probs`: float (N, C), row i is `ids[i]`.
+
+    Raises `KitError` when the sample asks for an id that has no prediction.
+    """
+    id_column = competition.submission.id_column
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    unknown = [i for i in sample[id_column] if i not in row_of]
+    if unknown:
+        raise KitError(
+            f"the sample submission asks for {len(unknown):,} images that the test set does not hold "
+            f"({examples(unknown)}); are both from the same download?"
+        )
+    probs = probs[[row_of[i] for i in sample[id_column]]].astype(np.float64)
+    result = sample.copy()
+    if competition.submission.format == "label":
+        values = competition.submission.values
+        result[competition.submission.column] = [
+            values.get(competition.classes[k], competition.classes[k]) for k in probs.argmax(axis=1)
+        ]
+    elif competition.submission.format == "probability":
+        result[competition.submission.column] = np.clip(probs[:, competition.positive_index], clip, 1 - clip)
+    else:
+        result[list(competition.classes)] = np.clip(probs, clip, 1 - clip)
+    return result
+
+
+def validate(competition: Competition, sample: pd.DataFrame, file: Path, reference: pd.Series | None = None) -> Verdict:
+    """Hold a CSV against the sample: columns, ids, order, values.
+
+    `reference`: P(positive class) by id from a cross-validated model, where there is one: a file that contradicts it
+    has its classes swapped, probably.
+    """
+    table = _read_csv(file)
+    if list(table.columns) != list(sample.columns):
+        return Verdict(
+            len(table), [f"columns are {', '.join(table.columns)}; the sample has {', '.join(sample.columns)}"]
+        )
+    errors, doubts = _check_ids(competition.submission.id_column, table, sample)
+    values, wrong = _numbers(competition, table)
+    errors += wrong
+    if not errors:
+        doubts += _check_values(competition, table, values, reference)
+    return Verdict(len(table), errors, doubts)
+
+
+def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[list[str], list[str]]:
+    ids, wanted = table[column], sample[column]
+    errors = []
+    repeated = ids[ids.duplicated()]
+    missing, extra = wanted[~wanted.isin(ids)], ids[~ids.isin(wanted)]
+    if len(repeated):
+        errors.append(f"{len(repeated):,} ids stand twice ({examples(repeated)})")
+    if len(missing):
+        errors.append(f"{len(missing):,} ids of the sample are missing ({examples(missing)})")
+    if len(extra):
+        errors.append(f"{len(extra):,} ids are not in the sample ({examples(extra)})")
+    moved = not errors and ids.tolist() != wanted.tolist()
+    return errors, ["the rows are in another order than the sample's"] if moved else []
+
+
+def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """The value columns as float (N, columns); label formats as the place of each label among the allowed ones."""
+    if competition.submission.format == "label":
+        values = competition.submission.values
+        allowed = [str(values.get(name, name)) for name in competition.classes]
+        cells = table[competition.submission.column]
+        strange = cells[~cells.isin(allowed)]
+        if len(strange):
+            return np.empty(0), [
+                f"{len(strange):,} labels are none of {examples(allowed, 5)} ({examples(strange.unique())})"
+            ]
+        return cells.map({label: number for number, label in enumerate(allowed)}).to_numpy(float)[:, None], []
+    columns = table[_value_columns(competition)]
+    numbers = columns.apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(numbers).all(axis=1)
+    outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1)
+    ids = table[competition.submission.id_column]
+    errors = []
+    if bad.any():
+        errors.append(f"{bad.sum():,} rows hold no number (ids {examples(ids[bad])})")
+    if outside.any():
+        errors.append(f"{outside.sum():,} rows hold values outside 0..1 (ids {examples(ids[outside])})")
+    return numbers, errors
+
+
+def _check_values(
+    competition: Competition, table: pd.DataFrame, values: np.ndarray, reference: pd.Series | None
+) -> list[str]:
+    doubts = []
+    if len(table) > 1 and (values == values[0]).all():
+        doubts.append("every row says the same")
+    if competition.submission.format == "probabilities":
+        off = np.abs(values.sum(axis=1) - 1) > 0.02
+        if off.any():
+            doubts.append(f"{off.sum():,} rows do not sum to 1")
+    if reference is not None and values.shape[1] == 1 and len(competition.classes) == 2:
+        positive = (
+            values[:, 0]
+            if competition.submission.format == "probability"
+            else values[:, 0] == competition.positive_index
+        )
+        expected = reference.reindex(table[competition.submission.id_column]).to_numpy()
+        known = np.isfinite(expected)
+        agreement = float(np.mean((positive[known] > 0.5) == (expected[known] > 0.5))) if known.any() else 1.0
+        if agreement < 0.5:
+            doubts.append(
+                f"it agrees with the cross-validated model on {agreement:.0%} of the rows only: classes swapped?"
+            )
+    return doubts
+
+
+def _value_columns(competition: Competition) -> list[str]:
+    if competition.submission.format == "probabilities":
+        return list(competition.classes)
+    return [competition.submission.column or ""]
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise KitError(f"{file}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise KitError(f"{file}: cannot be read as CSV: {error}") from None

@@ -1,0 +1,191 @@
+"""explore: what the data is like -> `data/<competition>/stats.json` and `figures/`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from kit import console, figures
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.images import decode as decode_image
+from kit.data.images import resize_square
+from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, read_index, readable, trainable
+from kit.randomness import key
+from kit.workspace import Workspace, file_hash, fingerprint, is_done, mark_done, read_json, write_json
+
+VERSION = 1
+PER_SHEET = 40
+THUMBNAIL = 128
+MIN_FOR_ADVERSARIAL = 50  # images a side; fewer tell nothing
+
+
+@dataclass(frozen=True)
+class ExploreResult:
+    stats: Path
+    figures: Path
+    summary: dict[str, Any]
+
+
+def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> ExploreResult:
+    """Statistics and pictures of the whole data set, from the index; pixels are read for the contact sheets only."""
+    competition = Competition.load(experiment.competition)
+    index_path, folder = workspace.index(competition.name), workspace.figures(competition.name)
+    path, stamp = index_path.with_name("stats.json"), index_path.with_name(".explore.json")
+    index = read_index(index_path)
+    inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes))
+    if is_done(stamp, inputs, [path]) and not force:
+        console.stage("explore", f"{path} is up to date")
+    else:
+        stats = _statistics(index, competition)
+        _draw(index, competition, workspace.raw(competition.name), folder)
+        write_json(path, stats)
+        mark_done(stamp, inputs)
+    stats = read_json(path)
+    _report(stats, folder)
+    return ExploreResult(path, folder, stats)
+
+
+def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]:
+    usable, train = index[readable(index)], index[trainable(index)]
+    counts = train[TARGET].value_counts()
+    mean, std = channel_statistics(train)
+    pixels = (train["width"] * train["height"]).to_numpy(float)
+    problems = index.loc[index["problem"] != "", ["path", "problem"]]
+    groups = _groups(usable)
+    contradicting = [g for g in groups if g.loc[g["split"] == "train", TARGET].nunique() > 1]
+    twins = [g for g in groups if g["split"].nunique() > 1]
+    return {
+        "competition": competition.name,
+        "images": {split: int((index["split"] == split).sum()) for split in ("train", "test")},
+        "classes": {name: int(counts.get(name, 0)) for name in competition.classes},
+        "width": _spread(usable["width"]),
+        "height": _spread(usable["height"]),
+        "aspect": _spread(usable["width"] / usable["height"]),
+        "bytes": _spread(usable["bytes"]),
+        "formats": {str(k): int(v) for k, v in usable["format"].value_counts().items()},
+        "channels": {
+            "of": "training pixels, RGB in [0, 1], every image with equal weight",
+            "mean": mean,
+            "std": std,
+            "variance": [value**2 for value in std],
+            "mean_by_pixels": np.average(train[MEANS].to_numpy(float), axis=0, weights=pixels).tolist(),
+            "mean_of_image_variances": train[VARIANCES].mean().tolist(),
+        },
+        "problems": dict(zip(problems["path"], problems["problem"], strict=True)),
+        "near_identical": {
+            "groups": [g["path"].tolist() for g in groups],
+            "with_contradicting_labels": [g["path"].tolist() for g in contradicting],
+            "across_train_and_test": [g["path"].tolist() for g in twins],
+        },
+        "adversarial": _adversarial(usable),
+    }
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    quantiles = values.quantile([0, 0.05, 0.5, 0.95, 1]).tolist()
+    return dict(zip(("min", "p5", "median", "p95", "max"), map(float, quantiles), strict=True))
+
+
+def _groups(index: pd.DataFrame) -> list[pd.DataFrame]:
+    """Near-identical images, the largest group first."""
+    several = index[index.duplicated("group", keep=False)]
+    return sorted((g for _, g in several.groupby("group")), key=lambda g: (-len(g), g["path"].iloc[0]))
+
+
+def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
+    """Can a small model tell train from test by size, bytes and colours? ROC AUC, cross-validated; 0.5 is no."""
+    test = (index["split"] == "test").to_numpy()
+    if min(test.sum(), (~test).sum()) < MIN_FOR_ADVERSARIAL:
+        return None
+    columns = ["width", "height", "bytes", *MEANS, *VARIANCES]
+    features = index[columns].assign(bytes_per_pixel=index["bytes"] / (index["width"] * index["height"]))
+    seed = key("adversarial") % 2**31
+    model = HistGradientBoostingClassifier(max_iter=60, class_weight="balanced", random_state=seed)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    guesses = cross_val_predict(model, features, test, cv=folds, method="predict_proba")[:, 1]
+    auc = float(roc_auc_score(test, guesses))
+    n, m = int(test.sum()), int((~test).sum())
+    error = float(np.sqrt((n + m + 1) / (12 * n * m)))  # of the AUC where nothing tells them apart (Mann-Whitney)
+    model.fit(features, test)
+    importance = permutation_importance(model, features, test, scoring="roc_auc", n_repeats=3, random_state=seed)
+    telling = str(features.columns[int(importance.importances_mean.argmax())])
+    return {"auc": auc, "chance": [0.5 - 1.96 * error, 0.5 + 1.96 * error], "most_telling": telling}
+
+
+def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path) -> None:
+    usable, train = index[readable(index)], index[trainable(index)]
+    counts = train[TARGET].value_counts()
+    figures.class_counts({name: int(counts.get(name, 0)) for name in competition.classes}, folder / "classes.png")
+    width, height, split = (usable[name].to_numpy() for name in ("width", "height", "split"))
+    figures.image_sizes(width, height, split, folder / "sizes.png")
+    means, stds = train[MEANS].to_numpy(float), np.sqrt(train[VARIANCES].to_numpy(float))
+    figures.channel_histograms(means, stds, f"{len(train):,} training images", folder / "channels.png")
+    generator = np.random.default_rng(key("contact sheet", competition.name))
+    for name in competition.classes:
+        members = train[train[TARGET] == name]
+        some = members.iloc[np.sort(generator.choice(len(members), min(PER_SHEET, len(members)), replace=False))]
+        _sheet(
+            some,
+            some["image_id"].tolist(),
+            f"{name}: {len(some)} of {len(members):,}",
+            raw,
+            folder / f"class-{name}.png",
+        )
+    groups = _groups(usable)
+    pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)
+    captions = [f"{row.split} {row.image_id}\ngroup {row.group}" for row in pairs.itertuples()]
+    title = f"near-identical: {len(groups)} groups ({len(pairs)} images shown)"
+    _sheet(pairs, captions, title, raw, folder / "near_identical.png")
+    odd = usable[usable["problem"] != ""].head(PER_SHEET)
+    _sheet(
+        odd,
+        [f"{name}\n{problem[:24]}" for name, problem in zip(odd["image_id"], odd["problem"], strict=True)],
+        "readable, with a problem",
+        raw,
+        folder / "problems.png",
+    )
+
+
+def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)  # a sheet of an earlier state, when there is nothing to show any more
+    if len(rows):
+        squares = [
+            resize_square(decode_image((raw / p).read_bytes(), THUMBNAIL).rgb, THUMBNAIL, "pad") for p in rows["path"]
+        ]
+        figures.contact_sheet(squares, captions, title, path)
+
+
+def _report(stats: dict[str, Any], folder: Path) -> None:
+    channels = stats["channels"]
+    rows = [[name, *(f"{channels[key][c]:.5f}" for key in ("mean", "std", "variance"))] for c, name in enumerate("RGB")]
+    console.table("Channels over the training pixels", ["channel", "mean", "std", "variance"], rows)
+    rows = [
+        [name, *(f"{stats[name][q]:,.2f}".removesuffix(".00") for q in ("min", "p5", "median", "p95", "max"))]
+        for name in ("width", "height", "aspect", "bytes")
+    ]
+    console.table("Sizes", ["", "min", "5 %", "median", "95 %", "max"], rows)
+    near = stats["near_identical"]
+    console.stage("explore", f"{len(near['groups'])} groups of near-identical images")
+    for text, groups in (
+        ("carry different labels", near["with_contradicting_labels"]),
+        ("span train and test", near["across_train_and_test"]),
+    ):
+        if groups:
+            console.warn(f"{len(groups)} of these groups {text}, for example {', '.join(groups[0][:3])}")
+    if stats["problems"]:
+        console.warn(f"{len(stats['problems'])} files have a problem (listed in stats.json)")
+    check = stats["adversarial"]
+    if check:
+        low, high = check["chance"]
+        verdict = "no difference seen" if check["auc"] <= high else f"they differ, above all in {check['most_telling']}"
+        console.stage(
+            "explore", f"telling train from test: AUC {check['auc']:.3f} (chance: {low:.3f} to {high:.3f}): {verdict}"
+        )
+    console.stage("explore", f"figures: {folder}")

@@ -1,0 +1,228 @@
+"""predict: each fold's model on the images it never saw -> `fold_<k>/oof.csv`, and on the test images -> `test.csv`.
+
+The same TTA views serve both, so that the CV measures what is submitted.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kit import console, figures
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.cache import experiment_pixels, read_square
+from kit.data.folds import read_folds
+from kit.data.images import ImageProblem, decode
+from kit.data.loader import Batches
+from kit.data.table import TARGET, class_numbers, read_index, readable, trainable
+from kit.errors import ConfigError, KitError
+from kit.inference.predictor import predict_probs
+from kit.inference.views import expand
+from kit.models import build_classifier
+from kit.run_folder import frozen
+from kit.schema import to_mapping
+from kit.scoring.metrics import score
+from kit.training.checkpoint import load_model
+from kit.training.precision import Precision, default_device
+from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, is_done, mark_done
+
+VERSION = 1
+WORST = 40
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    folds: list[Fold]
+    metric: str
+    scores: dict[str, float]  # fold -> OOF score with TTA
+    num_test: int
+
+
+def run(
+    experiment: Experiment, workspace: Workspace, folds: list[Fold] | None = None, force: bool = False
+) -> PredictResult:
+    """Predict for the folds (default: all that are trained)."""
+    competition = Competition.load(experiment.competition)
+    experiment = _frozen(experiment, workspace)
+    index = read_index(workspace.index(competition.name))
+    folds_path = workspace.run(experiment.name) / "folds.csv"
+    fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
+    wanted = _trained(experiment, workspace, folds)
+    pixels = experiment_pixels(workspace, competition, experiment, index)
+    torch.set_num_threads(experiment.train.num_threads or 1)
+    scores: dict[str, float] = {}
+    for fold in wanted:
+        oof_rows = np.flatnonzero(fold_of_row == fold) if fold != "full" else np.empty(0, np.int64)
+        value = _predict_fold(experiment, workspace, competition, index, pixels, fold, oof_rows, force)
+        if value is not None:
+            scores[str(fold)] = value
+    if scores:
+        _figures(experiment, workspace, competition, index, pixels)
+    return PredictResult(wanted, competition.metric, scores, int((index["split"] == "test").sum()))
+
+
+def run_images(experiment: Experiment, workspace: Workspace, folder: Path, out: Path | None = None) -> Path:
+    """Predict every picture of a folder with the mean of all trained folds -> a CSV: file, prob_<class> per class."""
+    if not folder.is_dir():
+        raise ConfigError(f"--images {folder}: no such folder")
+    competition = Competition.load(experiment.competition)
+    experiment = _frozen(experiment, workspace)
+    size = experiment.data.cache_size or experiment.data.image_size
+    files, squares = [], []
+    for file in sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith(".")):
+        try:
+            decode(file.read_bytes())
+            squares.append(read_square(file, size, experiment.data.resize))
+            files.append(str(file.relative_to(folder)))
+        except ImageProblem as problem:
+            console.warn(f"{file}: {problem}; left out")
+    if not files:
+        raise KitError(f"{folder}: holds no picture")
+    pixels, rows = np.stack(squares), np.arange(len(files))
+    members = [
+        _probs(experiment, workspace, competition, pixels, fold, rows) for fold in _trained(experiment, workspace, None)
+    ]
+    table = pd.DataFrame({"file": files}).join(_columns(competition, np.mean(members, axis=0)))
+    path = out or workspace.run(experiment.name) / f"images-{folder.resolve().name}.csv"
+    _write(table, path)
+    console.stage("predict", f"{len(files):,} pictures, mean of {len(members)} models -> {path}")
+    return path
+
+
+def _frozen(experiment: Experiment, workspace: Workspace) -> Experiment:
+    existing = frozen(experiment, workspace)
+    if existing is None:
+        raise KitError(f"{workspace.run(experiment.name)}: no such run; type `kit train` first")
+    return existing
+
+
+def _trained(experiment: Experiment, workspace: Workspace, folds: list[Fold] | None) -> list[Fold]:
+    everything: list[Fold] = [*range(experiment.data.num_folds), "full"]
+    there = [fold for fold in everything if (workspace.fold(experiment.name, fold) / ".train.json").is_file()]
+    missing = [fold for fold in folds or [] if fold not in there]
+    if missing:
+        raise KitError(f"fold {missing[0]} of {experiment.name} is not trained; type `kit train --fold {missing[0]}`")
+    if not there:
+        raise KitError(f"no fold of {experiment.name} is trained; type `kit train`")
+    return folds or there
+
+
+def _predict_fold(
+    experiment: Experiment,
+    workspace: Workspace,
+    competition: Competition,
+    index: pd.DataFrame,
+    pixels: np.ndarray,
+    fold: Fold,
+    oof_rows: np.ndarray,
+    force: bool,
+) -> float | None:
+    folder = workspace.fold(experiment.name, fold)
+    oof_path, test_path, stamp = folder / "oof.csv", folder / "test.csv", folder / ".predict.json"
+    test = (index["split"] == "test").to_numpy()
+    images = index.loc[test, ["image_id", "md5"]].to_numpy().tolist()
+    inputs = fingerprint(VERSION, file_hash(folder / "model.safetensors"), to_mapping(experiment)["tta"], images)
+    outputs = [test_path] if fold == "full" else [oof_path, test_path]
+    targets = class_numbers(index, competition.classes)
+    if is_done(stamp, inputs, outputs) and not force:
+        console.stage("predict", f"fold {fold} is up to date")
+    else:
+        test_rows = np.flatnonzero(test & readable(index))
+        rows = np.concatenate([oof_rows, test_rows])
+        probs = _probs(experiment, workspace, competition, pixels, fold, rows)
+        prior = np.bincount(targets[trainable(index)], minlength=len(competition.classes)) / trainable(index).sum()
+        everything = np.tile(prior.astype(np.float32), (len(index), 1))  # an unreadable test image gets the prior
+        everything[rows] = probs
+        if fold != "full":
+            facts = index.iloc[oof_rows][["image_id", TARGET]].reset_index(drop=True)
+            facts.insert(1, "fold", fold)
+            _write(facts.join(_columns(competition, everything[oof_rows])), oof_path)
+        facts = index.loc[test, ["image_id"]].reset_index(drop=True)
+        _write(facts.join(_columns(competition, everything[test])), test_path)
+        mark_done(stamp, inputs)
+    if fold == "full":
+        console.stage("predict", "fold full: test only (it has seen every training image, so it has no CV)")
+        return None
+    value = _oof_score(competition, oof_path)
+    num_views = len(expand(experiment.tta.views))
+    views = "1 view" if num_views == 1 else f"{num_views} views"
+    console.stage(
+        "predict", f"fold {fold}  OOF {competition.metric} {value:.4f} with {views}, {test.sum():,} test images"
+    )
+    return value
+
+
+def _probs(
+    experiment: Experiment,
+    workspace: Workspace,
+    competition: Competition,
+    pixels: np.ndarray,
+    fold: Fold,
+    rows: np.ndarray,
+) -> np.ndarray:
+    """float32 (len(rows), C): the fold's model on these rows of `pixels`, mean over the views."""
+    device, train = default_device(), experiment.train
+    weights, _ = load_model(workspace.fold(experiment.name, fold) / "model.safetensors")
+    model = build_classifier(experiment.model.name, len(competition.classes), experiment.model.options)
+    model.load_state_dict(weights)
+    precision = Precision(train.precision, train.memory_format)
+    order = Batches(pixels, np.zeros(len(pixels), np.int64), rows, max(64, train.batch_size), pixels.shape[1])
+    stream: Any = order.stream(0, train.num_workers, device.type == "cuda")
+    batches = (batch[0] for batch in console.track(stream, f"predict fold {fold}", len(order)))
+    probs = predict_probs(
+        model,
+        batches,
+        expand(experiment.tta.views),
+        experiment.data.image_size,
+        experiment.tta.average,
+        device,
+        precision.layout,
+        partial(precision.autocast, device),
+    )
+    return probs.numpy()
+
+
+def _columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(probs, columns=[f"prob_{name}" for name in competition.classes])
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.8g")
+
+
+def _oof_score(competition: Competition, path: Path) -> float:
+    table = pd.read_csv(path, dtype={"image_id": str, TARGET: str})
+    probs = table[[f"prob_{name}" for name in competition.classes]].to_numpy()
+    return score(competition.metric, class_numbers(table, competition.classes), probs)
+
+
+def _figures(
+    experiment: Experiment, workspace: Workspace, competition: Competition, index: pd.DataFrame, pixels: np.ndarray
+) -> None:
+    """Confusion matrix and worst errors over every fold that is predicted so far."""
+    files = [workspace.fold(experiment.name, fold) / "oof.csv" for fold in range(experiment.data.num_folds)]
+    tables = [pd.read_csv(file, dtype={"image_id": str, TARGET: str}) for file in files if file.is_file()]
+    oof = pd.concat(tables, ignore_index=True)
+    probs = oof[[f"prob_{name}" for name in competition.classes]].to_numpy()
+    targets, guesses = class_numbers(oof, competition.classes), probs.argmax(axis=1)
+    folder = workspace.run(experiment.name) / "figures"
+    title = f"{experiment.name}: OOF of {len(tables)} folds, {len(oof):,} images"
+    figures.confusion_matrix(targets, guesses, competition.classes, title, folder / "confusion.png")
+    believed = probs[np.arange(len(oof)), targets]
+    worst = np.argsort(believed, kind="stable")[:WORST]
+    worst = worst[guesses[worst] != targets[worst]]
+    if len(worst) == 0:
+        return
+    train = index.index[index["split"] == "train"]
+    row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
+    pictures = [np.asarray(pixels[row_of[oof["image_id"].iloc[k]]]) for k in worst]
+    captions = [f"{oof['image_id'].iloc[k]}\n{competition.classes[guesses[k]]} {probs[k].max():.3f}" for k in worst]
+    title = f"{experiment.name}: the {len(worst)} worst errors (id; what the model said)"
+    figures.contact_sheet(pictures, captions, title, folder / "worst_errors.png")
+    console.stage("predict", f"figures: {folder / 'confusion.png'}, {folder / 'worst_errors.png'}")

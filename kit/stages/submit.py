@@ -1,0 +1,151 @@
+"""submit: validate a CSV, upload it, wait for Kaggle's score, and write both into its passport."""
+
+import datetime
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.errors import ConfigError, KitError
+from kit.kaggle.client import KaggleClient
+from kit.kaggle.submission import read_sample, validate
+from kit.tasks import METRICS
+from kit.workspace import Workspace, file_hash, read_json, write_json
+
+
+@dataclass(frozen=True)
+class SubmitResult:
+    file: Path
+    num_rows: int
+    uploaded: bool
+    ref: int | None = None
+    status: str | None = None  # PENDING, COMPLETE or ERROR
+    public_score: str | None = None
+    private_score: str | None = None
+
+
+def run(
+    experiment: Experiment,
+    workspace: Workspace,
+    file: Path | None = None,
+    message: str = "",
+    dry_run: bool = False,
+    again: bool = False,
+    anyway: bool = False,
+    wait_minutes: float = 10.0,
+) -> SubmitResult:
+    """Hand in `file` (default: the experiment's own submission). `dry_run` stops after validation.
+
+    Refuses bytes that were handed in before unless `again`, and a doubtful file unless `anyway`.
+    """
+    competition = Competition.load(experiment.competition)
+    path = file or workspace.submission(experiment.name)
+    if not path.is_file():
+        hint = "give an existing CSV" if file else "type `kit run` or `kit ensemble` first, or name a CSV"
+        raise ConfigError(f"{path}: no such file; {hint}")
+    sample = read_sample(competition, workspace.raw(competition.name))
+    verdict = validate(competition, sample, path, _reference(competition, workspace, path))
+    if verdict.errors:
+        raise KitError(f"{path}: {'; '.join(verdict.errors)}")
+    for doubt in verdict.doubts:
+        console.warn(f"{path}: {doubt}")
+    console.stage("submit", f"{path}: {verdict.num_rows:,} rows, columns and ids as in the sample, values valid")
+    if dry_run:
+        console.stage("submit", "dry run: nothing was uploaded")
+        return SubmitResult(path, verdict.num_rows, False)
+    if verdict.doubts and not anyway:
+        raise KitError(f"{path}: {verdict.doubts[0]}; --anyway submits it all the same")
+    if competition.slug is None:
+        raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit to")
+    passport_path = path.with_suffix(".json")
+    passport: dict[str, Any] = {"competition": competition.name, "kaggle": []}
+    if passport_path.is_file():
+        passport = read_json(passport_path)
+    if passport.get("competition") != competition.name:
+        raise ConfigError(f"{passport_path}: was made for {passport.get('competition')}, not for {competition.name}")
+    digest = file_hash(path)
+    _refuse_repeat(workspace, passport, digest, path, again)
+
+    client = KaggleClient.connect()
+    _may_submit(client, competition.slug)
+    ref = client.submit(competition.slug, path, message or _describe(passport, competition, path))
+    entry: dict[str, Any] = {
+        "ref": ref, "competition": competition.name, "sha256": digest, "status": "PENDING",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    passport.setdefault("kaggle", []).append(entry)
+    write_json(passport_path, passport)
+    console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
+    scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)
+    entry |= asdict(scored)
+    write_json(passport_path, passport)
+    if scored.status == "ERROR":
+        raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
+    if scored.status == "PENDING":
+        console.warn(
+            f"no score after {wait_minutes:g} minutes: https://www.kaggle.com/c/{competition.slug}/submissions"
+        )
+    else:
+        cv = _cv(passport, competition)
+        beside = f", CV {cv:.5f}" if cv is not None else ""
+        private = f", private {scored.private_score}" if scored.private_score else ""
+        console.stage("submit", f"{competition.metric}: public {scored.public_score or 'not shown'}{private}{beside}")
+    return SubmitResult(path, verdict.num_rows, True, ref, scored.status, scored.public_score, scored.private_score)
+
+
+def _refuse_repeat(workspace: Workspace, passport: dict[str, Any], digest: str, path: Path, again: bool) -> None:
+    passports = [passport, *(read_json(other) for other in sorted(workspace.submission("x").parent.glob("*.json")))]
+    for entry in (entry for one in passports for entry in one.get("kaggle", [])):
+        if entry.get("sha256") == digest and entry.get("competition") == passport["competition"] and not again:
+            raise KitError(
+                f"{path}: these bytes were handed in before (reference {entry['ref']}, {entry.get('date', '')}); "
+                f"--again spends a submission on them once more"
+            )
+
+
+def _may_submit(client: KaggleClient, slug: str) -> None:
+    facts = client.competition(slug)
+    if not facts.entered:
+        raise KitError(
+            f"you have not entered this competition: accept its rules at https://www.kaggle.com/c/{slug}/rules"
+        )
+    if facts.submissions_disabled:
+        raise KitError(f"{slug} takes no submissions any more (deadline {facts.deadline or 'unknown'})")
+    left = client.submissions_left(slug)
+    console.stage("submit", f"{left} of {facts.max_daily_submissions} submissions left today")
+    if left < 1:
+        raise KitError("no submission is left today: Kaggle's day begins at 00:00 UTC")
+
+
+def _cv(passport: dict[str, Any], competition: Competition) -> float | None:
+    cv = passport.get("cv")
+    return float(cv["metrics"][competition.metric]["pooled"]) if cv else None
+
+
+def _describe(passport: dict[str, Any], competition: Competition, path: Path) -> str:
+    cv = _cv(passport, competition)
+    return f"{path.stem}, CV {competition.metric} {cv:.5f}" if cv is not None else path.stem
+
+
+def _reference(competition: Competition, workspace: Workspace, path: Path) -> pd.Series | None:
+    """P(positive class) by id, from the best cross-validated submission of this competition, if it is not `path`."""
+    if competition.submission.format == "probabilities" or len(competition.classes) != 2:
+        return None
+    found = []
+    for passport_path in workspace.submission("x").parent.glob("*.json"):
+        passport, table = read_json(passport_path), passport_path.with_suffix(".csv")
+        cv = _cv(passport, competition) if passport.get("competition") == competition.name else None
+        if cv is not None and table.is_file() and table.resolve() != path.resolve():
+            found.append((cv if METRICS[competition.metric].higher_is_better else -cv, table))
+    if not found:
+        return None
+    best = pd.read_csv(max(found)[1], dtype=str).set_index(competition.submission.id_column)
+    cells = best[competition.submission.column or ""]
+    if competition.submission.format == "label":
+        positive = competition.classes[competition.positive_index]
+        return (cells == str(competition.submission.values.get(positive, positive))).astype(float)
+    return cells.astype(float)

@@ -1,0 +1,142 @@
+"""doctor: is this machine ready? Python, torch, devices, precision, disk, Kaggle. Reads only."""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+
+from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.errors import KitError
+from kit.kaggle.client import KaggleClient
+from kit.kaggle.credentials import HOW, find_credentials
+from kit.kaggle.transfer import Transfer
+from kit.models import build_classifier
+from kit.training.precision import candidates, choose, default_device, probe
+from kit.workspace import Workspace
+
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn", "kaggle", "six")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `state` is ok, note or problem."""
+
+    name: str
+    state: str
+    text: str
+
+
+def run(experiment: Experiment, workspace: Workspace, offline: bool = False) -> list[Finding]:
+    """Look at everything; problems are findings, never exceptions."""
+    findings = [_python(), *_packages(), *_devices(), _precision(experiment), _disk(workspace)]
+    findings += _kaggle(experiment, offline)
+    for finding in findings:
+        mark = {"ok": "ok", "note": "note", "problem": "PROBLEM"}[finding.state]
+        console.say(f"{mark:>8}  {finding.name}: {finding.text}")
+    return findings
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _packages() -> list[Finding]:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    findings = [Finding("packages", "ok", ", ".join(found))]
+    if missing:
+        findings.append(
+            Finding("packages", "problem", f"missing: {', '.join(missing)}; pip install -r requirements.txt")
+        )
+    return findings
+
+
+def _devices() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    findings = [Finding("cpu", "ok", f"{cores} cores, torch uses {torch.get_num_threads()} threads")]
+    if torch.version.cuda is None:
+        return [*findings, Finding("gpu", "note", "this torch is built without CUDA: the CPU is used")]
+    if not torch.cuda.is_available():
+        return [
+            *findings,
+            Finding("gpu", "note", f"none usable (torch is built for CUDA {torch.version.cuda}): the CPU is used"),
+        ]
+    for number in range(torch.cuda.device_count()):
+        findings.append(_gpu(number))
+    return findings
+
+
+def _gpu(number: int) -> Finding:
+    properties = torch.cuda.get_device_properties(number)
+    own = f"sm_{properties.major}{properties.minor}"
+    text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {own}"
+    built = torch.cuda.get_arch_list()
+    same_major = [arch for arch in built if arch.startswith(f"sm_{properties.major}") and arch <= own]
+    portable = [arch for arch in built if arch.startswith("compute_")]
+    if not same_major and not portable:
+        return Finding(
+            f"gpu {number}",
+            "problem",
+            f"{text}: this torch build lacks it (it has {', '.join(built)}); install another",
+        )
+    return Finding(f"gpu {number}", "ok", text)
+
+
+def _precision(experiment: Experiment) -> Finding:
+    device, train, size = default_device(), experiment.train, experiment.data.image_size
+    competition = Competition.load(experiment.competition)
+    try:
+        num_classes = len(competition.classes)
+        model = build_classifier(experiment.model.name, num_classes, experiment.model.options)
+        options = candidates(device, train.precision, train.memory_format)
+        best = choose(probe(model, options, size, train.batch_size, num_classes, device))
+    except (KitError, RuntimeError) as error:
+        return Finding("precision", "problem", f"{experiment.model.name}: {str(error).splitlines()[0]}")
+    text = f"{best.precision.name}, {best.precision.memory_format} for {experiment.model.name} at {size} px"
+    return Finding(
+        "precision", "ok", f"{text} ({best.images_per_second:,.0f} training images/s measured on {device.type})"
+    )
+
+
+def _disk(workspace: Workspace) -> Finding:
+    folder = workspace.root.resolve()
+    free = shutil.disk_usage(folder).free / 1e9
+    state = "ok" if free > 10 else "problem"
+    return Finding("disk", state, f"{free:,.1f} GB free at {folder}" + ("" if free > 10 else "; 10 GB are comfortable"))
+
+
+def _kaggle(experiment: Experiment, offline: bool) -> list[Finding]:
+    competition = Competition.load(experiment.competition)
+    try:
+        credentials = find_credentials()
+    except KitError as error:
+        return [Finding("kaggle", "problem", str(error))]
+    if credentials is None:
+        return [
+            Finding(
+                "kaggle",
+                "note",
+                f"no credentials (only `kit download` without --from and `kit submit` need them); {HOW}",
+            )
+        ]
+    name = f" of {credentials.username}" if credentials.username else ""
+    findings = [Finding("kaggle", "ok", f"credentials from {credentials.source}{name}")]
+    if competition.slug is None or offline:
+        return findings
+    try:
+        facts = KaggleClient.connect(Transfer(silence_seconds=10), attempts=1).competition(competition.slug)
+    except KitError as error:
+        return [*findings, Finding(competition.slug, "problem", str(error))]
+    rules = f"https://www.kaggle.com/c/{competition.slug}/rules"
+    entered = "entered" if facts.entered else f"not entered: accept the rules at {rules}"
+    closed = "; it takes no submissions any more" if facts.submissions_disabled else ""
+    return [*findings, Finding(competition.slug, "ok" if facts.entered and not closed else "note", entered + closed)]
