@@ -1,8 +1,6 @@
 """train: one model per fold -> `runs/<name>/fold_<k>/` (model.safetensors, metrics.jsonl, last.ckpt)."""
 
 import json
-import os
-import platform
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +24,9 @@ from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.run_folder import freeze, frozen
 from kit.scoring.metrics import score
+from kit.training.decide import decide, describe
 from kit.training.loop import Feed, OutOfTime, fit
-from kit.training.precision import Precision, Trial, candidates, choose, default_device, device_name, probe
+from kit.training.precision import Precision, default_device
 from kit.workspace import (
     Fold,
     Workspace,
@@ -90,7 +89,7 @@ def run(
     device = default_device()
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
-        experiment = _open_run(experiment, workspace, competition, index, fold_of_row, device)
+        experiment = _open_run(experiment, workspace, competition, device)
         _same_folds(run_folder / "folds.csv", folds_path)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
@@ -98,6 +97,7 @@ def run(
     context = _Context(experiment, competition, index, fold_of_row, pixels, targets, device)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
+    _announce(context, workspace, wanted)
     try:
         for fold in wanted:
             line = _train_fold(context, workspace, fold, force, deadline)
@@ -116,57 +116,40 @@ def _open_run(
     experiment: Experiment,
     workspace: Workspace,
     competition: Competition,
-    index: pd.DataFrame,
-    fold_of_row: np.ndarray,
     device: torch.device,
 ) -> Experiment:
     """The experiment as the run froze it; the first time, decide what is left open and freeze it."""
     existing = frozen(experiment, workspace)
     if existing is not None:
         freeze(existing, workspace)
-        chosen = f"{existing.train.precision}, {existing.train.memory_format}, {existing.train.num_threads} threads"
-        console.stage("train", f"run {experiment.name} goes on as it was made: {chosen}")
+        console.stage("train", f"run {experiment.name} goes on as it was made: {describe(existing)}")
         return existing
-    threads = experiment.train.num_threads or len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = _model(experiment, competition, ((0.5,) * 3, (0.25,) * 3))
-    trials = _measure(model, experiment, len(competition.classes), device)
-    best = choose(trials)
-    if not best.images_per_second:
-        raise KitError("no precision gave the loss of fp32 on this machine; set train.precision=fp32")
-    decided = experiment.with_train(
-        precision=best.precision.name, memory_format=best.precision.memory_format, num_threads=threads
-    )
-    chosen = f"{best.precision.name}, {best.precision.memory_format}, {threads} threads"
-    console.stage("train", f"run {experiment.name} on {device_name(device)}: {chosen}")
-    images = int((fold_of_row >= 0).sum()) * (1 - 1 / experiment.data.num_folds) * experiment.train.epochs
-    estimate = console.duration(images / best.images_per_second)
-    console.stage("train", f"about {estimate} for each fold at {best.images_per_second:,.0f} images/s")
+    decided, environment = decide(model, experiment, len(competition.classes), device)
     folds_csv = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
     write_text(workspace.run(experiment.name) / "folds.csv", folds_csv.read_text(encoding="utf-8"))
-    write_json(workspace.run(experiment.name) / "environment.json", _environment(device, trials))
+    write_json(workspace.run(experiment.name) / "environment.json", environment)
     freeze(decided, workspace)
     return decided
 
 
-def _measure(model: Classifier, experiment: Experiment, num_classes: int, device: torch.device) -> list[Trial]:
-    train, size = experiment.train, experiment.data.image_size
-    options = candidates(device, train.precision, train.memory_format)
-    trials = probe(model, options, size, train.batch_size, num_classes, device)
-    if len(trials) > 1:
-        rows = [
-            [
-                t.precision.name,
-                t.precision.memory_format,
-                f"{t.images_per_second:,.0f}" if t.images_per_second else "refused",
-            ]
-            for t in trials
-        ]
-        console.table(
-            f"{experiment.model.name} at {size} px on this machine", ["precision", "layout", "images/s"], rows
-        )
-    return trials
+def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> None:
+    """How long it will take, from the speed that was measured when the run was made."""
+    train = context.experiment.train
+    done = [_epochs_done(workspace.fold(context.experiment.name, fold)) for fold in folds]
+    epochs = sum(max(0, train.epochs - epoch) for epoch in done)
+    if epochs == 0:
+        return
+    speed = read_json(workspace.run(context.experiment.name) / "environment.json")["images_per_second"]
+    images = int((context.folds >= 0).sum()) * (1 - 1 / context.experiment.data.num_folds)
+    seconds = console.duration(epochs * images / speed)
+    console.stage("train", f"{epochs} epochs of {images:,.0f} images to go: about {seconds} at {speed:,.0f} images/s")
+
+
+def _epochs_done(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
 
 
 def _train_fold(
@@ -274,18 +257,3 @@ def _last_line(folder: Path) -> dict[str, Any]:
 def _same_folds(copy: Path, folds_path: Path) -> None:
     if copy.read_text(encoding="utf-8") != folds_path.read_text(encoding="utf-8"):
         raise KitError(f"{copy}: this run was made with other folds than {folds_path}; give the new run another name")
-
-
-def _environment(device: torch.device, trials: list[Trial]) -> dict[str, Any]:
-    import albumentations
-    import timm
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "albumentations": albumentations.__version__,
-        "device": device_name(device),
-        "processor": platform.processor() or platform.machine(),
-        "probe": {f"{t.precision.name} {t.precision.memory_format}": round(t.images_per_second, 1) for t in trials},
-    }

@@ -1,0 +1,104 @@
+"""A zip is verified whole before a byte of it is unpacked, and a hostile one leaves nothing behind."""
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kit.data import archives
+from kit.data.archives import unpack_zip, verify_zip
+from kit.errors import KitError
+
+
+def _zip(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_unpacks_what_it_verified(tmp_path):
+    path = _zip(tmp_path / "train.zip", {"train/a.jpg": b"a" * 10, "train/b.jpg": b"b"})
+    assert verify_zip(path) == 11
+    unpack_zip(path, tmp_path / "raw" / "train")
+    assert sorted(f.name for f in (tmp_path / "raw" / "train").iterdir()) == ["a.jpg", "b.jpg"]
+    assert (tmp_path / "raw" / "train" / "a.jpg").read_bytes() == b"a" * 10
+
+
+def test_another_top_folder_is_kept(tmp_path):
+    path = _zip(tmp_path / "data.zip", {"x/a.jpg": b"a", "y/a.jpg": b"b"})
+    unpack_zip(path, tmp_path / "data")
+    assert (tmp_path / "data" / "y" / "a.jpg").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "..\\up.jpg", "C:/x.jpg"])
+def test_no_member_leaves_its_folder(tmp_path, name):
+    path = _zip(tmp_path / "evil.zip", {"fine.jpg": b"1", name: b"2"})
+    with pytest.raises(KitError, match="hostile"):
+        verify_zip(path)
+    with pytest.raises(KitError, match="hostile"):
+        unpack_zip(path, tmp_path / "out" / "evil")
+    assert not (tmp_path / "out" / "evil").exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_links_are_refused(tmp_path):
+    path = tmp_path / "link.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(KitError, match="a link or a device"):
+        verify_zip(path)
+
+
+def test_a_bomb_is_refused_before_it_is_read(tmp_path):
+    path = _zip(tmp_path / "bomb.zip", {"zeros": b"\0" * 150_000_000}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(KitError, match="zip bomb"):
+        verify_zip(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = _zip(tmp_path / "train.zip", {"train/a.jpg": b"a" * 1000})
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(KitError, match=r"train/a\.jpg' is damaged .*get train\.zip again"):
+        verify_zip(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"<!DOCTYPE html><html>sign in</html>", "is a web page, not a zip"), (b"PK\x03\x04 cut", "no whole zip"), (b"", "no whole zip")],
+)
+def test_what_is_no_zip_is_said(tmp_path, data, message):
+    path = tmp_path / "train.zip"
+    path.write_bytes(data)
+    with pytest.raises(KitError, match=message):
+        verify_zip(path)
+
+
+def test_names_that_collide_are_refused(tmp_path):
+    path = _zip(tmp_path / "twice.zip", {"a.jpg": b"1", "A.jpg": b"2"})
+    with pytest.raises(KitError, match="holds a file twice"):
+        verify_zip(path)
+
+
+def test_a_full_disk_is_said_before_unpacking(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(KitError, match=r"needs 0\.50 GB, 0\.00 GB are free"):
+        archives.require_free(tmp_path, 500_000_000)
+
+
+def test_a_failure_while_unpacking_keeps_the_old_folder(tmp_path):
+    folder = tmp_path / "train"
+    unpack_zip(_zip(tmp_path / "good.zip", {"a.jpg": b"old"}), folder)
+    bad = _zip(tmp_path / "bad.zip", {"a.jpg": b"n" * 1000})
+    data = bytearray(bad.read_bytes())
+    data[200] ^= 1
+    bad.write_bytes(data)
+    with pytest.raises(zipfile.BadZipFile):
+        unpack_zip(bad, folder)
+    assert (folder / "a.jpg").read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.zip", "good.zip", "train"]

@@ -1,0 +1,57 @@
+"""Near-identical pictures find each other; merely similar ones do not, and nothing chains."""
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
+
+from kit.data.duplicates import MAX_GROUP, near_identical_groups
+from kit.data.images import decode, difference_hash
+
+
+def _groups(pictures: list[np.ndarray], md5: list[str] | None = None) -> np.ndarray:
+    hashes = np.array([difference_hash(picture) for picture in pictures], dtype=np.uint64)
+    miniatures = np.stack([cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA) for picture in pictures])
+    return near_identical_groups(md5 or [str(k) for k in range(len(pictures))], hashes, miniatures)
+
+
+def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return decode(buffer.getvalue()).rgb
+
+
+def test_a_photo_meets_its_recompressed_and_resized_copies():
+    church, flower = (np.asarray(image) for image in load_sample_images().images)
+    pictures = [church, flower, _jpeg(church, 40), cv2.resize(flower, (300, 200), interpolation=cv2.INTER_AREA), church[:, ::-1]]
+    groups = _groups(pictures)
+    assert groups[0] == groups[2]
+    assert groups[1] == groups[3]
+    assert len({groups[0], groups[1], groups[4]}) == 3
+
+
+def test_digits_do_not_fall_into_one_heap():
+    digits = [np.repeat(np.kron(d * 15, np.ones((4, 4))).astype(np.uint8)[:, :, None], 3, axis=2) for d in load_digits().images]
+    counts = np.unique(_groups(digits), return_counts=True)[1]
+    assert counts.max() <= 3
+
+
+def test_no_chaining_every_member_is_near_its_leader():
+    shades = [np.full((32, 32, 3), value, np.uint8) for value in range(100, 160, 4)]
+    groups = _groups(shades)
+    for leader in np.unique(groups):
+        members = np.flatnonzero(groups == leader)
+        assert max(abs(int(shades[m][0, 0, 0]) - int(shades[leader][0, 0, 0])) for m in members) <= 0.035 * 255
+    assert len(np.unique(groups)) > 1
+
+
+def test_groups_are_bounded_but_copies_stay_together():
+    same = [np.full((16, 16, 3), 100, np.uint8)] * 200
+    assert np.unique(_groups(same), return_counts=True)[1].max() <= MAX_GROUP
+    assert len(np.unique(_groups(same, ["one"] * 200))) == 1
+
+
+def test_black_and_white_are_not_the_same():
+    assert len(np.unique(_groups([np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)]))) == 2

@@ -1,0 +1,139 @@
+"""A wrong config is one line that names the key and helps; a right one is frozen and complete."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from kit import schema
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda f: f.name)
+def test_every_shipped_experiment_loads_with_its_competition(file):
+    experiment = Experiment.load(file)
+    assert experiment.name == file.stem
+    Competition.load(experiment.competition)
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "configs" / "competitions").glob("*.yaml")), ids=lambda f: f.name)
+def test_every_shipped_competition_loads(file):
+    assert Competition.load(file).name == file.stem
+
+
+def test_both_spellings_of_the_files_are_accepted():
+    for name in ("dogs-vs-cats", "dogs-vs-cats-redux"):
+        files = Competition.load(name).files
+        assert {"test1.zip", "test.zip"} <= set(files.test)
+        assert {"sampleSubmission.csv", "sample_submission.csv"} <= set(files.sample_submission)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", r"train\.epoch: no such key \(did you mean 'train\.epochs'\?\)"),
+        ("trian.epochs=3", r"trian: no such key \(did you mean 'train'\?\)"),
+        ("data.image_size=0", r"data\.image_size: .*greater than or equal to 8, got 0"),
+        ("train.epochs=ten", r"train\.epochs: .*valid integer, got \"ten\""),
+        ("train.epochs=true", r"train\.epochs: .*valid integer, got true"),
+        ("train.epochs=2.5", r"train\.epochs: .*valid integer"),
+        ("train.learning_rate=.inf", r"train\.learning_rate: .*finite"),
+        ("train.optimizer=adamv", r"train\.optimizer: .*'adamw', 'adam' or 'sgd'"),
+        ("train.warmup_epochs=99", r"train: warmup_epochs: 99 is more than epochs"),
+        ("train.schedule=step", r"step_epochs"),
+        ("data.cache_size=16", r"cache_size: 16 is smaller than image_size"),
+        ("data.mean=[0.5,0.5]", r"data\.mean: .*at least 3"),
+        ("data.mean=[0.5,0.5,0.5]", r"give both or neither"),
+        ("tta.views=[]", r"tta\.views: .*at least 1"),
+        ("tta.views=[mirror]", r"tta\.views"),
+        ("tta.views=[{crop: center}]", r"a crop needs a scale above 1"),
+        ("name=../evil", r"name: "),
+        ("train.epochs", r"expected key=value"),
+        ("train.epochs=[1", r"not valid YAML"),
+        ("seed.x=1", r"'seed' holds a value|seed"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(override, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Experiment.load("configs/dogs-vs-cats-quick.yaml", [override])
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_numbers_mean_what_they_look_like():
+    assert Experiment.load("demo", ["train.learning_rate=1e-4"]).train.learning_rate == 1e-4
+    assert Experiment.load("demo", ["train.weight_decay=0"]).train.weight_decay == 0.0
+
+
+def test_an_experiment_is_frozen():
+    experiment = Experiment.load("demo")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiment.name = "other"
+
+
+def test_a_written_experiment_reads_the_same(tmp_path):
+    experiment = Experiment.load("demo", ["tta.views=[identity, {scale: 1.2, hflip: true}]"])
+    file = tmp_path / "again.yaml"
+    file.write_text(schema.dump_yaml(schema.to_mapping(experiment)))
+    assert Experiment.load(file) == experiment
+
+
+def test_a_missing_file_names_what_there_is():
+    with pytest.raises(ConfigError, match=r"configs/dogs-vs-cat\.yaml: no such file.*did you mean 'dogs-vs-cats\.yaml'"):
+        Experiment.load("configs/dogs-vs-cat.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "name: [\n", "name: a\nname: b\n"])
+def test_a_broken_file_is_one_line_with_its_name(tmp_path, text):
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        Experiment.load(file)
+
+
+@pytest.mark.parametrize(
+    ("fold", "expected"),
+    [("2", [2]), ("0..4", [0, 1, 2, 3, 4]), ("0,2,4", [0, 2, 4]), ("all", [0, 1, 2, 3, 4]), ("full", ["full"]), ("1,1", [1])],
+)
+def test_fold_numbers(fold, expected):
+    assert Experiment.load("dogs-vs-cats").fold_numbers(fold) == expected
+
+
+@pytest.mark.parametrize("fold", ["9", "0..7", "x", "", "4..0", "-1", "1.5"])
+def test_an_impossible_fold_is_refused(fold):
+    with pytest.raises(ConfigError, match=r"--fold .*0\.\.4"):
+        Experiment.load("dogs-vs-cats").fold_numbers(fold)
+
+
+def _competition(tmp_path: Path, **changes) -> Path:
+    raw = schema.read_mapping(REPOSITORY / "configs/competitions/dogs-vs-cats-redux.yaml") | {"name": "c"}
+    for path, value in changes.items():
+        node = raw
+        *parents, last = path.split("__")
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    file = tmp_path / "c.yaml"
+    file.write_text(schema.dump_yaml(raw))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "accuracy"}, r"submission\.format: accuracy is computed from label, not from 'probability'"),
+        ({"metric": "logloss"}, r"no metric 'logloss' \(did you mean 'log_loss'\?\)"),
+        ({"submission__positive": "wolf"}, r"submission\.positive: should be one of cat, dog"),
+        ({"labels__classes": ["cat", "dog", "wolf"]}, r"one probability column fits two classes, there are 3"),
+        ({"labels__classes": ["cat", "cat"]}, r"a class stands twice"),
+        ({"submission__values": {"cat": 0}}, r"should name each class once"),
+        ({"submission__colunm": "x"}, r"submission\.colunm: no such key \(did you mean 'submission\.column'\?\)"),
+    ],
+)
+def test_an_impossible_competition_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Competition.load(_competition(tmp_path, **changes))
