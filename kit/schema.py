@@ -108,7 +108,8 @@ def dump_yaml(raw: dict[str, Any]) -> str:
 
 def _first_problem(cls: type, error: ValidationError) -> str:
     # In a union every alternative reports; an unknown key says more than the alternatives that did not fit at all.
-    problem = min(error.errors(), key=lambda e: e["type"] not in {"unexpected_keyword_argument", "missing"})
+    telling = {"unexpected_keyword_argument": 0, "value_error": 1, "missing": 2}
+    problem = min(error.errors(), key=lambda e: telling.get(e["type"], 3))
     path = [str(part) for part in problem["loc"] if not re.search(r"[\[(]|^(str|int|float|bool|literal)", str(part))]
     name = ".".join(path)
     if problem["type"] == "unexpected_keyword_argument":

@@ -1,21 +1,26 @@
 """What the tests share: a small competition of real images (digits), real photos where $KIT_DATA has them."""
 
+import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kaggle_server import Kaggle, serve
 
 from kit.config import Experiment
+from kit.kaggle.client import KaggleClient
+from kit.kaggle.transfer import Transfer
 from kit.tools.demo import write_archives
 from kit.workspace import Workspace
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = (
     "name=tiny", "data.image_size=16", "data.cache_size=16", "data.num_folds=2", "model.options.width=0.125",
     "train.epochs=2", "train.warmup_epochs=0.5", "train.precision=fp32", "train.memory_format=contiguous",
     "train.num_threads=1", "tta.views=[identity]",
 )  # fmt: skip
+TOKEN = "kgat_SECRETTOKEN"
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +29,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_archives(tmp_path_factory.mktemp("digits"), limit=250)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., Experiment]:
     """The demo's experiment made small: two folds, two epochs, seconds; keywords are more `key=value`."""
     return lambda *overrides: Experiment.load("configs/demo.yaml", [*TINY, *overrides])
@@ -42,3 +47,40 @@ def photos() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real photos: set KIT_DATA to the folder that holds dogs-vs-cats-photos and bad-images")
     return Path(folder)
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """The loopback server, with the SDK pointed at it, a token in force and no file of the user's in reach."""
+    from kagglesdk import kaggle_env
+
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    state = Kaggle(bundle=make_bundle())
+    server = serve(state)
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, state.url)
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def connect():
+    """A client that loses patience quickly."""
+    transfer = Transfer(connect_seconds=2, silence_seconds=0.4, backoff_seconds=0.01, longest_wait_seconds=0.2)
+    return lambda: KaggleClient.connect(transfer)
+
+
+def make_bundle() -> bytes:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        for number in range(300):
+            archive.writestr(f"train/cat.{number}.jpg", bytes([number % 251]) * 1000)
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("train.zip", inner.getvalue())
+    return outer.getvalue()

@@ -83,7 +83,9 @@ def test_a_written_experiment_reads_the_same(tmp_path):
 
 
 def test_a_missing_file_names_what_there_is():
-    with pytest.raises(ConfigError, match=r"configs/dogs-vs-cat\.yaml: no such file.*did you mean 'dogs-vs-cats\.yaml'"):
+    with pytest.raises(
+        ConfigError, match=r"configs/dogs-vs-cat\.yaml: no such file.*did you mean 'dogs-vs-cats\.yaml'"
+    ):
         Experiment.load("configs/dogs-vs-cat.yaml")
 
 
@@ -97,7 +99,14 @@ def test_a_broken_file_is_one_line_with_its_name(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("fold", "expected"),
-    [("2", [2]), ("0..4", [0, 1, 2, 3, 4]), ("0,2,4", [0, 2, 4]), ("all", [0, 1, 2, 3, 4]), ("full", ["full"]), ("1,1", [1])],
+    [
+        ("2", [2]),
+        ("0..4", [0, 1, 2, 3, 4]),
+        ("0,2,4", [0, 2, 4]),
+        ("all", [0, 1, 2, 3, 4]),
+        ("full", ["full"]),
+        ("1,1", [1]),
+    ],
 )
 def test_fold_numbers(fold, expected):
     assert Experiment.load("dogs-vs-cats").fold_numbers(fold) == expected

@@ -16,7 +16,7 @@ from kit import console
 from kit.errors import KitError
 from kit.workspace import write_json
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14  # a cut loses the unfinished chunk, so it is small
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
             remote = _attempt(fresh_url(), part, note, transfer, path.name)
             break
         except _Cut as cut:
-            failures = 1 if _size(part) > before else failures + 1
+            failures = 0 if _size(part) > before else failures + 1
             if failures >= transfer.failures:
                 raise KitError(
                     f"{path.name}: {cut}, {failures} times in a row; {_size(part):,} bytes are kept, type the same "
                     f"command to go on"
                 ) from None
-            wait = transfer.wait_seconds(failures, cut.response)
+            wait = transfer.wait_seconds(max(failures, 1), cut.response)
             console.warn(f"{path.name}: {cut}; going on in {console.duration(wait)}")
             time.sleep(wait)
     try:

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from kit import console
 from kit.competition import Competition
-from kit.config import Experiment
+from kit.config import DEFAULT_CONFIG, Experiment
 from kit.errors import KitError
 from kit.workspace import Workspace, atomic_path
 
@@ -80,11 +80,15 @@ def report(experiment: Experiment, workspace: Workspace, cv: float, archives: Pa
     console.say(f"  cross-validated accuracy   {cv:.4f}   (what you know before you submit)")
     console.say(f"  held-back test1 labels     {accuracy:.4f}   (what Kaggle would answer)")
     console.say()
-    console.say("Next, Dogs vs. Cats (put a token from https://www.kaggle.com/settings into ~/.kaggle/access_token):")
-    console.say("  kit doctor                                    # is this machine ready?")
-    console.say("  kit run -c configs/dogs-vs-cats-quick.yaml    # under an hour on two CPU cores")
-    console.say("  kit run                                       # the default experiment, for a GPU")
-    console.say("  kit submit                                    # upload it and wait for the score")
+    default = Competition.load(Experiment.load(DEFAULT_CONFIG).competition)
+    quick = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml")
+    console.say(
+        f"Next, {default.title}. Put a token from https://www.kaggle.com/settings into ~/.kaggle/access_token, then:"
+    )
+    console.say(f"  {'kit doctor':<46}is this machine ready?")
+    console.say(f"  {'kit run -c ' + quick:<46}under an hour on two CPU cores")
+    console.say(f"  {'kit run':<46}the default experiment: a GPU's evening")
+    console.say(f"  {'kit submit':<46}upload it and wait for the score")
     return DemoResult(submission, cv, accuracy, num_test)
 
 

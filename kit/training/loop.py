@@ -174,7 +174,8 @@ def _train_epoch(
         if late and whole and state.step < feed.num_steps:
             raise OutOfTime
     state.loss_sum += _finite(unchecked, state, feed)
-    if deadline is not None and time.monotonic() > deadline and state.epoch + 1 < train.epochs:
+    progressed = state.step > steps_before
+    if deadline is not None and time.monotonic() > deadline and progressed and state.epoch + 1 < train.epochs:
         save()
         raise OutOfTime
 

@@ -70,7 +70,11 @@ def test_a_flipped_bit_is_found(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"<!DOCTYPE html><html>sign in</html>", "is a web page, not a zip"), (b"PK\x03\x04 cut", "no whole zip"), (b"", "no whole zip")],
+    [
+        (b"<!DOCTYPE html><html>sign in</html>", "is a web page, not a zip"),
+        (b"PK\x03\x04 cut", "no whole zip"),
+        (b"", "no whole zip"),
+    ],
 )
 def test_what_is_no_zip_is_said(tmp_path, data, message):
     path = tmp_path / "train.zip"

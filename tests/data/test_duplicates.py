@@ -25,7 +25,13 @@ def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 def test_a_photo_meets_its_recompressed_and_resized_copies():
     church, flower = (np.asarray(image) for image in load_sample_images().images)
-    pictures = [church, flower, _jpeg(church, 40), cv2.resize(flower, (300, 200), interpolation=cv2.INTER_AREA), church[:, ::-1]]
+    pictures = [
+        church,
+        flower,
+        _jpeg(church, 40),
+        cv2.resize(flower, (300, 200), interpolation=cv2.INTER_AREA),
+        church[:, ::-1],
+    ]
     groups = _groups(pictures)
     assert groups[0] == groups[2]
     assert groups[1] == groups[3]
@@ -33,7 +39,10 @@ def test_a_photo_meets_its_recompressed_and_resized_copies():
 
 
 def test_digits_do_not_fall_into_one_heap():
-    digits = [np.repeat(np.kron(d * 15, np.ones((4, 4))).astype(np.uint8)[:, :, None], 3, axis=2) for d in load_digits().images]
+    digits = [
+        np.repeat(np.kron(d * 15, np.ones((4, 4))).astype(np.uint8)[:, :, None], 3, axis=2)
+        for d in load_digits().images
+    ]
     counts = np.unique(_groups(digits), return_counts=True)[1]
     assert counts.max() <= 3
 

@@ -36,7 +36,7 @@ def test_exif_rotation_is_applied(orientation):
     image = Image.fromarray(_scene())
     exif = image.getexif()
     exif[0x0112] = orientation
-    turned = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}[orientation]  # Pillow's Transpose that undoes it
+    turned = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # Pillow's Transpose that undoes it
     stored = image if turned is None else image.transpose(Image.Transpose(turned))
     picture = decode(_bytes(stored, "JPEG", quality=95, exif=exif))
     assert np.abs(picture.rgb.astype(int) - _scene()).mean() < 3
@@ -54,7 +54,7 @@ def test_transparent_becomes_white():
 
 
 def test_palette_and_first_frame_of_a_gif():
-    frames = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)).convert("P") for value in (40, 200)]
+    frames = [Image.fromarray(np.full((20, 30), value, np.uint8)) for value in (40, 200)]
     picture = decode(_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert picture.format == "GIF"
     assert np.abs(picture.rgb.astype(int) - 40).max() <= 2
@@ -76,7 +76,9 @@ def test_sixteen_bits_are_scaled_to_eight(kind, channels):
     assert np.abs(decode(data).rgb.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"<html>" * 50, b"\xff\xd8\xff\xe0 not really", b"MATLAB 5.0 MAT-file"])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"<html>" * 50, b"\xff\xd8\xff\xe0 not really", b"MATLAB 5.0 MAT-file"]
+)
 def test_what_is_no_image_is_said(data):
     with pytest.raises(ImageProblem):
         decode(data)

@@ -1,0 +1,74 @@
+"""Batches: each image once an epoch, the same bits from any number of workers and from any step on."""
+
+import numpy as np
+import pytest
+import torch
+
+from kit.data.cache import pixel_cache
+from kit.data.loader import Batches, epoch_order
+from kit.data.transforms import build_augment
+from kit.errors import KitError
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (50, 20, 20, 3), np.uint8)
+TARGETS = np.arange(50) % 3
+
+
+def _batches(epoch: int = 0) -> Batches:
+    augment = build_augment([{"RandomResizedCrop": {}}, {"HorizontalFlip": {}}], 16)
+    order = epoch_order(np.arange(50), 8, 0, 0, epoch)
+    return Batches(PIXELS, TARGETS, order, 8, 16, augment, (0, 0, epoch))
+
+
+def test_an_epoch_holds_each_image_at_most_once_and_only_whole_batches():
+    orders = [epoch_order(np.arange(50), 8, 0, 0, epoch) for epoch in range(20)]
+    assert all(len(order) == 48 == len(set(order)) for order in orders)
+    assert set(np.concatenate(orders)) == set(range(50))
+    assert not np.array_equal(orders[0], orders[1])
+    assert len(epoch_order(np.arange(5), 8, 0, 0, 0)) == 5
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_worker_count_changes_no_bit(num_workers):
+    alone, helped = list(_batches().stream()), list(_batches().stream(num_workers=num_workers))
+    assert len(alone) == len(helped) == 6
+    for one, other in zip(alone, helped, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_going_on_from_a_step_gives_the_same_batches():
+    whole, rest = list(_batches(3).stream()), list(_batches(3).stream(start=4))
+    assert len(rest) == 2
+    assert torch.equal(whole[4][0], rest[0][0])
+    assert torch.equal(whole[5][2], rest[1][2])
+
+
+def test_epochs_augment_differently():
+    images = [_batches(epoch)[0] for epoch in (0, 1)]
+    assert images[0][0].shape == (8, 3, 16, 16)
+    assert images[0][0].dtype == torch.uint8
+    assert not torch.equal(images[0][0], images[1][0])
+
+
+def test_targets_belong_to_their_images():
+    plain = Batches(PIXELS, TARGETS, np.array([7, 3, 49]), 2, 20)
+    pixels, targets, rows = plain[1]
+    assert rows.tolist() == [49]
+    assert targets.tolist() == [TARGETS[49]]
+    assert np.array_equal(pixels[0].permute(1, 2, 0).numpy(), PIXELS[49])
+
+
+def test_the_cache_is_built_once_and_keyed_by_what_made_it(tmp_path):
+    import cv2
+
+    paths = []
+    for number in range(3):
+        paths.append(tmp_path / f"{number}.png")
+        cv2.imwrite(str(paths[-1]), PIXELS[number][..., ::-1])
+    pixels = pixel_cache(tmp_path / "cache", paths, ["a", "", "c"], 20, "squash")
+    assert np.array_equal(pixels[2], PIXELS[2])
+    assert (pixels[1] == 0).all()  # no md5: no readable picture
+    paths[0].unlink()
+    assert np.array_equal(pixel_cache(tmp_path / "cache", paths, ["a", "", "c"], 20, "squash"), pixels)
+    with pytest.raises(KitError, match=r"0\.png: .*type `kit index --force`"):
+        pixel_cache(tmp_path / "cache", paths, ["other", "", "c"], 20, "squash")
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "a failed build leaves nothing behind"

@@ -1,0 +1,66 @@
+"""TTA equals the views done by hand."""
+
+import contextlib
+
+import pytest
+import torch
+from torchvision.transforms import functional as TF
+
+from kit.config import View
+from kit.inference.predictor import predict_probs
+from kit.inference.views import expand, show
+
+PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class _Model(torch.nn.Module):
+    """Sees positions, not only means, so that a flip or a crop changes its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.head = torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ramp = torch.linspace(0, 1, x.shape[-1]) + torch.linspace(0, 2, x.shape[-2])[:, None]
+        return self.head((self.conv(x / 255) * ramp[1:-1, 1:-1]).mean(dim=(2, 3))) * 5
+
+
+def _predict(views, average="probs"):
+    batches = [PIXELS[:3], PIXELS[3:]]
+    return predict_probs(
+        _Model(), batches, views, 32, average, torch.device("cpu"), torch.contiguous_format, contextlib.nullcontext
+    )
+
+
+def test_the_mean_over_explicit_views():
+    model = _Model().eval()
+    with torch.no_grad():
+        logits = [model(PIXELS.float()), model(PIXELS.flip(3).float()), model(PIXELS.flip(2).float())]
+    views = expand(["identity", "hflip", "vflip"])
+    probs = torch.stack([one.softmax(1) for one in logits]).mean(0)
+    assert torch.allclose(_predict(views), probs, atol=1e-6)
+    assert torch.allclose(_predict(views, "logits"), torch.stack(logits).mean(0).softmax(1), atol=1e-6)
+    assert not torch.allclose(_predict(views), _predict(expand(["identity"])), atol=1e-3)
+
+
+def test_five_crop_equals_torchvisions():
+    big = TF.resize(PIXELS.float(), [37, 37], antialias=True)
+    expected = TF.five_crop(big, [32, 32])
+    shown = [show(PIXELS, view, 32) for view in expand(["five_crop"])]
+    for ours, theirs in zip(shown[:4], expected[:4], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3)
+    assert torch.allclose(shown[4], big[:, :, 2:34, 2:34], atol=1e-3)
+    assert len(expand(["ten_crop"])) == 10
+
+
+def test_scale_draws_on_the_finer_picture():
+    assert show(PIXELS, View(scale=1.5), 16).shape == (4, 3, 24, 24)
+    assert torch.equal(show(PIXELS, View(scale=2.0), 16), PIXELS.float())
+    assert show(PIXELS, View(), 16).shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize("average", ["probs", "logits"])
+def test_rows_sum_to_one(average):
+    assert torch.allclose(_predict(expand(["ten_crop"]), average).sum(1), torch.ones(4), atol=1e-5)

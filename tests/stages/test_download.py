@@ -1,0 +1,104 @@
+"""download: zips, folders, bundles; Kaggle itself; and what stays when it fails."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kit.errors import ConfigError, KitError
+from kit.stages import download, index
+from kit.stages.download import _find
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_zips_are_unpacked_under_their_own_names(tiny, workspace, digits):
+    result = download.run(tiny(), workspace, digits)
+    assert result.changed
+    assert _names(result.raw) == {"train", "test1", "sampleSubmission.csv"}
+    assert len(list((result.raw / "train").iterdir())) == 200
+    assert not download.run(tiny(), workspace, digits).changed
+
+
+def test_folders_are_used_where_they_are(tiny, workspace, digits, tmp_path):
+    for name in ("train", "test1"):
+        with zipfile.ZipFile(digits / f"{name}.zip") as archive:
+            archive.extractall(tmp_path / "input")
+    (tmp_path / "input" / "sampleSubmission.csv").write_bytes((digits / "sampleSubmission.csv").read_bytes())
+    result = download.run(tiny(), workspace, tmp_path / "input")
+    assert (result.raw / "train").resolve() == (tmp_path / "input" / "train").resolve()
+    assert index.run(tiny(), workspace).num_train == 200
+    assert not download.run(tiny(), workspace, tmp_path / "input").changed
+
+
+def test_a_damaged_archive_leaves_nothing_unpacked(tiny, workspace, digits, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for file in ("train.zip", "test1.zip", "sampleSubmission.csv"):
+        (source / file).write_bytes((digits / file).read_bytes())
+    data = bytearray((source / "test1.zip").read_bytes())
+    data[500] ^= 1
+    (source / "test1.zip").write_bytes(data)
+    with pytest.raises(KitError, match=r"test1\.zip: 'test1/1\.jpg' is damaged"):
+        download.run(tiny(), workspace, source)
+    assert not workspace.raw("digits").exists()
+
+
+def test_other_files_need_force(tiny, workspace, digits, tmp_path):
+    download.run(tiny(), workspace, digits)
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ("test1.zip", "sampleSubmission.csv"):
+        (other / file).write_bytes((digits / file).read_bytes())
+    with zipfile.ZipFile(other / "train.zip", "w") as archive:
+        archive.writestr("train/1.1.jpg", b"x")
+    with pytest.raises(KitError, match=r"already holds other files.*--force"):
+        download.run(tiny(), workspace, other)
+    assert len(list((workspace.raw("digits") / "train").iterdir())) == 200
+    download.run(tiny(), workspace, other, force=True)
+    assert len(list((workspace.raw("digits") / "train").iterdir())) == 1
+
+
+@pytest.mark.parametrize("missing", ["train.zip", "test1.zip", "sampleSubmission.csv"])
+def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
+    for file in {"train.zip", "test1.zip", "sampleSubmission.csv"} - {missing}:
+        (tmp_path / file).write_bytes((digits / file).read_bytes())
+    with pytest.raises(KitError, match=f"holds no {missing}"):
+        download.run(tiny(), workspace, tmp_path)
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        download.run(tiny(), workspace, tmp_path / "nowhere")
+
+
+def test_without_kaggle_it_says_so(tiny, workspace):
+    with pytest.raises(ConfigError, match="is not on Kaggle: give its files with --from DIR"):
+        download.run(tiny(), workspace)
+
+
+def _bundle(digits: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file in ("train.zip", "test1.zip", "sampleSubmission.csv"):
+            archive.writestr(file, (digits / file).read_bytes())
+    return buffer.getvalue()
+
+
+def test_a_bundle_has_its_inner_zips_unpacked_as_well(tiny, workspace, digits, tmp_path):
+    (tmp_path / "bundle.zip").write_bytes(_bundle(digits))
+    result = download.run(tiny(), workspace, tmp_path / "bundle.zip")
+    assert _names(result.raw) == {"train", "test1", "sampleSubmission.csv"}
+    assert not list(workspace.data("digits").glob(".bundle*"))
+
+
+def test_every_spelling_is_found(tmp_path):
+    from kit.competition import Competition
+
+    for name in ("train.zip", "test.zip", "sample_submission.csv.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.csv", "id,label\n")
+    found = _find(Competition.load("dogs-vs-cats"), tmp_path, tmp_path / "staging")
+    assert {role: path.name for role, path in found.items()} == {
+        "train": "train.zip", "test": "test.zip", "sample_submission": "sample_submission.csv.zip",
+    }  # fmt: skip

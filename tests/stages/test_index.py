@@ -1,0 +1,135 @@
+"""index and explore: every file in its row, trouble listed and survived, statistics right."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kit.config import Experiment
+from kit.data.table import COLUMNS, channel_statistics, read_index, readable, trainable
+from kit.errors import KitError
+from kit.stages import download, explore, index, predict, split, train
+
+
+@pytest.fixture
+def troubled(tiny, workspace, digits):
+    """Digits with trouble among them, in train and in test."""
+    experiment = tiny()
+    raw = download.run(experiment, workspace, digits).raw
+    (raw / "train" / "3.9001.jpg").write_bytes(b"not an image")
+    (raw / "train" / "4.9002.jpg").write_bytes(b"")
+    Image.new("RGB", (30, 30), "red").save(raw / "train" / "5.9003.jpg", "PNG")
+    (raw / "train" / "readme.txt").write_text("hello")
+    (raw / "train" / ".DS_Store").write_text("mac")
+    data = (raw / "test1" / "7.jpg").read_bytes()
+    (raw / "test1" / "7.jpg").write_bytes(data[: len(data) // 3])
+    shutil.copy(raw / "test1" / "1.jpg", raw / "train" / "0.9004.jpg")
+    index.run(experiment, workspace)
+    return experiment, workspace
+
+
+def test_trouble_is_listed_and_kept_out_of_training(troubled):
+    _experiment, workspace = troubled
+    table = read_index(workspace.index("digits")).set_index("image_id")
+    assert list(table.reset_index()[COLUMNS]) == COLUMNS
+    assert table.loc["3.9001", "problem"] == "not an image"
+    assert table.loc["4.9002", "problem"] == "an empty file"
+    assert table.loc["5.9003", "problem"] == "a PNG named .jpg"
+    assert "no class in the name" in table.loc["readme", "problem"]
+    assert "damaged" in table.loc["7", "problem"]
+    assert ".DS_Store" not in set(table.index)
+    used = table[trainable(table)]
+    assert "5.9003" in used.index
+    assert not {"3.9001", "4.9002", "readme"} & set(used.index)
+    assert table.loc["1", "group"] == table.loc["0.9004", "group"], "a twin across train and test"
+
+
+def test_a_damaged_test_image_still_gets_the_prior(troubled):
+    experiment, workspace = troubled
+    split.run(experiment, workspace)
+    train.run(experiment, workspace, [0])
+    predict.run(experiment, workspace, [0])
+    table = read_index(workspace.index("digits"))
+    counts = table[trainable(table)]["target_label"].value_counts()
+    test = pd.read_csv(workspace.fold("tiny", 0) / "test.csv", dtype={"image_id": str}).set_index("image_id")
+    assert len(test) == 50
+    expected = [counts[str(k)] / counts.sum() for k in range(10)]
+    assert test.loc["7"].to_numpy(float) == pytest.approx(expected, abs=1e-6)
+    assert test.loc["8"].to_numpy(float) != pytest.approx(expected, abs=1e-3)
+
+
+def test_explore_reports_trouble_and_twins(troubled, capsys):
+    experiment, workspace = troubled
+    stats = explore.run(experiment, workspace).summary
+    assert len(stats["problems"]) == 5
+    assert ["train/0.9004.jpg", "test1/1.jpg"] in stats["near_identical"]["across_train_and_test"]
+    assert (workspace.figures("digits") / "near_identical.png").exists()
+    assert (workspace.figures("digits") / "problems.png").exists()
+    assert "span train and test" in capsys.readouterr().out
+
+
+def test_channel_statistics_equal_those_of_all_pixels(tiny, workspace, digits):
+    experiment = tiny()
+    raw = download.run(experiment, workspace, digits).raw
+    index.run(experiment, workspace)
+    files = sorted((raw / "train").iterdir())
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]) / 255
+    table = read_index(workspace.index("digits"))
+    mean, std = channel_statistics(table[trainable(table)])
+    assert mean == pytest.approx(pixels.mean(axis=(0, 1, 2)), abs=2e-3)
+    assert std == pytest.approx(pixels.std(axis=(0, 1, 2)), abs=2e-3)
+    stats = explore.run(experiment, workspace).summary
+    assert stats["channels"]["mean"] == pytest.approx(mean)
+    assert stats["classes"] == {str(k): int((table["target_label"] == str(k)).sum()) for k in range(10)}
+
+
+def test_a_shifted_test_set_is_noticed(tiny, workspace, digits):
+    experiment = tiny()
+    raw = download.run(experiment, workspace, digits).raw
+    for file in (raw / "test1").iterdir():
+        bright = np.asarray(Image.open(file)).astype(int) + 60
+        Image.fromarray(np.clip(bright, 0, 255).astype(np.uint8)).save(file, quality=95)
+    index.run(experiment, workspace)
+    assert explore.run(experiment, workspace).summary["adversarial"]["auc"] > 0.95
+
+
+def test_two_files_with_one_id_are_refused(tiny, workspace, digits):
+    raw = download.run(tiny(), workspace, digits).raw
+    shutil.copy(raw / "test1" / "1.jpg", raw / "test1" / "1.png")
+    with pytest.raises(KitError, match=r"two files have one id: 1\.jpg, 1\.png"):
+        index.run(tiny(), workspace)
+
+
+def test_a_folder_without_a_single_known_class_is_a_wrong_description(tiny, workspace, digits):
+    raw = download.run(tiny(), workspace, digits).raw
+    for file in (raw / "train").iterdir():
+        file.rename(file.with_name("x" + file.name))
+    with pytest.raises(KitError, match=r"no file is named class\.id\.ext with a class of 0, 1.*labels\.classes"):
+        index.run(tiny(), workspace)
+
+
+def test_the_real_troublemakers(photos, workspace):
+    """The photos at original sizes with everything of bad-images copied into train/."""
+    experiment = Experiment.load("configs/dogs-vs-cats-quick.yaml")
+    raw = download.run(experiment, workspace, photos / "dogs-vs-cats-photos").raw
+    copies = {}
+    for number, file in enumerate(sorted((photos / "bad-images").iterdir())):
+        copies[f"cat.{90001 + number}"] = file.name
+        shutil.copy(file, raw / "train" / f"cat.{90001 + number}{file.suffix}")
+    result = index.run(experiment, workspace)
+    table = read_index(workspace.index("dogs-vs-cats")).set_index("image_id")
+    problems = {copies[name]: row.problem for name, row in table[table["problem"] != ""].iterrows()}
+    assert problems == {
+        "Abyssinian_100.mat": "not an image",
+        "not-jpeg_gif-P_Abyssinian_34.jpg": "a GIF named .jpg",
+        "not-jpeg_png-RGBA_Abyssinian_5.jpg": "a PNG named .jpg",
+    }
+    assert result.num_unreadable == 1
+    assert readable(table).sum() == len(table) - 1
+    stats = json.loads(explore.run(experiment, workspace).stats.read_text())
+    assert stats["channels"]["mean"] == pytest.approx([0.488, 0.455, 0.417], abs=0.02)
+    contradicting = stats["near_identical"]["with_contradicting_labels"]
+    assert any(len(group) >= 2 for group in contradicting), "one picture under both labels"

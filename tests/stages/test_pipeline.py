@@ -1,0 +1,265 @@
+"""The stages together on real digits: honest OOF, nothing done twice, killed runs end with the same bytes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kit.config import Experiment
+from kit.data.table import TARGET
+from kit.errors import ConfigError, KitError
+from kit.models import build_classifier
+from kit.schema import dump_yaml, to_mapping
+from kit.stages import download, ensemble, explore, index, predict, split, submit, train
+from kit.tools.demo import score_submission
+from kit.training.checkpoint import load_model
+from kit.workspace import Workspace
+
+
+def _prepare(experiment, workspace, source):
+    download.run(experiment, workspace, source)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, digits, tiny):
+    """One whole small run that the tests below look at (and may add to, not change)."""
+    experiment = tiny("tta.views=[identity, hflip]")
+    workspace = Workspace(tmp_path_factory.mktemp("finished"))
+    _prepare(experiment, workspace, digits)
+    explore.run(experiment, workspace)
+    train.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    return experiment, workspace, ensemble.run(experiment, workspace)
+
+
+def test_oof_covers_each_training_image_once(finished):
+    _experiment, workspace, _ = finished
+    table = pd.read_csv(workspace.index("digits"), dtype=str)
+    oof = pd.read_csv(workspace.run("tiny") / "oof.csv", dtype={"image_id": str, TARGET: str})
+    assert sorted(oof["image_id"]) == sorted(table.loc[table["split"] == "train", "image_id"])
+    probs = oof[[f"prob_{k}" for k in range(10)]].to_numpy()
+    assert np.allclose(probs.sum(axis=1), 1, atol=1e-5)
+    folds = pd.read_csv(workspace.run("tiny") / "folds.csv", dtype={"image_id": str}).set_index("image_id")["fold"]
+    assert (folds[oof["image_id"]].to_numpy() == oof["fold"].to_numpy()).all()
+
+
+def test_oof_is_what_the_folds_own_model_says_by_hand(finished):
+    """Reproduce one fold's OOF from the images on disk, the saved weights, and the two views."""
+    import cv2
+
+    experiment, workspace, _ = finished
+    weights, _ = load_model(workspace.fold("tiny", 0) / "model.safetensors")
+    model = build_classifier("resnet18", 10, experiment.model.options)
+    model.load_state_dict(weights)
+    oof = pd.read_csv(workspace.fold("tiny", 0) / "oof.csv", dtype={"image_id": str}).head(5)
+    pictures = [cv2.imread(str(workspace.raw("digits") / "train" / f"{name}.jpg")) for name in oof["image_id"]]
+    squares = np.stack([cv2.resize(p, (16, 16), interpolation=cv2.INTER_AREA)[..., ::-1] for p in pictures])
+    pixels = torch.from_numpy(squares.copy()).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = (model.eval()(pixels).softmax(1) + model(pixels.flip(3)).softmax(1)) / 2
+    # A cached JPEG is decoded at half its size, so the pixels differ a little.
+    assert np.abs(oof[[f"prob_{k}" for k in range(10)]].to_numpy() - expected.numpy()).max() < 0.05
+
+
+def test_cv_json_says_what_the_oof_says(finished):
+    _, workspace, result = finished
+    cv = json.loads((workspace.run("tiny") / "cv.json").read_text())
+    oof = pd.read_csv(workspace.run("tiny") / "oof.csv", dtype={TARGET: str})
+    right = oof[[f"prob_{k}" for k in range(10)]].to_numpy().argmax(1) == oof[TARGET].astype(int)
+    accuracy = cv["metrics"]["accuracy"]
+    assert cv["metric"] == "accuracy"
+    assert accuracy["pooled"] == pytest.approx(right.mean()) == result.cv
+    assert accuracy["folds"] == pytest.approx([right[oof["fold"] == k].mean() for k in (0, 1)])
+    assert accuracy["interval"][0] < accuracy["pooled"] < accuracy["interval"][1]
+
+
+def test_the_submission_is_the_mean_of_the_folds_in_the_samples_order(finished, digits):
+    _, workspace, result = finished
+    tests = [
+        pd.read_csv(workspace.fold("tiny", k) / "test.csv", dtype={"image_id": str}).set_index("image_id")
+        for k in (0, 1)
+    ]
+    submission = pd.read_csv(result.submission, dtype=str)
+    sample = pd.read_csv(digits / "sampleSubmission.csv", dtype=str)
+    assert submission["id"].tolist() == sample["id"].tolist()
+    mean = (tests[0] + tests[1]).loc[submission["id"]]
+    assert mean.to_numpy().argmax(1).tolist() == submission["label"].astype(int).tolist()
+    passport = json.loads(result.passport.read_text())
+    assert passport["members"][0]["run"] == "tiny"
+    assert len(passport["members"][0]["inputs"]) == 4
+    assert submit.run(*finished[:2], dry_run=True).num_rows == 50
+    assert 0 <= score_submission(result.submission, digits / "solution.csv") <= 1
+
+
+def test_everything_a_run_leaves(finished):
+    _, workspace, _ = finished
+    for file in ("experiment.yaml", "environment.json", "folds.csv", "oof.csv", "cv.json", "figures/confusion.png",
+                 "figures/worst_errors.png", "fold_0/model.safetensors", "fold_0/metrics.jsonl", "fold_0/curves.png",
+                 "fold_1/oof.csv", "fold_1/test.csv"):  # fmt: skip
+        assert (workspace.run("tiny") / file).stat().st_size > 0
+    figures = {file.name for file in workspace.figures("digits").iterdir()}
+    assert {"classes.png", "sizes.png", "channels.png", "class-0.png", "class-9.png"} <= figures
+    assert not list(workspace.root.rglob("*.tmp"))
+
+
+def test_what_is_done_is_not_done_again(finished, digits, capsys):
+    experiment, workspace, _ = finished
+    files = {f: f.stat().st_mtime_ns for f in workspace.root.rglob("*") if f.suffix in {".csv", ".safetensors", ".png"}}
+    _prepare(experiment, workspace, digits)
+    explore.run(experiment, workspace)
+    train.run(experiment, workspace)
+    files.pop(next(f for f in files if f.name == "confusion.png"))
+    assert all(f.stat().st_mtime_ns == then for f, then in files.items())
+    said = capsys.readouterr().out
+    assert said.count("up to date") == 5
+    assert "is complete, and the same as" in said
+
+
+def test_changed_views_repeat_predict_and_nothing_before(finished, tmp_path):
+    experiment, workspace, _ = finished
+    model = workspace.fold("tiny", 0) / "model.safetensors"
+    then, before = model.stat().st_mtime_ns, (workspace.fold("tiny", 0) / "oof.csv").read_bytes()
+    other = Experiment.load(workspace.run("tiny") / "experiment.yaml", ["tta.views=[identity]"])
+    train.run(other, workspace)
+    predict.run(other, workspace)
+    assert model.stat().st_mtime_ns == then
+    assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() != before
+    predict.run(experiment, workspace)
+    assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() == before
+
+
+def test_a_changed_experiment_is_refused_with_the_difference(finished):
+    _experiment, workspace, _ = finished
+    changed = Experiment.load(workspace.run("tiny") / "experiment.yaml", ["train.epochs=3", "model.options.width=0.25"])
+    with pytest.raises(
+        ConfigError, match=r"model\.options\.width: 0\.125 -> 0\.25; train\.epochs: 2 -> 3.*name of its own"
+    ):
+        train.run(changed, workspace)
+
+
+def test_workers_and_auto_are_no_change(finished):
+    _, workspace, _ = finished
+    same = ["train.num_workers=2", "train.precision=auto", "train.memory_format=auto", "train.num_threads=null"]
+    result = train.run(Experiment.load(workspace.run("tiny") / "experiment.yaml", same), workspace)
+    assert result.finished
+    assert set(result.scores) == {"0", "1"}
+
+
+def test_predict_any_folder_of_pictures(finished, tmp_path):
+    experiment, workspace, _ = finished
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    source = workspace.raw("digits") / "test1"
+    for name in ("1.jpg", "2.jpg"):
+        (folder / name).write_bytes((source / name).read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    path = predict.run_images(experiment, workspace, folder, tmp_path / "out.csv")
+    table = pd.read_csv(path)
+    assert table["file"].tolist() == ["1.jpg", "2.jpg"]
+    tests = [pd.read_csv(workspace.fold("tiny", k) / "test.csv").set_index("image_id") for k in (0, 1)]
+    assert table.iloc[:, 1:].to_numpy() == pytest.approx(((tests[0] + tests[1]) / 2).loc[[1, 2]].to_numpy(), abs=1e-5)
+
+
+def test_the_full_model_submits_without_a_cv(finished):
+    _, workspace, _ = finished
+    settings = ["ensemble.members=full"]
+    experiment = Experiment.load(workspace.run("tiny") / "experiment.yaml", settings)
+    train.run(experiment, workspace, ["full"])
+    predict.run(experiment, workspace, ["full"])
+    result = ensemble.run(experiment, workspace, name="tiny-full")
+    assert result.num_rows == 50
+
+
+def test_a_blend_of_two_runs(finished, tiny):
+    experiment, workspace, _ = finished
+    other = tiny("name=other", "train.learning_rate=0.002")
+    train.run(other, workspace)
+    predict.run(other, workspace)
+    result = ensemble.run(experiment, workspace, ["tiny", "other"], "both")
+    first = pd.read_csv(workspace.run("tiny") / "oof.csv")
+    both = pd.read_csv(workspace.run("both") / "oof.csv")
+    parts = pd.concat([pd.read_csv(workspace.fold("other", k) / "oof.csv") for k in (0, 1)])
+    columns = [f"prob_{k}" for k in range(10)]
+    mean = (first[columns].to_numpy() + parts[columns].to_numpy()) / 2
+    assert both[columns].to_numpy() == pytest.approx(mean, abs=1e-6)
+    assert result.submission.name == "both.csv"
+    with pytest.raises(ConfigError, match=r"no such run \(did you mean 'other'\?\)"):
+        ensemble.run(experiment, workspace, ["othre"])
+
+
+def test_folds_that_moved_under_a_run_are_refused(tiny, workspace, digits):
+    experiment = tiny()
+    _prepare(experiment, workspace, digits)
+    train.run(experiment, workspace, [0])
+    path = workspace.folds("digits", 2, 0)
+    table = pd.read_csv(path, dtype={"image_id": str})
+    table.assign(fold=1 - table["fold"]).to_csv(path, index=False)
+    with pytest.raises(KitError, match="made with other folds"):
+        train.run(experiment, workspace, [1])
+
+
+def test_stages_out_of_order_say_what_is_missing(tiny, workspace, digits):
+    experiment = tiny()
+    with pytest.raises(KitError, match="type `kit download`"):
+        index.run(experiment, workspace)
+    with pytest.raises(KitError, match="type `kit index` first"):
+        train.run(experiment, workspace)
+    download.run(experiment, workspace, digits)
+    index.run(experiment, workspace)
+    with pytest.raises(KitError, match="type `kit split` first"):
+        train.run(experiment, workspace)
+    with pytest.raises(KitError, match="type `kit train` first"):
+        predict.run(experiment, workspace)
+
+
+def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digits):
+    results = []
+    for name, orders, hours in (
+        ("forward", [[0, 1]], None),
+        ("backward", [[1], [0]], None),
+        ("pieces", [[0, 1]] * 60, 1e-9),
+    ):
+        workspace, experiment = Workspace(tmp_path / name), tiny("train.checkpoint_minutes=1e-9")
+        _prepare(experiment, workspace, digits)
+        for folds in orders:
+            if train.run(experiment, workspace, folds, max_hours=hours).finished and hours:
+                break
+        results.append([(workspace.fold("tiny", fold) / "model.safetensors").read_bytes() for fold in (0, 1)])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.slow
+def test_killed_twice_it_ends_with_the_same_submission(tmp_path, digits, tiny):
+    """SIGKILL in the middle of the training, twice, then the same command again: byte for byte the same."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(dump_yaml(to_mapping(tiny("train.epochs=3", "train.checkpoint_minutes=1e-9"))))
+
+    def start(folder: Path) -> subprocess.Popen:
+        verb = ["run", "-c", str(file), "--from", str(digits), "--workspace", str(folder)]
+        command = [sys.executable, "-c", "from kit.cli import main; main()", *verb]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    first = start(alone)
+    assert first.wait(300) == 0, first.stdout.read()
+    for fold in (0, 1):
+        checkpoint, process, ends = killed / f"runs/tiny/fold_{fold}/last.ckpt", start(killed), time.monotonic() + 200
+        seen = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns != seen) and time.monotonic() < ends:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (killed / "submissions" / "tiny.csv").exists()
+    last = start(killed)
+    assert last.wait(300) == 0, last.stdout.read()
+    assert (killed / "submissions/tiny.csv").read_bytes() == (alone / "submissions/tiny.csv").read_bytes()
+    assert (killed / "runs/tiny/oof.csv").read_bytes() == (alone / "runs/tiny/oof.csv").read_bytes()

@@ -1,0 +1,100 @@
+"""submit, from the CSV to the score in its passport, against the loopback Kaggle."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.config import Experiment
+from kit.errors import ConfigError, KitError
+from kit.stages import submit
+
+
+@pytest.fixture
+def ready(workspace, kaggle):
+    """A workspace with a sample and a submission of ten rows."""
+    raw = workspace.raw("dogs-vs-cats")
+    raw.mkdir(parents=True)
+    table = pd.DataFrame({"id": range(1, 11), "label": np.arange(10) % 2})
+    table.assign(label=0).to_csv(raw / "sampleSubmission.csv", index=False)
+    path = workspace.submission("dogs-vs-cats")
+    path.parent.mkdir()
+    table.to_csv(path, index=False)
+    return Experiment.load("configs/dogs-vs-cats.yaml"), workspace, path
+
+
+def test_the_score_comes_back_into_the_passport(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, path = ready
+    result = submit.run(experiment, workspace, message="first")
+    assert (result.ref, result.status, result.public_score) == (4711, "COMPLETE", "0.91234")
+    assert kaggle.uploaded == path.read_bytes()
+    entry = json.loads(path.with_suffix(".json").read_text())["kaggle"][0]
+    assert (entry["ref"], entry["public_score"], entry["status"]) == (4711, "0.91234", "COMPLETE")
+
+
+def test_the_same_bytes_are_not_handed_in_twice(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, path = ready
+    submit.run(experiment, workspace)
+    copy = path.with_name("copy.csv")
+    copy.write_bytes(path.read_bytes())
+    for file in (None, copy):
+        with pytest.raises(KitError, match=r"handed in before \(reference 4711.*--again"):
+            submit.run(experiment, workspace, file)
+    assert kaggle.calls.count("CreateSubmission") == 1
+    assert submit.run(experiment, workspace, again=True).uploaded
+
+
+def test_dry_run_uploads_nothing(ready, kaggle):
+    assert not submit.run(*ready[:2], dry_run=True).uploaded
+    assert kaggle.calls == []
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"entered": False}, r"accept its rules at https://www\.kaggle\.com/c/dogs-vs-cats/rules"),
+        ({"submissions_disabled": True}, r"takes no submissions any more \(deadline 2014-02-01"),
+        ({"left": 0}, "no submission is left today"),
+    ],
+)
+def test_a_competition_that_takes_none(ready, kaggle, state, message):
+    vars(kaggle).update(state)
+    with pytest.raises(KitError, match=message):
+        submit.run(*ready[:2])
+    assert "CreateSubmission" not in kaggle.calls
+
+
+def test_a_failed_scoring_is_said_and_kept(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    kaggle.final_status = "ERROR"
+    with pytest.raises(KitError, match="could not score reference 4711: bad file"):
+        submit.run(*ready[:2])
+    assert json.loads(ready[2].with_suffix(".json").read_text())["kaggle"][0]["status"] == "ERROR"
+
+
+def test_a_wrong_file_never_reaches_kaggle(ready, kaggle):
+    experiment, workspace, path = ready
+    path.write_text("id,label\n1,0\n")
+    with pytest.raises(KitError, match=r"9 ids of the sample are missing \(2, 3, 4 and 6 more\)"):
+        submit.run(experiment, workspace)
+    with pytest.raises(ConfigError, match="no such file"):
+        submit.run(experiment, workspace, Path("nowhere.csv"))
+    assert kaggle.calls == []
+
+
+def test_a_doubtful_file_needs_a_word(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, path = ready
+    good = pd.read_csv(path)
+    other = path.with_name("mine.csv")
+    good.assign(label=1 - good["label"]).to_csv(other, index=False)
+    cv = {"metric": "accuracy", "metrics": {"accuracy": {"pooled": 0.93}}}
+    path.with_suffix(".json").write_text(json.dumps({"competition": "dogs-vs-cats", "cv": cv, "kaggle": []}))
+    with pytest.raises(KitError, match=r"agrees with the cross-validated model on 0%.*--anyway"):
+        submit.run(experiment, workspace, other)
+    assert "CreateSubmission" not in kaggle.calls
+    assert submit.run(experiment, workspace, other, anyway=True).uploaded

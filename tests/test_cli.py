@@ -1,0 +1,78 @@
+"""What a user types: help that reads well, one helpful line for a mistake, exit codes, JSON for scripts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["download", "index", "explore", "split", "train", "predict", "ensemble", "submit", "run", "demo", "doctor"]
+
+
+def _kit(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    settings = {**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-c", "from kit.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=settings)
+
+
+def test_help_lists_every_command_and_loads_no_torch():
+    script = (
+        "import sys; from kit.cli import app; app(['--help'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--fold", "9"], "--fold 9: there are folds 0..4"),
+        (["train", "--set", "train.epoch=3"], "train.epoch: no such key (did you mean 'train.epochs'?)"),
+        (["train", "-c", "configs/nothing.yaml"], "configs/nothing.yaml: no such file"),
+        (["submit", "nowhere.csv", "-c", "demo"], "nowhere.csv: no such file"),
+        (["download", "--from", "/no/such/dir"], "--from /no/such/dir: no such file or folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path):
+    done = _kit(*arguments, "--workspace", str(tmp_path))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_work_that_fails_is_exit_1_and_debug_shows_where(tmp_path):
+    done = _kit("index", "--workspace", str(tmp_path))
+    assert done.returncode == 1
+    assert "type `kit download`" in done.stderr
+    assert "Traceback" in _kit("index", "--workspace", str(tmp_path), "--debug").stderr
+
+
+def test_json_is_all_of_standard_output(tmp_path, digits):
+    done = _kit("download", "-c", "demo", "--from", str(digits), "--workspace", str(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["changed"] is True
+
+
+def test_an_unknown_command_is_exit_2():
+    assert _kit("trian").returncode == 2
+
+
+@pytest.mark.slow
+def test_doctor_reports_without_credentials(tmp_path):
+    clean = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "KAGGLE_API_TOKEN": "", "KAGGLE_USERNAME": ""}
+    done = _kit("doctor", "-c", "demo", "--json", **clean)
+    assert done.returncode == 0, done.stderr
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert "no credentials" in findings["kaggle"]["text"]
+    assert findings["precision"]["state"] == "ok"
+    assert {"python", "packages", "cpu", "gpu", "disk"} <= set(findings)
+
+
+@pytest.mark.slow
+def test_doctor_never_shows_a_token(tmp_path):
+    done = _kit("doctor", "-c", "demo", "--offline", HOME=str(tmp_path), KAGGLE_API_TOKEN="SECRETTOKEN")
+    assert "KAGGLE_API_TOKEN" in done.stdout
+    assert "SECRETTOKEN" not in done.stdout + done.stderr

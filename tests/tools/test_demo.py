@@ -1,0 +1,35 @@
+"""The demo: laid out like the competition, and the whole way through to a score that can be trusted."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+from kit.tools.demo import write_archives
+
+
+def test_laid_out_like_the_competition(tmp_path):
+    write_archives(tmp_path)
+    train, test = (zipfile.ZipFile(tmp_path / f"{name}.zip").namelist() for name in ("train", "test1"))
+    assert len(train) + len(test) == 1797
+    assert len(test) == 359
+    solution = pd.read_csv(tmp_path / "solution.csv")
+    assert set(test) == {f"test1/{k}.jpg" for k in solution["id"]}
+    assert solution["label"].tolist() == load_digits().target[4::5].tolist()
+    assert all(name.split("/")[1].split(".")[0].isdigit() for name in train)
+
+
+@pytest.mark.slow
+def test_the_demo_end_to_end(tmp_path):
+    command = [sys.executable, "-c", "from kit.cli import main; main()", "demo", "--workspace", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["test_accuracy"] >= 0.97
+    assert abs(result["test_accuracy"] - result["cv_accuracy"]) < 0.03, "the CV says what the held-back labels say"
+    assert len(pd.read_csv(tmp_path / "submissions" / "demo.csv")) == 359

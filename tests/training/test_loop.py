@@ -1,0 +1,159 @@
+"""The loop: it learns in every precision, stops where told, and goes on to the same bits."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from kit.config import Train
+from kit.errors import KitError
+from kit.models import build_classifier
+from kit.scoring.metrics import score
+from kit.training.checkpoint import load_model
+from kit.training.loop import Feed, OutOfTime, fit
+from kit.training.precision import Precision, candidates, choose, probe
+
+CPU = torch.device("cpu")
+FP32 = Precision("fp32", "contiguous")
+
+
+def _data() -> tuple[torch.Tensor, torch.Tensor]:
+    """Bright pictures against dark ones."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(64) % 2
+    pixels = torch.randint(0, 100, (64, 3, 16, 16), generator=generator) + 120 * targets.view(-1, 1, 1, 1)
+    return pixels.to(torch.uint8), targets
+
+
+def _feed(poison: int | None = None) -> Feed:
+    pixels, targets = _data()
+
+    def batches(epoch: int, start: int):
+        order = torch.from_numpy(np.random.default_rng(epoch).permutation(64))
+        for step in range(start, 4):
+            rows = order[step * 16 : step * 16 + 16]
+            images = pixels[rows].float()
+            if poison is not None and step == poison:
+                images[0] = float("nan")
+            yield images, targets[rows], rows
+
+    return Feed(
+        4, 64, batches, lambda: [(pixels, targets, torch.arange(64))], "accuracy",
+        lambda t, p: score("accuracy", t, p), lambda rows: [f"image{row}" for row in rows],
+    )  # fmt: skip
+
+
+def _model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_classifier("resnet18", 2, {"width": 0.125, "dropout": 0.2})
+
+
+def _fit(folder, train: Train, feed: Feed | None = None, precision: Precision = FP32, deadline: float | None = None):
+    folder.mkdir(exist_ok=True)
+    return fit(
+        _model(), train, feed or _feed(), folder, precision, CPU, (0, 0), {"classes": ["a", "b"]}, "test", deadline
+    )
+
+
+QUICK = {"epochs": 3, "batch_size": 16, "warmup_epochs": 0.5, "learning_rate": 5e-3, "ema_decay": 0.9}
+
+
+@pytest.mark.parametrize(
+    "precision", [FP32, Precision("bf16", "channels_last"), Precision("fp16", "contiguous")], ids=lambda p: p.name
+)
+def test_it_learns_in_every_precision(tmp_path, precision):
+    history = _fit(tmp_path, Train(**QUICK), precision=precision)
+    assert history[-1]["valid_accuracy"] == 1.0
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    weights, facts = load_model(tmp_path / "model.safetensors")
+    assert facts["classes"] == ["a", "b"]
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "step", "constant"])
+def test_every_optimizer_with_every_schedule(tmp_path, optimizer, schedule):
+    train = Train(
+        **{**QUICK, "epochs": 2}, optimizer=optimizer, schedule=schedule, step_epochs=(1,), clip_grad_norm=1.0,
+        accumulate_steps=2, label_smoothing=0.1,
+    )  # fmt: skip
+    assert np.isfinite(_fit(tmp_path, train)[-1]["train_loss"])
+
+
+def test_a_line_an_epoch(tmp_path):
+    _fit(tmp_path, Train(**QUICK))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert set(lines[0]) == {
+        "epoch", "seconds", "images_per_second", "learning_rate", "train_loss", "valid_loss", "valid_accuracy",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_stopped_anywhere_it_ends_with_the_same_bits(tmp_path, accumulate):
+    train = Train(**QUICK, checkpoint_minutes=1e-9, accumulate_steps=accumulate)
+    _fit(tmp_path / "whole", train)
+    for _ in range(40):  # a deadline that is always over: one step at a time
+        try:
+            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
+            break
+        except OutOfTime:
+            pass
+    whole, pieces = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "pieces"))
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+    losses = [
+        [json.loads(line)["train_loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "pieces")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(tmp_path):
+    _fit(tmp_path, Train(**{**QUICK, "epochs": 1}))
+    saved = (tmp_path / "last.ckpt").read_bytes()
+    with pytest.raises(KitError, match=r"the loss became nan in epoch 2 .*image\d+, .*lower train\.learning_rate"):
+        _fit(tmp_path, Train(**QUICK), _feed(poison=2))
+    assert (tmp_path / "last.ckpt").read_bytes() == saved
+
+
+def test_best_keeps_the_best_epochs_weights_and_last_the_last(tmp_path):
+    train = Train(**{**QUICK, "epochs": 6, "learning_rate": 0.05, "schedule": "constant", "ema_decay": None})
+    history = _fit(tmp_path, Train(**{**vars(train), "select": "best"}))
+    weights, _ = load_model(tmp_path / "model.safetensors")
+    model = _model()
+    model.load_state_dict(weights)
+    pixels, targets = _data()
+    loss = torch.nn.functional.cross_entropy(model.eval()(pixels), targets).item()
+    assert loss == pytest.approx(min(line["valid_loss"] for line in history), rel=1e-4)
+
+
+def test_early_stopping(tmp_path):
+    train = Train(**{**QUICK, "epochs": 50, "learning_rate": 1e-8, "ema_decay": None}, early_stopping=2)
+    losses = [line["valid_loss"] for line in _fit(tmp_path, train)]
+    assert len(losses) < 50
+    assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"cut")
+    with pytest.raises(KitError, match=r"last\.ckpt: damaged .*delete it"):
+        _fit(tmp_path, Train(**QUICK))
+
+
+def test_the_probe_measures_and_leaves_the_model_alone():
+    model = _model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trials = probe(model, candidates(CPU), 16, 8, 2, CPU)
+    assert {trial.precision.name for trial in trials} == {"bf16", "fp32"}
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert choose(trials).images_per_second > 0
+
+
+def test_near_ties_fall_by_a_fixed_order():
+    from kit.training.precision import Trial
+
+    fast, slow = Trial(Precision("bf16", "channels_last"), 97.0), Trial(FP32, 100.0)
+    assert choose([fast, slow]) is fast
+    assert choose([Trial(fast.precision, 60.0), slow]) is slow

@@ -1,0 +1,59 @@
+"""Schedules against known answers and torch's own; EMA against its definition."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from kit.config import Train
+from kit.training.ema import EMA
+from kit.training.optim import build_optimizer, learning_rate
+
+
+def test_cosine_with_warmup_at_known_points():
+    train = Train(epochs=10, learning_rate=0.8, warmup_epochs=2, schedule="cosine")
+    assert learning_rate(train, 0) == 0
+    assert learning_rate(train, 1) == pytest.approx(0.4)
+    assert learning_rate(train, 2) == pytest.approx(0.8)
+    assert learning_rate(train, 6) == pytest.approx(0.4)
+    assert learning_rate(train, 10) == pytest.approx(0)
+
+
+def test_step_and_constant():
+    train = Train(epochs=10, learning_rate=1.0, warmup_epochs=0, schedule="step", step_epochs=(4, 8))
+    assert [learning_rate(train, epoch) for epoch in (0, 3.9, 4, 8)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert learning_rate(dataclasses.replace(train, schedule="constant", step_epochs=()), 9) == 1.0
+
+
+def test_one_cycle_equals_torchs():
+    train = Train(epochs=10, learning_rate=0.5, warmup_epochs=3, schedule="one_cycle")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    steps = 1000
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.5, total_steps=steps + 1, pct_start=0.3 + 1 / (steps + 1), div_factor=25, final_div_factor=400
+    )
+    for step in range(steps):
+        assert learning_rate(train, step * 10 / steps) == pytest.approx(theirs.get_last_lr()[0], rel=0.02, abs=1e-3)
+        optimizer.step()
+        theirs.step()
+
+
+def test_biases_and_norms_are_not_decayed():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    for name in ("adamw", "adam", "sgd"):
+        groups = build_optimizer(model, Train(optimizer=name, weight_decay=0.1)).param_groups
+        assert [len(group["params"]) for group in groups] == [1, 3]
+        assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+
+
+def test_ema_follows_its_definition():
+    model = torch.nn.BatchNorm1d(1)
+    ema, expected = EMA(model, 0.9), 1.0
+    for step in range(1, 200):
+        model.weight.data.fill_(float(step))
+        model.num_batches_tracked += 1
+        ema.update(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert ema.model.weight.item() == pytest.approx(expected, rel=1e-4)
+    assert ema.model.num_batches_tracked == 199
