@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kit.workspace import atomic_path
 
@@ -23,21 +24,25 @@ def _save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def learning_curves(history: Sequence[Mapping[str, Any]], metric: str, title: str, path: Path) -> None:
-    """Losses at the left, the competition's metric and the learning rate at the right, by epoch."""
-    epochs = [line["epoch"] for line in history]
+def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
+    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    left.plot(epochs, [line["train_loss"] for line in history], marker=".", label="train")
-    if history[0]["valid_loss"] is not None:
-        left.plot(epochs, [line["valid_loss"] for line in history], marker=".", label="validation")
-        right.plot(epochs, [line[f"valid_{metric}"] for line in history], marker=".", color="C2")
-    left.set(xlabel="epoch", ylabel="loss (nats)", title=title, ylim=(0, None))
-    left.legend()
-    right.set(xlabel="epoch", ylabel=f"validation {metric}", title=f"{metric}, learning rate (dashed)")
     rate = right.twinx()
-    rate.plot(epochs, [line["learning_rate"] for line in history], "--", color="0.6")
+    for number, (fold, history) in enumerate(histories.items()):
+        color, epochs = f"C{number % 10}", [line["epoch"] for line in history]
+        left.plot(epochs, [line["train_loss"] for line in history], ":", color=color)
+        if history and history[0]["valid_loss"] is not None:
+            left.plot(epochs, [line["valid_loss"] for line in history], marker=".", color=color, label=f"fold {fold}")
+            right.plot(epochs, [line[f"valid_{metric}"] for line in history], marker=".", color=color)
+        rate.plot(epochs, [line["learning_rate"] for line in history], "--", color="0.75", linewidth=1)
+    left.set(xlabel="epoch", ylabel="loss (nats)", title=f"{title}: validation, training dotted", ylim=(0, None))
+    if left.get_legend_handles_labels()[1]:
+        left.legend()
+    right.set(xlabel="epoch", ylabel=f"validation {metric}", title=f"{metric}; learning rate dashed")
     rate.set(ylabel="learning rate after the epoch")
     rate.grid(False)
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.tight_layout()
     _save(figure, path)
 
@@ -84,6 +89,7 @@ def class_counts(counts: Mapping[str, int], path: Path) -> None:
     axis.invert_yaxis()
     axis.set(xlabel="images", title=f"{sum(counts.values()):,} training images by class")
     axis.margins(x=0.12)
+    axis.grid(False, axis="y")
     _save(figure, path)
 
 
@@ -106,6 +112,7 @@ def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: 
             grid = sns.jointplot(
                 data, x="width (px)", y="height (px)", height=7, joint_kws=options, marginal_kws={"bins": 20}
             )
+    grid.ax_joint.set(xlim=(0, width.max() * 1.05), ylim=(0, height.max() * 1.05))
     grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.02)
     _save(grid.figure, path)
 
@@ -118,7 +125,8 @@ def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Pa
             label = f"{'RGB'[channel]}: {values[:, channel].mean():.4f}"
             axis.hist(values[:, channel], bins=60, histtype="step", color=color, label=label, linewidth=1.5)
         axis.set(xlabel=f"{name} of an image's pixels", ylabel="images")
-        axis.legend(title=f"average {name}")
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.3)
+        axis.legend(title=f"average {name}", loc="upper right", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left")
     figure.tight_layout()
     _save(figure, path)

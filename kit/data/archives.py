@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from kit import console
@@ -87,7 +88,7 @@ def _read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path,
                 if seen > member.file_size:
                     raise KitError(f"{path}: '{member.filename}' is larger than it says; this archive is hostile")
                 bar.advance(len(chunk))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise KitError(f"{path}: '{member.filename}' is damaged ({error}); get {path.name} again") from None
 
 

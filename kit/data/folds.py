@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from kit.data.table import trainable
+from kit.data.table import read_rows, trainable
 from kit.errors import KitError, examples
 
 
@@ -33,7 +33,7 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     """int64 (N,) per index row: its fold, or -1 for rows that no fold scores. Refuses folds of another index."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit split` first")
-    table = pd.read_csv(path, dtype={"image_id": str})
+    table = read_rows(path)
     usable = trainable(index)
     expected = index.loc[usable, ["image_id", "group"]]
     joined = expected.merge(table, on="image_id", how="outer", suffixes=("", "_then"), indicator=True)

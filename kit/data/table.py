@@ -33,6 +33,11 @@ def read_index(path: Path) -> pd.DataFrame:
     return index
 
 
+def read_rows(path: Path) -> pd.DataFrame:
+    """A CSV of images (folds, OOF, test predictions): ids and classes stay text, so `NA` and `007` survive."""
+    return pd.read_csv(path, dtype={"image_id": str, TARGET: str}, keep_default_na=False)
+
+
 def readable(index: pd.DataFrame) -> np.ndarray:
     """bool (N,): rows whose pixels can be used."""
     return (index["width"] > 0).to_numpy()

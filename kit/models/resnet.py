@@ -3,7 +3,7 @@
 Tensors are declared in torchvision's order, so that published weights load by order.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -106,9 +106,9 @@ class ResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def resnet18(num_classes: int, **options: object) -> ResNet:
-    return ResNet((2, 2, 2, 2), num_classes, **options)  # type: ignore[arg-type]
+def resnet18(num_classes: int, **options: Any) -> ResNet:
+    return ResNet((2, 2, 2, 2), num_classes, **options)
 
 
-def resnet34(num_classes: int, **options: object) -> ResNet:
-    return ResNet((3, 4, 6, 3), num_classes, **options)  # type: ignore[arg-type]
+def resnet34(num_classes: int, **options: Any) -> ResNet:
+    return ResNet((3, 4, 6, 3), num_classes, **options)

@@ -13,7 +13,7 @@ import kit
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import TARGET, class_numbers
+from kit.data.table import TARGET, class_numbers, read_rows
 from kit.errors import ConfigError, KitError, examples, nearest
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_probs
@@ -107,8 +107,8 @@ def _read_member(name: str, experiment: Experiment, workspace: Workspace, compet
     columns = [f"prob_{c}" for c in competition.classes]
     oof_files = [workspace.fold(name, fold) / "oof.csv" for fold in predicted]
     test_files = [full] if use_full else [workspace.fold(name, fold) / "test.csv" for fold in predicted]
-    oofs = [pd.read_csv(file, dtype={"image_id": str, TARGET: str}) for file in oof_files]
-    tests = [pd.read_csv(file, dtype={"image_id": str}) for file in test_files]
+    oofs = [read_rows(file) for file in oof_files]
+    tests = [read_rows(file) for file in test_files]
     test = mean_probs([table[columns].to_numpy() for table in tests], experiment.ensemble.average)
     oof = pd.concat(oofs, ignore_index=True) if oofs else pd.DataFrame(columns=["image_id", "fold", TARGET, *columns])
     if oof["image_id"].duplicated().any():

@@ -19,7 +19,7 @@ from kit.data.cache import experiment_pixels, read_square
 from kit.data.folds import read_folds
 from kit.data.images import ImageProblem, decode
 from kit.data.loader import Batches
-from kit.data.table import TARGET, class_numbers, read_index, readable, trainable
+from kit.data.table import TARGET, class_numbers, read_index, read_rows, readable, trainable
 from kit.errors import ConfigError, KitError
 from kit.inference.predictor import predict_probs
 from kit.inference.views import expand
@@ -197,7 +197,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _oof_score(competition: Competition, path: Path) -> float:
-    table = pd.read_csv(path, dtype={"image_id": str, TARGET: str})
+    table = read_rows(path)
     probs = table[[f"prob_{name}" for name in competition.classes]].to_numpy()
     return score(competition.metric, class_numbers(table, competition.classes), probs)
 
@@ -207,7 +207,7 @@ def _figures(
 ) -> None:
     """Confusion matrix and worst errors over every fold that is predicted so far."""
     files = [workspace.fold(experiment.name, fold) / "oof.csv" for fold in range(experiment.data.num_folds)]
-    tables = [pd.read_csv(file, dtype={"image_id": str, TARGET: str}) for file in files if file.is_file()]
+    tables = [read_rows(file) for file in files if file.is_file()]
     oof = pd.concat(tables, ignore_index=True)
     probs = oof[[f"prob_{name}" for name in competition.classes]].to_numpy()
     targets, guesses = class_numbers(oof, competition.classes), probs.argmax(axis=1)

@@ -9,7 +9,7 @@ from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.folds import assign_folds
-from kit.data.table import TARGET, read_index, trainable
+from kit.data.table import TARGET, read_index, read_rows, trainable
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done
 
 VERSION = 1
@@ -40,7 +40,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
                 temporary, index=False
             )
         mark_done(stamp, inputs)
-    table = pd.read_csv(path, dtype={"image_id": str}).merge(index[["image_id", TARGET]], on="image_id")
+    table = read_rows(path).merge(index[["image_id", TARGET]], on="image_id")
     counts = pd.crosstab(table["fold"], table[TARGET])
     names = [name for name in competition.classes if name in counts]
     console.table(

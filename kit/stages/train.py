@@ -106,6 +106,7 @@ def run(
     except OutOfTime:
         finished = False
         console.warn("--max-hours is over; everything is saved. Type the same command to go on")
+    _draw_curves(experiment, workspace, competition.metric)
     if len(scores) > 1:
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
         console.stage("train", f"{len(scores)} folds: {competition.metric} {mean:.4f} ± {std:.4f} (without TTA)")
@@ -137,8 +138,8 @@ def _open_run(
 def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> None:
     """How long it will take, from the speed that was measured when the run was made."""
     train = context.experiment.train
-    done = [_epochs_done(workspace.fold(context.experiment.name, fold)) for fold in folds]
-    epochs = sum(max(0, train.epochs - epoch) for epoch in done)
+    places = [workspace.fold(context.experiment.name, fold) for fold in folds]
+    epochs = sum(train.epochs - len(_history(place)) for place in places if not (place / ".train.json").is_file())
     if epochs == 0:
         return
     speed = read_json(workspace.run(context.experiment.name) / "environment.json")["images_per_second"]
@@ -147,9 +148,19 @@ def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> Non
     console.stage("train", f"{epochs} epochs of {images:,.0f} images to go: about {seconds} at {speed:,.0f} images/s")
 
 
-def _epochs_done(folder: Path) -> int:
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a fold's metrics.jsonl; none where it has not begun."""
     file = folder / "metrics.jsonl"
-    return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
+    folds: list[Fold] = [*range(experiment.data.num_folds), "full"]
+    histories = {str(fold): history for fold in folds if (history := _history(workspace.fold(experiment.name, fold)))}
+    if histories:
+        path = workspace.run(experiment.name) / "figures" / "curves.png"
+        figures.learning_curves(histories, metric, experiment.name, path)
+        console.stage("train", f"learning curves: {path}")
 
 
 def _train_fold(
@@ -162,20 +173,17 @@ def _train_fold(
         trainable(context.index) if fold == "full" else (context.folds >= 0) & (context.folds != fold)
     )
     inputs = _fingerprint(context, fold, rows)
-    metric = competition.metric
     with lock(folder / ".lock", str(folder)):
         if force:
             for file in (stamp, model_file, folder / "last.ckpt"):
                 file.unlink(missing_ok=True)
         if is_done(stamp, inputs, [model_file]):
             console.stage("train", f"fold {fold} is up to date")
-            return _last_line(folder)
+            return _history(folder)[-1]
         if (folder / "last.ckpt").is_file() and _started(folder) != inputs:
             raise KitError(
                 f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
             )
-        if deadline is not None and time.monotonic() > deadline:
-            raise OutOfTime
         write_json(folder / ".started.json", {"inputs": inputs})
         torch.manual_seed(key("weights", experiment.seed, fold))
         model = _model(experiment, competition, channel_statistics(context.index.iloc[rows]))
@@ -191,7 +199,6 @@ def _train_fold(
             f"fold {fold}",
             deadline,
         )
-        figures.learning_curves(history, metric, f"{experiment.name}, fold {fold}", folder / "curves.png")
         mark_done(stamp, inputs)
     return history[-1]
 
@@ -248,10 +255,6 @@ def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
 def _started(folder: Path) -> str | None:
     file = folder / ".started.json"
     return read_json(file).get("inputs") if file.is_file() else None
-
-
-def _last_line(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
 def _same_folds(copy: Path, folds_path: Path) -> None:

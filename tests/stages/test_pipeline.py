@@ -103,7 +103,7 @@ def test_the_submission_is_the_mean_of_the_folds_in_the_samples_order(finished, 
 def test_everything_a_run_leaves(finished):
     _, workspace, _ = finished
     for file in ("experiment.yaml", "environment.json", "folds.csv", "oof.csv", "cv.json", "figures/confusion.png",
-                 "figures/worst_errors.png", "fold_0/model.safetensors", "fold_0/metrics.jsonl", "fold_0/curves.png",
+                 "figures/worst_errors.png", "fold_0/model.safetensors", "fold_0/metrics.jsonl", "figures/curves.png",
                  "fold_1/oof.csv", "fold_1/test.csv"):  # fmt: skip
         assert (workspace.run("tiny") / file).stat().st_size > 0
     figures = {file.name for file in workspace.figures("digits").iterdir()}
