@@ -1,6 +1,5 @@
 """doctor: is this machine ready? Python, torch, devices, precision, disk, Kaggle. Reads only."""
 
-import os
 import platform
 import shutil
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import HOW, find_credentials
 from kit.kaggle.transfer import Transfer
 from kit.models import build_classifier
-from kit.training.precision import candidates, choose, default_device, probe
+from kit.training.decide import num_cores
+from kit.training.precision import candidates, choose, default_device, probe, runs_on
 from kit.workspace import Workspace
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn", "kaggle", "six")
@@ -61,8 +61,7 @@ def _packages() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    cores = len(os.sched_getaffinity(0))
-    findings = [Finding("cpu", "ok", f"{cores} cores, torch uses {torch.get_num_threads()} threads")]
+    findings = [Finding("cpu", "ok", f"{num_cores()} cores, torch uses {torch.get_num_threads()} threads")]
     if torch.version.cuda is None:
         return [*findings, Finding("gpu", "note", "this torch is built without CUDA: the CPU is used")]
     if not torch.cuda.is_available():
@@ -77,17 +76,12 @@ def _devices() -> list[Finding]:
 
 def _gpu(number: int) -> Finding:
     properties = torch.cuda.get_device_properties(number)
-    own = f"sm_{properties.major}{properties.minor}"
-    text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {own}"
-    built = torch.cuda.get_arch_list()
-    same_major = [arch for arch in built if arch.startswith(f"sm_{properties.major}") and arch <= own]
-    portable = [arch for arch in built if arch.startswith("compute_")]
-    if not same_major and not portable:
-        return Finding(
-            f"gpu {number}",
-            "problem",
-            f"{text}: this torch build lacks it (it has {', '.join(built)}); install another",
-        )
+    capability, built = (properties.major, properties.minor), torch.cuda.get_arch_list()
+    gigabytes = properties.total_memory / 2**30
+    text = f"{properties.name}, {gigabytes:.0f} GiB, compute capability {properties.major}.{properties.minor}"
+    if not runs_on(capability, built):
+        missing = f"this torch build has no code for it (only for {', '.join(built)}): install a build that does"
+        return Finding(f"gpu {number}", "problem", f"{text}; {missing}")
     return Finding(f"gpu {number}", "ok", text)
 
 

@@ -22,7 +22,7 @@ def decide(
     The facts hold `images_per_second`: training images a second of the chosen precision.
     """
     train, size = experiment.train, experiment.data.image_size
-    threads = train.num_threads or len(os.sched_getaffinity(0))
+    threads = train.num_threads or num_cores()
     torch.set_num_threads(threads)
     options = candidates(device, train.precision, train.memory_format)
     trials = probe(model, options, size, train.batch_size, num_classes, device)
@@ -39,6 +39,11 @@ def decide(
     )
     console.stage("train", f"run {experiment.name} on {device_name(device)}: {describe(decided)}")
     return decided, _environment(device, trials, best)
+
+
+def num_cores() -> int:
+    """The cores this process may use (fewer than the machine's in many containers)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(experiment: Experiment) -> str:

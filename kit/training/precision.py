@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kit import console
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TIE = 0.95  # a candidate that reaches this much of the fastest, and stands before it, is taken
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
@@ -17,7 +19,30 @@ HOPELESS = 3.0  # a first step this many times slower than the best candidate's 
 
 
 def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one that this torch build has code for, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if runs_on(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
+        return torch.device("cuda")
+    console.warn(f"this torch build has no code for {torch.cuda.get_device_name()}: the CPU is used (see `kit doctor`)")
+    return torch.device("cpu")
+
+
+def runs_on(capability: tuple[int, int], built_for: list[str]) -> bool:
+    """Does a torch build for `built_for` (`sm_75`, `compute_90`, ...) run on a GPU of this compute capability?
+
+    Machine code (sm) runs on the same major version from its minor version on, PTX (compute) on anything newer.
+    https://docs.nvidia.com/cuda/cuda-programming-guide, compute capabilities and binary compatibility
+    """
+    for name in built_for:
+        kind, _, digits = name.partition("_")
+        number = int("".join(filter(str.isdigit, digits)) or 0)
+        major, minor = divmod(number, 10)
+        if kind == "sm" and major == capability[0] and minor <= capability[1]:
+            return True
+        if kind == "compute" and (major, minor) <= capability:
+            return True
+    return False
 
 
 def device_name(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
 from kit.training.loop import Feed, OutOfTime, fit
-from kit.training.precision import Precision, candidates, choose, probe
+from kit.training.precision import Precision, candidates, choose, probe, runs_on
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", "contiguous")
@@ -157,3 +157,19 @@ def test_near_ties_fall_by_a_fixed_order():
     fast, slow = Trial(Precision("bf16", "channels_last"), 97.0), Trial(FP32, 100.0)
     assert choose([fast, slow]) is fast
     assert choose([Trial(fast.precision, 60.0), slow]) is slow
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "runs"),
+    [
+        ((7, 5), ["sm_75", "sm_90"], True),
+        ((6, 0), ["sm_75", "sm_80", "sm_90", "compute_90"], False),  # a P100 under a recent build
+        ((8, 6), ["sm_80"], True),
+        ((8, 0), ["sm_86"], False),
+        ((12, 0), ["sm_90a", "compute_90"], True),
+        ((10, 0), ["sm_90"], False),
+        ((10, 0), ["sm_100"], True),
+    ],
+)
+def test_a_gpu_that_the_build_lacks_is_known(capability, built_for, runs):
+    assert runs_on(capability, built_for) is runs
