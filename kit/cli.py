@@ -2,6 +2,7 @@
 
 import dataclasses
 import json as json_module
+import signal
 import sys
 import time
 import traceback
@@ -149,7 +150,7 @@ def predict(
     from kit.stages import predict as stage
 
     if images is not None:
-        return stage.run_images(experiment, place, images, out)
+        return stage.run_images(experiment, place, images, out, folds)
     return stage.run(experiment, place, folds, force)
 
 
@@ -230,7 +231,9 @@ def _pipeline(
     index.run(experiment, place, force)
     explore.run(experiment, place, force)
     split.run(experiment, place, force)
-    if not train.run(experiment, place, None, force, max_hours).finished:
+    folds = experiment.fold_numbers("all" if experiment.ensemble.members == "folds" else "all,full")
+    left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
+    if not train.run(experiment, place, folds, force, left).finished:
         return None
     predict.run(experiment, place, None, force)
     result = ensemble.run(experiment, place)
@@ -238,8 +241,17 @@ def _pipeline(
     return result
 
 
+class _Stopped(BaseException):
+    """Ctrl-C: our own, since Typer would end quietly on a KeyboardInterrupt."""
+
+
+def _stop(*_: Any) -> None:
+    raise _Stopped
+
+
 def main() -> None:
     """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except KitError as error:
@@ -247,7 +259,7 @@ def main() -> None:
             traceback.print_exc()
         console.error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except _Stopped:
         console.error("stopped; everything up to the last checkpoint is kept, type the same command to go on")
         sys.exit(130)
     except Exception as error:

@@ -95,10 +95,3 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             bar.advance()
-
-
-def ask(question: str, default: bool = False) -> bool:
-    """Yes or no; without a terminal, the default."""
-    if not _console.is_terminal:
-        return default
-    return _console.input(f"{escape(question)} [y/N] ").strip().lower() in {"y", "yes"}

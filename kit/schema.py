@@ -54,7 +54,8 @@ def find_config(path: str | Path, folder: str = "") -> Path:
     given = Path(path)
     names = [given] if given.suffix in {".yaml", ".yml"} else [given.with_name(given.name + ".yaml"), given]
     roots = [Path(), Path("configs") / folder, REPOSITORY, REPOSITORY / "configs" / folder]
-    for root in roots:
+    bare = given.name == str(given) and not given.suffix  # a name, not a path: looked up among its own kind only
+    for root in roots[1::2] if bare else roots:
         for name in names:
             if (root / name).is_file():
                 return root / name
@@ -110,7 +111,7 @@ def _first_problem(cls: type, error: ValidationError) -> str:
     # In a union every alternative reports; an unknown key says more than the alternatives that did not fit at all.
     telling = {"unexpected_keyword_argument": 0, "value_error": 1, "missing": 2}
     problem = min(error.errors(), key=lambda e: telling.get(e["type"], 3))
-    path = [str(part) for part in problem["loc"] if not re.search(r"[\[(]|^(str|int|float|bool|literal)", str(part))]
+    path = [str(part) for part in problem["loc"] if not re.search(r"[\[(]|^(str|int|float|bool)$|^literal", str(part))]
     name = ".".join(path)
     if problem["type"] == "unexpected_keyword_argument":
         keys = [".".join([*path[:-1], key]) for key in _keys_at(cls, path[:-1])]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any, Literal
 from kit.errors import KitError
 
 Fold = int | Literal["full"]
+_FULL = 1 << 20  # bytes free on a disk that is full for all we do
+_ORPHAN_SECONDS = 15.0  # a killed process's workers hold its locks until they notice
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        if error.errno in {28, 122}:  # ENOSPC, EDQUOT
+    except Exception:
+        if shutil.disk_usage(path.parent).free < _FULL:  # each library says it in another way
             raise KitError(f"{path}: no space left on the disk; free some and type the same command again") from None
         raise
     finally:
@@ -94,7 +97,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def sweep_temporaries(folder: Path) -> None:
     """Remove what a killed process left half-written in `folder` (call it with the folder's lock held)."""
     for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,9 +138,9 @@ def is_done(stamp: Path, inputs: str, outputs: Iterable[Path]) -> bool:
     return read_json(stamp).get("inputs") == inputs
 
 
-def mark_done(stamp: Path, inputs: str) -> None:
+def mark_done(stamp: Path, inputs: str, **facts: Any) -> None:
     """Write down which inputs a stage's outputs were made from. The last thing that a stage does."""
-    write_json(stamp, {"inputs": inputs})
+    write_json(stamp, {"inputs": inputs, **facts})
 
 
 @contextmanager
@@ -142,13 +148,29 @@ def lock(path: Path, what: str) -> Iterator[None]:
     """One process at a time; released by the system even when the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise KitError(f"{what} is in use by another kit process (pid {file.read().strip() or '?'})") from None
+        ends = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip()
+                if _alive(owner) or time.monotonic() > ends:
+                    raise KitError(f"{what} is in use by another kit process (pid {owner or '?'})") from None
+                time.sleep(0.2)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True

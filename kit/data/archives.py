@@ -6,6 +6,7 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from kit import console
@@ -46,8 +47,11 @@ def contents_fingerprint(path: Path) -> str:
     if path.is_dir():
         lines = sorted(f"{f.relative_to(path)} {f.stat().st_size}" for f in path.rglob("*") if f.is_file())
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            lines = sorted(f"{m.filename} {m.file_size} {m.CRC}" for m in archive.infolist())
+        try:
+            with zipfile.ZipFile(path) as archive:
+                lines = sorted(f"{m.filename} {m.file_size} {m.CRC}" for m in archive.infolist())
+        except zipfile.BadZipFile as error:
+            raise KitError(f"{path}: is no whole zip ({error}); get {path.name} again") from None
     else:
         lines = [hashlib.sha256(path.read_bytes()).hexdigest()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -74,9 +78,12 @@ def unpack_zip(path: Path, folder: Path) -> None:
         skip = 1 if tops == {folder.name} and nested else 0
         for member in console.track(files, f"unpack {path.name}", len(files)):
             target = temporary.joinpath(*PurePosixPath(member.filename).parts[skip:])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, target.open("xb") as sink:
-                shutil.copyfileobj(source, sink, _CHUNK)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("xb") as sink:
+                    shutil.copyfileobj(source, sink, _CHUNK)
+            except OSError as error:
+                raise KitError(f"{path}: '{member.filename}' cannot be unpacked: {error.strerror}") from None
 
 
 def _read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, bar: console.Bar) -> None:
@@ -97,7 +104,7 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         name, mode = member.filename, member.external_attr >> 16
         parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
+        if not parts or name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
             raise KitError(
                 f"{path}: '{name}' would be unpacked outside its folder; this archive is hostile, do not use it"
             )
@@ -107,10 +114,11 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
             )
         if member.flag_bits & 0x1:
             raise KitError(f"{path}: '{name}' is encrypted; unpack it yourself and give the folder to --from")
-    folded = {os.path.normpath(name).casefold(): name for name in names}
-    if len(folded) < len(names):
-        repeated = sorted(set(names) - set(folded.values())) or [n for n in names if names.count(n) > 1]
+    counts = Counter(os.path.normpath(name).casefold() for name in names)
+    if len(counts) < len(names):
+        repeated = [name for name, count in counts.most_common(4) if count > 1]
         raise KitError(f"{path}: holds a file twice: {examples(repeated)}")
-    packed, total = sum(member.compress_size for member in members), sum(member.file_size for member in members)
+    total = sum(member.file_size for member in members)
+    packed = min(sum(member.compress_size for member in members), path.stat().st_size)  # members may overlap
     if total > max(FREE_RATIO_BYTES, MAX_RATIO * packed):
         raise KitError(f"{path}: {packed:,} bytes would unpack to {total:,}; that is a zip bomb, do not use it")

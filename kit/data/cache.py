@@ -17,7 +17,7 @@ from kit.config import Experiment
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.table import readable
 from kit.errors import KitError
-from kit.workspace import Workspace, atomic_path, fingerprint
+from kit.workspace import Workspace, atomic_path, fingerprint, lock, sweep_temporaries
 
 VERSION = 1
 
@@ -39,8 +39,10 @@ def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: i
     """
     key = fingerprint(VERSION, list(md5), size, resize)
     path = folder / f"{size}-{resize}-{key[:16]}.npy"
-    if not path.is_file():
-        _build(path, paths, md5, size, resize)
+    with lock(folder / ".lock", str(folder)):
+        if not path.is_file():
+            sweep_temporaries(folder)
+            _build(path, paths, md5, size, resize)
     return np.load(path, mmap_mode="r")
 
 
@@ -56,7 +58,7 @@ def _build(path: Path, paths: Sequence[Path], md5: Sequence[str], size: int, res
 
         def fill(row: int) -> None:
             if md5[row]:
-                pixels[row] = read_square(paths[row], size, resize)
+                pixels[row] = _read_square(paths[row], size, resize)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in console.track(pool.map(fill, range(len(paths))), f"decode to {size} px", len(paths)):
@@ -64,7 +66,7 @@ def _build(path: Path, paths: Sequence[Path], md5: Sequence[str], size: int, res
         pixels.flush()
 
 
-def read_square(path: Path, size: int, resize: str) -> np.ndarray:
+def _read_square(path: Path, size: int, resize: str) -> np.ndarray:
     """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or no picture."""
     try:
         return resize_square(decode(path.read_bytes(), min_side=size).rgb, size, resize)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -55,6 +56,7 @@ class Batches(Dataset):
             num_workers=num_workers,
             pin_memory=pin_memory,
             worker_init_fn=_quiet_worker,
+            multiprocessing_context="fork" if num_workers else None,  # the pixels are shared, not sent
             prefetch_factor=2 if num_workers else None,
         )
         yield from loader
@@ -69,3 +71,4 @@ def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, e
 
 def _quiet_worker(_: int) -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -43,6 +43,10 @@ class Scored:
     error: str
 
 
+class UnsureError(KitError):
+    """Nobody knows whether Kaggle took the submission."""
+
+
 class _Patient(HTTPAdapter):
     """Requests wait for ever by default; here a silent server is a timeout."""
 
@@ -128,12 +132,9 @@ class KaggleClient:
         request.competition_name = slug
         return int(self._call(slug, lambda: self._api.get_submission_limits(request)).num_allowed_now)
 
-    def submit(self, slug: str, file: Path, message: str) -> int:
-        """Upload a file and hand it in; returns Kaggle's reference. Handing in is tried once: it costs a submission."""
-        from kagglesdk.competitions.types.competition_api_service import (
-            ApiCreateSubmissionRequest,
-            ApiStartSubmissionUploadRequest,
-        )
+    def upload(self, slug: str, file: Path) -> str:
+        """Put a file into Kaggle's storage; returns the token to hand it in with. Costs nothing yet."""
+        from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
 
         data = file.read_bytes()
         start = ApiStartSubmissionUploadRequest()
@@ -146,12 +147,22 @@ class KaggleClient:
             requests.put(upload.create_url, data=data, timeout=timeout).raise_for_status()
             return upload
 
-        token = self._call(slug, put).token
+        return str(self._call(slug, put).token)
+
+    def hand_in(self, slug: str, token: str, message: str) -> int:
+        """Make an uploaded file a submission; returns Kaggle's reference. Tried once: it costs one of the day's.
+
+        Raises `UnsureError` where Kaggle may have taken it all the same.
+        """
+        from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
+
         request = ApiCreateSubmissionRequest()
         request.competition_name, request.blob_file_tokens, request.submission_description = slug, token, message
         answer = self._call(slug, lambda: self._api.create_submission(request), once=True)
         if not answer.ref:
-            raise KitError(f"Kaggle did not take {file} (no reference in its answer: {answer.message or 'no message'})")
+            raise KitError(
+                f"Kaggle did not take the file (no reference in its answer: {answer.message or 'no message'})"
+            )
         return int(answer.ref)
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
@@ -179,21 +190,18 @@ class KaggleClient:
         for attempt in range(1, attempts + 1):
             try:
                 return call()
-            except requests.RequestException as error:
-                status, wait = _status(error), self._transfer.wait_seconds(attempt, error.response)
+            except (requests.RequestException, ValueError) as error:  # ValueError: a web page in place of JSON
+                response = getattr(error, "response", None)
+                status, wait = _status(error), self._transfer.wait_seconds(attempt, response)
                 if attempt == attempts or not (status is None or status == 429 or status >= 500):
-                    raise KitError(self._explain(slug, status, once)) from None
+                    unsure = once and (status is None or status >= 500)
+                    raise (UnsureError if unsure else KitError)(self._explain(slug, status, unsure, response)) from None
                 console.warn(f"Kaggle {_what(status)}; trying again in {console.duration(wait)}")
                 time.sleep(wait)
         raise AssertionError
 
-    def _explain(self, slug: str, status: int | None, once: bool) -> str:
-        source = self._credentials.source
-        unsure = (
-            f". Maybe it was taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
-            if once and (status is None or status >= 500)
-            else ""
-        )
+    def _explain(self, slug: str, status: int | None, unsure: bool, response: requests.Response | None) -> str:
+        source, said = self._credentials.source, self._said(response)
         if status == 401:
             return (
                 f"Kaggle refused the credentials from {source} (401): they are wrong or outdated. {HOW}. A stale "
@@ -205,17 +213,30 @@ class KaggleClient:
                 f"account of {source}, see that its phone is verified, and that '{slug}' is the name in the "
                 f"competition's address"
             )
-        if status in {400, 404}:
-            return f"Kaggle knows no competition '{slug}' ({status}): the slug is the last part of its address"
+        if status == 404:
+            return f"Kaggle knows no competition '{slug}' (404): the slug is the last part of its address{said}"
+        if status is not None and status < 500 and status != 429:
+            return f"Kaggle refuses the request ({status}){said or ': no reason given'}"
         advice = "wait a few minutes and type the same command again" if status else "check the network, then try again"
-        return f"Kaggle {_what(status)}; {advice}{unsure}"
+        look = f". Maybe it was taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
+        return f"Kaggle {_what(status)}{said}; {advice}{look if unsure else ''}"
+
+    def _said(self, response: requests.Response | None) -> str:
+        """Kaggle's own words, where it has some, without our secrets."""
+        try:
+            words = str(response.json()["message"]) if response is not None else ""
+        except (ValueError, KeyError, TypeError):
+            return ""
+        for secret in filter(None, (self._credentials.token, self._credentials.password)):
+            words = words.replace(secret, "***")
+        return f" (Kaggle says: {' '.join(words.split())[:200]})" if words else ""
 
 
-def _status(error: requests.RequestException) -> int | None:
-    """The HTTP status; Kaggle also hides one in the JSON of a 200."""
-    response = error.response
+def _status(error: Exception) -> int | None:
+    """The HTTP status, none where no answer came; Kaggle also hides one in the JSON of a 200."""
+    response = getattr(error, "response", None)
     if response is None:
-        return None
+        return 502 if isinstance(error, ValueError) else None
     if response.status_code == 200:
         try:
             return int(response.json()["code"])

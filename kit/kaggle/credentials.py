@@ -30,13 +30,17 @@ def find_credentials() -> Credentials | None:
     """
     from kagglesdk.kaggle_env import get_access_token_from_env
 
-    token, source = get_access_token_from_env()
+    try:
+        token, source = get_access_token_from_env()
+    except OSError:  # a long token is taken for a file's path, and the error repeats it
+        token, source = os.environ.get("KAGGLE_API_TOKEN"), "KAGGLE_API_TOKEN"
     if token:
         where = {"access_token": "~/.kaggle/access_token"}.get(source, f"the environment variable {source}")
-        return Credentials(where, token=token)
+        return Credentials(where, token=_clean(token, where))
     username, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if username and key:
-        return Credentials("the environment variables KAGGLE_USERNAME and KAGGLE_KEY", username, key)
+        where = "the environment variables KAGGLE_USERNAME and KAGGLE_KEY"
+        return Credentials(where, _clean(username, where), _clean(key, where))
     for folder in _config_folders():
         file = folder / "kaggle.json"
         if file.is_file():
@@ -55,6 +59,14 @@ def _config_folders() -> list[Path]:
 def _from_json(file: Path) -> Credentials:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        return Credentials(str(file), raw["username"], raw["key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Credentials(str(file), _clean(raw["username"], str(file)), _clean(raw["key"], str(file)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KitError(f"{file}: not a kaggle.json with username and key ({type(error).__name__}); {HOW}") from None
+
+
+def _clean(secret: str, where: str) -> str:
+    """Without the blanks and line ends of a sloppy copy; what would break an HTTP header is refused, unseen."""
+    secret = secret.strip()
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise KitError(f"the Kaggle credentials in {where} hold characters that none has: copy them again")
+    return secret

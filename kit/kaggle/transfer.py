@@ -99,6 +99,8 @@ def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) ->
     start = _size(part) if known is not None else 0
     if known is not None and start == known.size:
         return known
+    if known is not None and start > known.size:
+        known, start = None, 0
     headers = {"Accept-Encoding": "identity"}
     if known is not None and start:
         headers |= {"Range": f"bytes={start}-", "If-Range": known.etag}

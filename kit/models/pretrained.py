@@ -50,10 +50,11 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     new = [name for name in own if name not in fitting]
     head = tuple(_head_names(model))
     wrong = [name for name in new if not name.startswith(head) and not name.endswith("num_batches_tracked")]
-    if wrong or not fitting:
+    left_over = [name for name in weights if name not in own and not name.startswith(head)]
+    if wrong or left_over or not fitting:
         raise KitError(
-            f"{path}: does not fit model.name: {len(wrong)} of {len(own)} tensors are missing or of another shape "
-            f"(first: {wrong[0] if wrong else new[0]})"
+            f"{path}: does not fit model.name: {len(wrong)} of the model's {len(own)} tensors are missing or of "
+            f"another shape, {len(left_over)} of the file's have no place (first: {[*wrong, *left_over, *new][0]})"
         )
     model.load_state_dict(fitting, strict=False)
     return [name for name in new if not name.endswith("num_batches_tracked")]

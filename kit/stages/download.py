@@ -41,17 +41,23 @@ def run(
             return DownloadResult(raw, {}, False)
         if source is None:
             source = _from_kaggle(competition, raw.with_name("archives"), force)
-        found = _find(competition, source, raw.with_name(".bundle"))
-        inputs = fingerprint(VERSION, {role: contents_fingerprint(path) for role, path in found.items()})
-        names = {role: str(path) for role, path in found.items()}
-        if stamp.is_file() and _complete(competition, raw) and not force:
-            if read_json(stamp).get("inputs") == inputs:
+        bundle = raw.with_name(".bundle")
+        try:
+            found = _find(competition, source, bundle)
+            inputs = fingerprint(VERSION, {role: contents_fingerprint(path) for role, path in found.items()})
+            names = {role: str(path) for role, path in found.items()}
+            then = read_json(stamp) if stamp.is_file() else {}
+            if then.get("inputs") == inputs and _complete(competition, raw) and not force:
                 console.stage("download", f"{raw} is complete, and the same as {source}")
                 return DownloadResult(raw, names, False)
-            raise KitError(f"{raw}: already holds other files than {source}; --force replaces them")
-        _place(competition, found, raw)
-        shutil.rmtree(raw.with_name(".bundle"), ignore_errors=True)
-        mark_done(stamp, inputs)
+            if then.get("inputs") != inputs and not force:
+                _refuse_replacing(competition, raw, source)
+            archives = _verify(found, raw)  # all of them, before anything is unpacked
+            mark_done(stamp, inputs, whole=False)
+            _place(competition, found, raw, archives)
+            mark_done(stamp, inputs, whole=True)
+        finally:
+            shutil.rmtree(bundle, ignore_errors=True)
     return DownloadResult(raw, names, True)
 
 
@@ -64,18 +70,28 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
     return bundle
 
 
+def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
+    """What stands in raw/ and did not come from this source is somebody's: only --force replaces it."""
+    there = [path.name for names in _roles(competition).values() for path in _spellings(raw, names) if path.exists()]
+    if there:
+        raise KitError(f"{raw}: already holds other files than {source} ({', '.join(there)}); --force replaces them")
+
+
+def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
+    """Where a role may stand in raw/: a CSV under its own name, images in a folder of the archive's."""
+    return [raw / (name if name.endswith(".csv") else Path(name).stem) for name in names]
+
+
 def _roles(competition: Competition) -> dict[str, tuple[str, ...]]:
     files = competition.files
     return {"train": files.train, "test": files.test, "sample_submission": files.sample_submission}
 
 
 def _complete(competition: Competition, raw: Path) -> bool:
-    """Is every role in raw/ already?"""
-    folders = [
-        any((raw / Path(name).stem).is_dir() for name in names)
-        for names in (competition.files.train, competition.files.test)
-    ]
-    return all(folders) and any((raw / name).is_file() for name in competition.files.sample_submission)
+    """Is every role in raw/ already, and no replacement left half done?"""
+    stamp = raw.with_name(".download.json")
+    whole = not stamp.is_file() or read_json(stamp).get("whole", False)
+    return whole and all(any(p.exists() for p in _spellings(raw, names)) for names in _roles(competition).values())
 
 
 def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Path]:
@@ -112,30 +128,35 @@ def _require_all(competition: Competition, found: dict[str, Path], source: Path)
     return found
 
 
-def _place(competition: Competition, found: dict[str, Path], raw: Path) -> None:
-    archives = [path for path in found.values() if path.is_file() and path.suffix == ".zip"]
-    sizes = {path: verify_zip(path) for path in archives}  # all of them, before anything is unpacked
-    if archives:
+def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
+    """Every archive checked whole, and room made sure of for all of them; which they are."""
+    sizes = {path: verify_zip(path) for path in found.values() if path.is_file() and path.suffix == ".zip"}
+    if sizes:
         listing = ", ".join(f"{path.name} ({size / 1e6:,.1f} MB)" for path, size in sizes.items())
         console.stage("download", f"verified {listing}")
     require_free(raw.parent, sum(sizes.values()))
+    return set(sizes)
+
+
+def _place(competition: Competition, found: dict[str, Path], raw: Path, archives: set[Path]) -> None:
     raw.mkdir(parents=True, exist_ok=True)
     for role, path in found.items():
         if role == "sample_submission":
-            _place_csv(path, raw, competition)
-        elif path.is_dir():
-            _link_folder(path, raw / path.name)
+            target = raw / path.name.removesuffix(".zip")
+            _place_csv(path, target)
+        elif path in archives:
+            target = raw / path.stem
+            unpack_zip(path, target)
         else:
-            unpack_zip(path, raw / path.stem)
-    for role, path in found.items():
-        console.stage(
-            "download",
-            f"{role.replace('_', ' ')}: {path} -> {raw / (path.name if path.suffix == '.csv' else path.stem)}",
-        )
+            target = raw / path.name
+            _link_folder(path, target)
+        for other in _spellings(raw, _roles(competition)[role]):
+            if other != target and other.exists():  # only with --force: another spelling would be found first
+                shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
+        console.stage("download", f"{role.replace('_', ' ')}: {path} -> {target}")
 
 
-def _place_csv(path: Path, raw: Path, competition: Competition) -> None:
-    name = path.name.removesuffix(".zip") if path.suffix == ".zip" else path.name
+def _place_csv(path: Path, target: Path) -> None:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             tables = [member for member in archive.namelist() if member.endswith(".csv")]
@@ -146,7 +167,7 @@ def _place_csv(path: Path, raw: Path, competition: Competition) -> None:
         data = path.read_bytes()
     if data[:64].lstrip()[:1] in {b"<", b"{", b""}:
         raise KitError(f"{path}: is no CSV (it begins with {data[:20]!r}); get it again")
-    with atomic_path(raw / name) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_bytes(data)
 
 

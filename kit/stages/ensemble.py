@@ -1,6 +1,7 @@
 """ensemble: the folds of one or more runs -> `runs/<name>/oof.csv`, `cv.json`, and a validated submission."""
 
 import datetime
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from kit.errors import ConfigError, KitError, examples, nearest
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_probs
 from kit.scoring.metrics import all_scores, bootstrap_interval, score
-from kit.workspace import Workspace, atomic_path, file_hash, read_json, write_json
+from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,20 @@ def run(
     competition = Competition.load(experiment.competition)
     names = list(dict.fromkeys(runs)) or [experiment.name]
     name = name or (names[0] if len(names) == 1 else experiment.name + "-blend")
-    if len(names) > 1 and name in names:
-        raise ConfigError(f"--name {name}: is one of the runs; a blend needs a name of its own")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(f"--name {name}: expected letters, digits, dots, dashes and underscores")
+    if names != [name] and (workspace.run(name) / "experiment.yaml").is_file():
+        raise ConfigError(f"--name {name}: is a run's name; this submission needs one of its own")
     members = [_read_member(run_name, experiment, workspace, competition) for run_name in names]
     oof = _blend_oof(members, competition, experiment)
-    cv = _cv(oof, competition) if len(oof) else None
+    clip = experiment.ensemble.clip
+    cv = _cv(oof, competition, clip) if len(oof) else None
     _same_test(members)
     blended = mean_probs([member.test for member in members], experiment.ensemble.average)
     if cv is not None:
-        _report(members, oof, cv, competition)
+        _report(members, oof, cv, competition, clip)
+        if experiment.ensemble.members == "full":
+            console.warn("this CV is of the fold models; the submission is of the model of all training data")
         folder = workspace.run(name)
         with atomic_path(folder / "oof.csv") as temporary:
             oof.to_csv(temporary, index=False, float_format="%.8g")
@@ -109,11 +115,27 @@ def _read_member(name: str, experiment: Experiment, workspace: Workspace, compet
     test_files = [full] if use_full else [workspace.fold(name, fold) / "test.csv" for fold in predicted]
     oofs = [read_rows(file) for file in oof_files]
     tests = [read_rows(file) for file in test_files]
+    _same_origin(workspace, name, ["full"] if use_full else [], predicted)
+    if any(table["image_id"].tolist() != tests[0]["image_id"].tolist() for table in tests):
+        raise KitError(f"{folder}: its folds predict different test images; type `kit predict --force`")
     test = mean_probs([table[columns].to_numpy() for table in tests], experiment.ensemble.average)
     oof = pd.concat(oofs, ignore_index=True) if oofs else pd.DataFrame(columns=["image_id", "fold", TARGET, *columns])
     if oof["image_id"].duplicated().any():
         raise KitError(f"{folder}: an image has two OOF predictions; type `kit predict --force`")
     return _Member(name, oof, tests[0]["image_id"].tolist(), test, len(test_files), [*oof_files, *test_files])
+
+
+def _same_origin(workspace: Workspace, name: str, full: list[Fold], folds: list[int]) -> None:
+    """Predictions count only when they are of the models that stand beside them, and all by the same views."""
+    views = set()
+    for fold in [*full, *folds]:
+        place = workspace.fold(name, fold)
+        facts, model = read_json(place / ".predict.json"), place / "model.safetensors"
+        views.add(fingerprint(facts.get("tta")))
+        if not model.is_file() or file_hash(model) != facts.get("model"):
+            raise KitError(f"{place}: its predictions are not of the model beside them; type `kit predict`")
+    if len(views) > 1:
+        raise KitError(f"{workspace.run(name)}: its folds were predicted with different TTA views; type `kit predict`")
 
 
 def _blend_oof(members: list[_Member], competition: Competition, experiment: Experiment) -> pd.DataFrame:
@@ -145,10 +167,15 @@ def _same_test(members: list[_Member]) -> None:
             )
 
 
-def _cv(oof: pd.DataFrame, competition: Competition) -> dict[str, Any]:
-    """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score."""
+def _cv(oof: pd.DataFrame, competition: Competition, clip: float) -> dict[str, Any]:
+    """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score.
+
+    Where probabilities are submitted they are clipped here as there.
+    """
     targets = class_numbers(oof, competition.classes)
     probs = oof[[f"prob_{c}" for c in competition.classes]].to_numpy()
+    if competition.submission.format != "label":
+        probs = np.clip(probs, clip, 1 - clip)
     folds = oof["fold"].to_numpy()
     metrics: dict[str, Any] = {}
     for metric, pooled in all_scores(targets, probs).items():
@@ -161,8 +188,10 @@ def _cv(oof: pd.DataFrame, competition: Competition) -> dict[str, Any]:
     return {"metric": competition.metric, "num_images": len(oof), "metrics": metrics}
 
 
-def _report(members: list[_Member], oof: pd.DataFrame, cv: dict[str, Any], competition: Competition) -> None:
-    views = [(member.name, _cv(member.oof, competition), member.num_models) for member in members]
+def _report(
+    members: list[_Member], oof: pd.DataFrame, cv: dict[str, Any], competition: Competition, clip: float
+) -> None:
+    views = [(member.name, _cv(member.oof, competition, clip), member.num_models) for member in members]
     if len(members) > 1:
         views.append(("blend", cv, sum(member.num_models for member in members)))
     rows = []
@@ -176,6 +205,9 @@ def _report(members: list[_Member], oof: pd.DataFrame, cv: dict[str, Any], compe
             )
     title = f"Cross-validation: {len(oof):,} images, each predicted by models that never saw it"
     console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std of folds"], rows)
+    for name, one, _ in views:
+        folds = "  ".join(f"{value:.4f}" for value in one["metrics"][competition.metric]["folds"])
+        console.stage("ensemble", f"{name}, {competition.metric} by fold: {folds}")
     if cv["metrics"]["accuracy"]["pooled"] < 1 / len(competition.classes):
         console.warn("worse than guessing: are the classes swapped?")
 

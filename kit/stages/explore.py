@@ -40,7 +40,8 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Ex
     path, stamp = index_path.with_name("stats.json"), index_path.with_name(".explore.json")
     index = read_index(index_path)
     inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes))
-    if is_done(stamp, inputs, [path]) and not force:
+    outputs = [path, *(folder / f"{name}.png" for name in ("classes", "sizes", "channels"))]
+    if is_done(stamp, inputs, outputs) and not force:
         console.stage("explore", f"{path} is up to date")
     else:
         stats = _statistics(index, competition)

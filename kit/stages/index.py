@@ -42,7 +42,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     files = list_competition(competition, raw)
     stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
-        listing = [(p, os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in files["path"]]
+        listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in files["path"]]
         inputs = fingerprint(VERSION, list(competition.classes), listing)
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")

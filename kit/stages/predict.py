@@ -15,24 +15,26 @@ import torch
 from kit import console, figures
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels, read_square
+from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
-from kit.data.images import ImageProblem, decode
+from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.loader import Batches
 from kit.data.table import TARGET, class_numbers, read_index, read_rows, readable, trainable
 from kit.errors import ConfigError, KitError
 from kit.inference.predictor import predict_probs
 from kit.inference.views import expand
 from kit.models import build_classifier
-from kit.run_folder import frozen
+from kit.run_folder import freeze, frozen
 from kit.schema import to_mapping
+from kit.scoring.blend import mean_probs
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
 from kit.training.precision import Precision, default_device
 from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, is_done, mark_done
 
 VERSION = 1
-WORST = 40
+WORST = 40  # errors shown
+CHUNK = 2048  # pictures of --images held in memory
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,20 @@ class PredictResult:
     num_test: int
 
 
+@dataclass(frozen=True)
+class ImagesResult:
+    path: Path
+    num_images: int
+    folds: list[Fold]
+
+
 def run(
     experiment: Experiment, workspace: Workspace, folds: list[Fold] | None = None, force: bool = False
 ) -> PredictResult:
     """Predict for the folds (default: all that are trained)."""
     competition = Competition.load(experiment.competition)
     experiment = _frozen(experiment, workspace)
+    freeze(experiment, workspace)  # with the views as they are now
     index = read_index(workspace.index(competition.name))
     folds_path = workspace.run(experiment.name) / "folds.csv"
     fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
@@ -66,32 +76,46 @@ def run(
     return PredictResult(wanted, competition.metric, scores, int((index["split"] == "test").sum()))
 
 
-def run_images(experiment: Experiment, workspace: Workspace, folder: Path, out: Path | None = None) -> Path:
-    """Predict every picture of a folder with the mean of all trained folds -> a CSV: file, prob_<class> per class."""
+def run_images(
+    experiment: Experiment, workspace: Workspace, folder: Path, out: Path | None = None, folds: list[Fold] | None = None
+) -> ImagesResult:
+    """Predict every picture of a folder -> a CSV: file, prob_<class> per class.
+
+    The models and their mean are those of the submission: the trained folds, or `full` where `ensemble.members` says
+    so; `folds` chooses others.
+    """
     if not folder.is_dir():
         raise ConfigError(f"--images {folder}: no such folder")
     competition = Competition.load(experiment.competition)
     experiment = _frozen(experiment, workspace)
+    if folds is None:
+        trained = _trained(experiment, workspace, None)
+        folds = [fold for fold in trained if (fold == "full") == (experiment.ensemble.members == "full")] or trained
+    folds = _trained(experiment, workspace, folds)
+    torch.set_num_threads(experiment.train.num_threads or 1)
     size = experiment.data.cache_size or experiment.data.image_size
-    files, squares = [], []
-    for file in sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith(".")):
-        try:
-            decode(file.read_bytes())
-            squares.append(read_square(file, size, experiment.data.resize))
-            files.append(str(file.relative_to(folder)))
-        except ImageProblem as problem:
-            console.warn(f"{file}: {problem}; left out")
-    if not files:
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    tables = []
+    for start in range(0, len(files), CHUNK):
+        names, squares = [], []
+        for file in files[start : start + CHUNK]:
+            try:
+                squares.append(resize_square(decode(file.read_bytes(), size).rgb, size, experiment.data.resize))
+                names.append(str(file.relative_to(folder)))
+            except (OSError, ImageProblem) as problem:
+                console.warn(f"{file}: {problem}; left out")
+        if names:
+            pixels, rows = np.stack(squares), np.arange(len(names))
+            members = [_probs(experiment, workspace, competition, pixels, fold, rows) for fold in folds]
+            mean = mean_probs(members, experiment.ensemble.average)
+            tables.append(pd.DataFrame({"file": names}).join(_columns(competition, mean)))
+    if not tables:
         raise KitError(f"{folder}: holds no picture")
-    pixels, rows = np.stack(squares), np.arange(len(files))
-    members = [
-        _probs(experiment, workspace, competition, pixels, fold, rows) for fold in _trained(experiment, workspace, None)
-    ]
-    table = pd.DataFrame({"file": files}).join(_columns(competition, np.mean(members, axis=0)))
+    table = pd.concat(tables, ignore_index=True)
     path = out or workspace.run(experiment.name) / f"images-{folder.resolve().name}.csv"
     _write(table, path)
-    console.stage("predict", f"{len(files):,} pictures, mean of {len(members)} models -> {path}")
-    return path
+    console.stage("predict", f"{len(table):,} pictures, mean of {len(folds)} models -> {path}")
+    return ImagesResult(path, len(table), folds)
 
 
 def _frozen(experiment: Experiment, workspace: Workspace) -> Experiment:
@@ -125,8 +149,10 @@ def _predict_fold(
     folder = workspace.fold(experiment.name, fold)
     oof_path, test_path, stamp = folder / "oof.csv", folder / "test.csv", folder / ".predict.json"
     test = (index["split"] == "test").to_numpy()
-    images = index.loc[test, ["image_id", "md5"]].to_numpy().tolist()
-    inputs = fingerprint(VERSION, file_hash(folder / "model.safetensors"), to_mapping(experiment)["tta"], images)
+    looked_at = np.concatenate([oof_rows, np.flatnonzero(test)])
+    images = index.iloc[looked_at][["image_id", "md5", TARGET]].to_numpy().tolist()
+    facts = {"model": file_hash(folder / "model.safetensors"), "tta": to_mapping(experiment)["tta"]}
+    inputs = fingerprint(VERSION, facts, images, list(competition.classes))
     outputs = [test_path] if fold == "full" else [oof_path, test_path]
     targets = class_numbers(index, competition.classes)
     if is_done(stamp, inputs, outputs) and not force:
@@ -139,12 +165,12 @@ def _predict_fold(
         everything = np.tile(prior.astype(np.float32), (len(index), 1))  # an unreadable test image gets the prior
         everything[rows] = probs
         if fold != "full":
-            facts = index.iloc[oof_rows][["image_id", TARGET]].reset_index(drop=True)
-            facts.insert(1, "fold", fold)
-            _write(facts.join(_columns(competition, everything[oof_rows])), oof_path)
-        facts = index.loc[test, ["image_id"]].reset_index(drop=True)
-        _write(facts.join(_columns(competition, everything[test])), test_path)
-        mark_done(stamp, inputs)
+            columns = index.iloc[oof_rows][["image_id", TARGET]].reset_index(drop=True)
+            columns.insert(1, "fold", fold)
+            _write(columns.join(_columns(competition, everything[oof_rows])), oof_path)
+        columns = index.loc[test, ["image_id"]].reset_index(drop=True)
+        _write(columns.join(_columns(competition, everything[test])), test_path)
+        mark_done(stamp, inputs, **facts)
     if fold == "full":
         console.stage("predict", "fold full: test only (it has seen every training image, so it has no CV)")
         return None

@@ -11,7 +11,7 @@ from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
-from kit.kaggle.client import KaggleClient
+from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
 from kit.tasks import METRICS
 from kit.workspace import Workspace, file_hash, read_json, write_json
@@ -67,22 +67,15 @@ def run(
         passport = read_json(passport_path)
     if passport.get("competition") != competition.name:
         raise ConfigError(f"{passport_path}: was made for {passport.get('competition')}, not for {competition.name}")
-    digest = file_hash(path)
-    _refuse_repeat(workspace, passport, digest, path, again)
-
+    earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
     client = KaggleClient.connect()
-    _may_submit(client, competition.slug)
-    ref = client.submit(competition.slug, path, message or _describe(passport, competition, path))
-    entry: dict[str, Any] = {
-        "ref": ref, "competition": competition.name, "sha256": digest, "status": "PENDING",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    passport.setdefault("kaggle", []).append(entry)
-    write_json(passport_path, passport)
+    if earlier is None:
+        _may_submit(client, competition.slug)
+    entry = earlier or _hand_in(client, competition, path, passport, message)
+    ref = int(entry["ref"])
     console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
     scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)
-    entry |= asdict(scored)
-    write_json(passport_path, passport)
+    _note(passport_path, passport, entry, asdict(scored))
     if scored.status == "ERROR":
         raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
     if scored.status == "PENDING":
@@ -97,14 +90,52 @@ def run(
     return SubmitResult(path, verdict.num_rows, True, ref, scored.status, scored.public_score, scored.private_score)
 
 
-def _refuse_repeat(workspace: Workspace, passport: dict[str, Any], digest: str, path: Path, again: bool) -> None:
+def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: Path) -> dict[str, Any] | None:
+    """The entry of these bytes where its score is still awaited; refuses bytes that are scored, or may have arrived."""
     passports = [passport, *(read_json(other) for other in sorted(workspace.submission("x").parent.glob("*.json")))]
     for entry in (entry for one in passports for entry in one.get("kaggle", [])):
-        if entry.get("sha256") == digest and entry.get("competition") == passport["competition"] and not again:
-            raise KitError(
-                f"{path}: these bytes were handed in before (reference {entry['ref']}, {entry.get('date', '')}); "
-                f"--again spends a submission on them once more"
-            )
+        if entry.get("sha256") != digest or entry.get("competition") != passport["competition"]:
+            continue
+        if entry.get("status") == "PENDING" and entry.get("ref"):
+            return entry
+        state = f"reference {entry['ref']}" if entry.get("ref") else "no answer came: look at Kaggle"
+        raise KitError(
+            f"{path}: these bytes were handed in before ({state}, {entry.get('date', '')}); "
+            f"--again spends a submission on them once more"
+        )
+    return None
+
+
+def _hand_in(
+    client: KaggleClient, competition: Competition, path: Path, passport: dict[str, Any], message: str
+) -> dict[str, Any]:
+    """Upload, note in the passport that it goes out, hand in, note the reference: a kill leaves a trace."""
+    slug, passport_path = competition.slug or "", path.with_suffix(".json")
+    token = client.upload(slug, path)
+    entry: dict[str, Any] = {
+        "ref": None, "competition": competition.name, "sha256": file_hash(path), "status": "SENT",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    entries = passport.setdefault("kaggle", [])
+    entries.append(entry)
+    write_json(passport_path, passport)
+    try:
+        ref = client.hand_in(slug, token, message or _describe(passport, competition, path))
+    except UnsureError:
+        raise
+    except KitError:
+        entries.remove(entry)
+        write_json(passport_path, passport)
+        raise
+    _note(passport_path, passport, entry, {"ref": ref, "status": "PENDING"})
+    return entry
+
+
+def _note(passport_path: Path, passport: dict[str, Any], entry: dict[str, Any], news: dict[str, Any]) -> None:
+    entry |= news
+    if entry not in passport.setdefault("kaggle", []):  # it was found in the passport of a copy
+        passport["kaggle"].append(entry)
+    write_json(passport_path, passport)
 
 
 def _may_submit(client: KaggleClient, slug: str) -> None:

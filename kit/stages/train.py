@@ -36,6 +36,7 @@ from kit.workspace import (
     lock,
     mark_done,
     read_json,
+    sweep_temporaries,
     write_json,
     write_text,
 )
@@ -103,10 +104,15 @@ def run(
             line = _train_fold(context, workspace, fold, force, deadline)
             if line.get(f"valid_{competition.metric}") is not None:
                 scores[str(fold)] = line[f"valid_{competition.metric}"]
+    except torch.OutOfMemoryError:
+        size = experiment.train.batch_size
+        raise KitError(
+            f"the GPU's memory is too small for train.batch_size {size}; lower it, with another name"
+        ) from None
     except OutOfTime:
         finished = False
         console.warn("--max-hours is over; everything is saved. Type the same command to go on")
-    _draw_curves(experiment, workspace, competition.metric)
+        _draw_curves(experiment, workspace, competition.metric)
     if len(scores) > 1:
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
         console.stage("train", f"{len(scores)} folds: {competition.metric} {mean:.4f} ± {std:.4f} (without TTA)")
@@ -174,9 +180,10 @@ def _train_fold(
     )
     inputs = _fingerprint(context, fold, rows)
     with lock(folder / ".lock", str(folder)):
+        sweep_temporaries(folder)
         if force:
-            for file in (stamp, model_file, folder / "last.ckpt"):
-                file.unlink(missing_ok=True)
+            for name in (".train.json", "model.safetensors", "last.ckpt", ".predict.json", "oof.csv", "test.csv"):
+                (folder / name).unlink(missing_ok=True)
         if is_done(stamp, inputs, [model_file]):
             console.stage("train", f"fold {fold} is up to date")
             return _history(folder)[-1]
@@ -200,6 +207,7 @@ def _train_fold(
             deadline,
         )
         mark_done(stamp, inputs)
+    _draw_curves(experiment, workspace, competition.metric)
     return history[-1]
 
 

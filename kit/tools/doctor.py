@@ -19,6 +19,7 @@ from kit.training.decide import num_cores
 from kit.training.precision import candidates, choose, default_device, probe, runs_on
 from kit.workspace import Workspace
 
+BATCH = 16  # images a step when measuring: the answer should come soon
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn", "kaggle", "six")
 
 
@@ -92,8 +93,8 @@ def _precision(experiment: Experiment) -> Finding:
         num_classes = len(competition.classes)
         model = build_classifier(experiment.model.name, num_classes, experiment.model.options)
         options = candidates(device, train.precision, train.memory_format)
-        best = choose(probe(model, options, size, train.batch_size, num_classes, device))
-    except (KitError, RuntimeError) as error:
+        best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
+    except (KitError, RuntimeError, AssertionError, ValueError) as error:
         return Finding("precision", "problem", f"{experiment.model.name}: {str(error).splitlines()[0]}")
     text = f"{best.precision.name}, {best.precision.memory_format} for {experiment.model.name} at {size} px"
     return Finding(
@@ -103,6 +104,8 @@ def _precision(experiment: Experiment) -> Finding:
 
 def _disk(workspace: Workspace) -> Finding:
     folder = workspace.root.resolve()
+    while not folder.exists():
+        folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     state = "ok" if free > 10 else "problem"
     return Finding("disk", state, f"{free:,.1f} GB free at {folder}" + ("" if free > 10 else "; 10 GB are comfortable"))

@@ -10,7 +10,7 @@ from torch import nn
 
 from kit import console
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
 from kit.training.precision import Trial, candidates, choose, device_name, probe
 
 
@@ -25,11 +25,18 @@ def decide(
     threads = train.num_threads or num_cores()
     torch.set_num_threads(threads)
     options = candidates(device, train.precision, train.memory_format)
-    trials = probe(model, options, size, train.batch_size, num_classes, device)
+    try:
+        trials = probe(model, options, size, train.batch_size, num_classes, device)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"model.name: {experiment.model.name} does not run at data.image_size {size}: {reason}"
+        ) from None
     best = choose(trials)
     if not best.images_per_second:
         raise KitError(
-            "no precision gave the loss of fp32 on this machine; type it again with --set train.precision=fp32"
+            "no precision trains here: too little memory (lower train.batch_size), or another loss than fp32 "
+            "(--set train.precision=fp32)"
         )
     if len(trials) > 1:
         rows = [[t.precision.name, t.precision.memory_format, _speed(t)] for t in trials]
@@ -52,7 +59,7 @@ def describe(experiment: Experiment) -> str:
 
 
 def _speed(trial: Trial) -> str:
-    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "refused: another loss than fp32"
+    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "refused"
 
 
 def _environment(device: torch.device, trials: list[Trial], best: Trial) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def fit(
         state, best = _State(**saved["state"]), saved["best"]
 
     def save() -> None:
+        _refuse_broken(model)
         averages = ema.model.state_dict() if ema is not None else None
         parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
         save_state(checkpoint, {**parts, "ema": averages, "state": vars(state), "best": best})
@@ -111,7 +112,7 @@ def fit(
             )
             line = _epoch_line(state, train, feed, _validate(chosen, feed, precision, device))
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
-            if train.select == "best" and line["valid_loss"] == min(past["valid_loss"] for past in state.history):
+            if train.select == "best" and _is_best(state.history):
                 best = copy.deepcopy(chosen.state_dict())
             save()
             console.stage("train", _sentence(title, line, train, feed))
@@ -137,6 +138,8 @@ def _train_epoch(
     model.train()
     saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
     steps_before, unchecked = state.step, None
+    before = state.history[-1][f"valid_{feed.metric}"] if state.history else None
+    last_metric = f"  {feed.metric} {before:.4f}" if before is not None else ""
     for pixels, targets, rows in feed.batches(state.epoch, state.step):
         torch.manual_seed(key("step", *step_key, state.epoch, state.step))
         set_learning_rate(optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
@@ -163,7 +166,8 @@ def _train_epoch(
         state.seconds = done_before + time.perf_counter() - began
         speed = (state.step - steps_before) * len(rows) / (time.perf_counter() - began)
         mean_loss = state.loss_sum / max(state.step - 1, 1)
-        bar.advance(note=f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {speed:,.0f} images/s")
+        note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {speed:,.0f} images/s"
+        bar.advance(note=f"{note}{last_metric}")
         due = time.monotonic() - saved_at > train.checkpoint_minutes * 60
         late = deadline is not None and time.monotonic() > deadline
         if whole and (due or late) and state.step < feed.num_steps:
@@ -228,6 +232,20 @@ def _epoch_line(
         "valid_loss": validation[0],
         f"valid_{feed.metric}": validation[1],
     }
+
+
+def _is_best(history: list[dict[str, Any]]) -> bool:
+    loss = history[-1]["valid_loss"]
+    return loss is not None and loss == min(line["valid_loss"] for line in history)
+
+
+def _refuse_broken(model: nn.Module) -> None:
+    """Weights that are not finite (a finite loss can have an infinite gradient) must not replace a good checkpoint."""
+    if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
+        raise KitError(
+            "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
+            "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
+        )
 
 
 def _stopped_early(history: list[dict[str, Any]], train: Train) -> bool:

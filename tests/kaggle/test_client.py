@@ -7,6 +7,7 @@ from kaggle_server import hidden, html, send_bundle, silence, status
 
 from kit.data.archives import verify_zip
 from kit.errors import KitError
+from kit.kaggle.client import UnsureError
 from kit.kaggle.credentials import find_credentials
 
 SLUG = "dogs-vs-cats"
@@ -115,7 +116,7 @@ def test_what_is_no_zip_is_not_kept(kaggle, connect, tmp_path):
         (hidden(401), r"refused the credentials"),
         (status(403), r"https://www\.kaggle\.com/c/dogs-vs-cats/rules.*phone is verified"),
         (status(404), r"knows no competition 'dogs-vs-cats' \(404\)"),
-        (status(429), r"asks to slow down \(429\); wait a few minutes"),
+        (status(429), r"asks to slow down \(429\).*wait a few minutes"),
         (status(503), r"answers with an error \(503\)"),
         (silence(1), r"does not answer; check the network"),
     ],
@@ -144,7 +145,7 @@ def test_submit_and_wait_for_the_score(kaggle, connect, tmp_path):
     file = tmp_path / "s.csv"
     file.write_text("id,label\n1,0\n")
     client = connect()
-    ref = client.submit(SLUG, file, "hello")
+    ref = client.hand_in(SLUG, client.upload(SLUG, file), "hello")
     scored = client.wait_for_score(SLUG, ref, 5, poll=0.05)
     assert (ref, scored.status, scored.public_score, scored.private_score) == (4711, "COMPLETE", "0.91234", "")
     assert kaggle.uploaded == file.read_bytes()
@@ -155,8 +156,8 @@ def test_handing_in_is_never_tried_twice(kaggle, connect, tmp_path):
     file = tmp_path / "s.csv"
     file.write_text("id,label\n1,0\n")
     kaggle.failures["CreateSubmission"] = [status(500)]
-    with pytest.raises(KitError, match=r"\(500\).*Maybe it was taken: look at .*/submissions"):
-        connect().submit(SLUG, file, "")
+    with pytest.raises(UnsureError, match=r"\(500\).*Maybe it was taken: look at .*/submissions"):
+        connect().hand_in(SLUG, connect().upload(SLUG, file), "")
     assert kaggle.calls.count("CreateSubmission") == 1
 
 
@@ -165,7 +166,7 @@ def test_no_reference_is_no_success(kaggle, connect, tmp_path):
     file.write_text("id,label\n1,0\n")
     kaggle.failures["CreateSubmission"] = [lambda handler: handler.json({"message": "Could not submit"})]
     with pytest.raises(KitError, match="no reference in its answer: Could not submit"):
-        connect().submit(SLUG, file, "")
+        connect().hand_in(SLUG, connect().upload(SLUG, file), "")
 
 
 def test_waiting_ends(kaggle, connect):
@@ -204,3 +205,35 @@ def test_username_and_key_are_basic_auth(kaggle, connect, monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "key")
     assert connect().competition(SLUG).entered
     assert kaggle.authorization[-1].startswith("Basic ")
+
+
+@pytest.mark.parametrize("token", ["kgat_SECRET\r", " kgat_SECRETTOKEN\n"])
+def test_a_sloppily_copied_token_works(kaggle, connect, monkeypatch, token):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    assert connect().competition(SLUG).entered
+    assert kaggle.authorization[-1] == f"Bearer {token.strip()}"
+
+
+@pytest.mark.parametrize("token", ["SECRET\nTOKEN", "SECRET TOKEN", "SECRET\u2026"])
+def test_a_broken_token_is_refused_unseen(kaggle, connect, monkeypatch, token):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    with pytest.raises(KitError, match="copy them again") as caught:
+        connect()
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_very_long_token_is_no_path(kaggle, connect, monkeypatch):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "SECRET" * 100)
+    assert connect().competition(SLUG).entered
+
+
+def test_kaggles_own_words_are_passed_on_without_the_token(kaggle, connect):
+    kaggle.failures["GetCompetition"] = [status(400, "no luck with kgat_SECRETTOKEN today")]
+    with pytest.raises(KitError, match=r"refuses the request \(400\) \(Kaggle says: no luck with \*\*\* today\)"):
+        connect().competition(SLUG)
+
+
+def test_a_web_page_in_place_of_an_answer(kaggle, connect):
+    kaggle.failures["GetCompetition"] = [html] * 10
+    with pytest.raises(KitError, match="answers with an error"):
+        connect().competition(SLUG)

@@ -102,3 +102,42 @@ def test_every_spelling_is_found(tmp_path):
     assert {role: path.name for role, path in found.items()} == {
         "train": "train.zip", "test": "test.zip", "sample_submission": "sample_submission.csv.zip",
     }  # fmt: skip
+
+
+def test_what_the_user_put_there_is_not_replaced_without_force(tiny, workspace, digits):
+    raw = workspace.raw("digits")
+    (raw / "test1").mkdir(parents=True)
+    (raw / "test1" / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(KitError, match=r"already holds other files .*\(test1\); --force"):
+        download.run(tiny(), workspace, digits)
+    assert (raw / "test1" / "mine.jpg").exists()
+
+
+def test_another_spelling_does_not_stay_beside_the_new_files(workspace, tmp_path, digits):
+    from kit.config import Experiment
+
+    experiment = Experiment.load("configs/dogs-vs-cats-quick.yaml")
+    for folder, test, sample in (("old", "test1", "sampleSubmission.csv"), ("new", "test", "sample_submission.csv")):
+        (tmp_path / folder).mkdir()
+        for name in ("train", test):
+            with zipfile.ZipFile(tmp_path / folder / f"{name}.zip", "w") as archive:
+                archive.writestr(f"{name}/cat.{folder}.jpg", b"x")
+        (tmp_path / folder / sample).write_text("id,label\n1,0\n")
+    download.run(experiment, workspace, tmp_path / "old")
+    result = download.run(experiment, workspace, tmp_path / "new", force=True)
+    assert _names(result.raw) == {"train", "test", "sample_submission.csv"}
+
+
+def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, monkeypatch):
+    download.run(tiny(), workspace, digits)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "_place_csv", killed)
+        with pytest.raises(KeyboardInterrupt):
+            download.run(tiny(), workspace, digits, force=True)
+    with pytest.raises(ConfigError, match="not on Kaggle"):
+        download.run(tiny(), workspace)
+    assert download.run(tiny(), workspace, digits).changed

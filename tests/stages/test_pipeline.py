@@ -162,8 +162,7 @@ def test_predict_any_folder_of_pictures(finished, tmp_path):
     for name in ("1.jpg", "2.jpg"):
         (folder / name).write_bytes((source / name).read_bytes())
     (folder / "notes.txt").write_text("no picture")
-    path = predict.run_images(experiment, workspace, folder, tmp_path / "out.csv")
-    table = pd.read_csv(path)
+    table = pd.read_csv(predict.run_images(experiment, workspace, folder, tmp_path / "out.csv").path)
     assert table["file"].tolist() == ["1.jpg", "2.jpg"]
     tests = [pd.read_csv(workspace.fold("tiny", k) / "test.csv").set_index("image_id") for k in (0, 1)]
     assert table.iloc[:, 1:].to_numpy() == pytest.approx(((tests[0] + tests[1]) / 2).loc[[1, 2]].to_numpy(), abs=1e-5)
@@ -194,6 +193,25 @@ def test_a_blend_of_two_runs(finished, tiny):
     assert result.submission.name == "both.csv"
     with pytest.raises(ConfigError, match=r"no such run \(did you mean 'other'\?\)"):
         ensemble.run(experiment, workspace, ["othre"])
+
+
+def test_stale_and_mixed_predictions_are_not_blended(finished, tiny):
+    _, workspace, _ = finished
+    experiment = tiny("name=stale")
+    train.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    predict.run(tiny("name=stale", "tta.views=[hflip]"), workspace, [0])
+    with pytest.raises(KitError, match="predicted with different TTA views; type `kit predict`"):
+        ensemble.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    model = workspace.fold("stale", 0) / "model.safetensors"
+    model.write_bytes((workspace.fold("stale", 1) / "model.safetensors").read_bytes())
+    with pytest.raises(KitError, match="not of the model beside them; type `kit predict`"):
+        ensemble.run(experiment, workspace)
+    train.run(experiment, workspace, [0], force=True)
+    assert not (workspace.fold("stale", 0) / "oof.csv").exists()
+    with pytest.raises(ConfigError, match="is a run's name"):
+        ensemble.run(experiment, workspace, ["tiny"], "stale")
 
 
 def test_folds_that_moved_under_a_run_are_refused(tiny, workspace, digits):
@@ -241,7 +259,9 @@ def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digit
 def test_killed_twice_it_ends_with_the_same_submission(tmp_path, digits, tiny):
     """SIGKILL in the middle of the training, twice, then the same command again: byte for byte the same."""
     file = tmp_path / "tiny.yaml"
-    file.write_text(dump_yaml(to_mapping(tiny("train.epochs=3", "train.checkpoint_minutes=1e-9"))))
+    file.write_text(
+        dump_yaml(to_mapping(tiny("train.epochs=3", "train.checkpoint_minutes=1e-9", "train.num_workers=1")))
+    )
 
     def start(folder: Path) -> subprocess.Popen:
         verb = ["run", "-c", str(file), "--from", str(digits), "--workspace", str(folder)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from kaggle_server import status
 
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
@@ -98,3 +99,33 @@ def test_a_doubtful_file_needs_a_word(ready, kaggle, monkeypatch):
         submit.run(experiment, workspace, other)
     assert "CreateSubmission" not in kaggle.calls
     assert submit.run(experiment, workspace, other, anyway=True).uploaded
+
+
+def test_an_unsure_handing_in_leaves_a_trace_and_is_not_repeated(ready, kaggle):
+    experiment, workspace, _ = ready
+    kaggle.failures["CreateSubmission"] = [status(500)]
+    with pytest.raises(KitError, match="Maybe it was taken"):
+        submit.run(experiment, workspace)
+    with pytest.raises(KitError, match=r"handed in before \(no answer came.*--again"):
+        submit.run(experiment, workspace)
+    assert kaggle.calls.count("CreateSubmission") == 1
+
+
+def test_a_refused_handing_in_may_be_repeated(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, _ = ready
+    kaggle.failures["CreateSubmission"] = [status(400, "bad day")]
+    with pytest.raises(KitError, match="bad day"):
+        submit.run(experiment, workspace)
+    assert submit.run(experiment, workspace).ref == 4711
+
+
+def test_a_score_that_was_pending_is_fetched_later_without_a_new_submission(ready, kaggle, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, path = ready
+    kaggle.pending_polls = 10**6
+    assert submit.run(experiment, workspace, wait_minutes=0).status == "PENDING"
+    kaggle.pending_polls = 0
+    assert submit.run(experiment, workspace).public_score == "0.91234"
+    assert kaggle.calls.count("CreateSubmission") == 1
+    assert len(json.loads(path.with_suffix(".json").read_text())["kaggle"]) == 1

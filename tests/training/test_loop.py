@@ -1,5 +1,6 @@
 """The loop: it learns in every precision, stops where told, and goes on to the same bits."""
 
+import dataclasses
 import json
 import time
 
@@ -13,7 +14,7 @@ from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
 from kit.training.loop import Feed, OutOfTime, fit
-from kit.training.precision import Precision, candidates, choose, probe, runs_on
+from kit.training.precision import Precision, _first_step, _same_step, candidates, choose, probe, runs_on
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", "contiguous")
@@ -23,7 +24,7 @@ def _data() -> tuple[torch.Tensor, torch.Tensor]:
     """Bright pictures against dark ones."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(64) % 2
-    pixels = torch.randint(0, 100, (64, 3, 16, 16), generator=generator) + 120 * targets.view(-1, 1, 1, 1)
+    pixels = torch.randint(0, 100, (64, 3, 32, 32), generator=generator) + 120 * targets.view(-1, 1, 1, 1)
     return pixels.to(torch.uint8), targets
 
 
@@ -91,13 +92,16 @@ def test_a_line_an_epoch(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_stopped_anywhere_it_ends_with_the_same_bits(tmp_path, accumulate):
+@pytest.mark.parametrize(
+    ("accumulate", "precision"),
+    [(1, FP32), (2, FP32), (1, Precision("bf16", "channels_last")), (1, Precision("fp16", "contiguous"))],
+)
+def test_stopped_anywhere_it_ends_with_the_same_bits(tmp_path, accumulate, precision):
     train = Train(**QUICK, checkpoint_minutes=1e-9, accumulate_steps=accumulate)
-    _fit(tmp_path / "whole", train)
+    _fit(tmp_path / "whole", train, precision=precision)
     for _ in range(40):  # a deadline that is always over: one step at a time
         try:
-            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
+            _fit(tmp_path / "pieces", train, precision=precision, deadline=time.monotonic() - 1)
             break
         except OutOfTime:
             pass
@@ -145,7 +149,7 @@ def test_a_damaged_checkpoint_is_said(tmp_path):
 def test_the_probe_measures_and_leaves_the_model_alone():
     model = _model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    trials = probe(model, candidates(CPU), 16, 8, 2, CPU)
+    trials = probe(model, candidates(CPU), 32, 8, 2, CPU)
     assert {trial.precision.name for trial in trials} == {"bf16", "fp32"}
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert choose(trials).images_per_second > 0
@@ -173,3 +177,35 @@ def test_near_ties_fall_by_a_fixed_order():
 )
 def test_a_gpu_that_the_build_lacks_is_known(capability, built_for, runs):
     assert runs_on(capability, built_for) is runs
+
+
+def test_best_without_a_validation_is_the_last(tmp_path):
+    feed = dataclasses.replace(_feed(), validation=None)
+    assert len(_fit(tmp_path, Train(**{**QUICK, "select": "best"}), feed)) == 3
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_broken_weights_never_replace_a_good_checkpoint(tmp_path):
+    settings = {**QUICK, "optimizer": "sgd", "schedule": "constant", "warmup_epochs": 0}
+    _fit(tmp_path, Train(**{**settings, "epochs": 1}))
+    saved = (tmp_path / "last.ckpt").read_bytes()
+    with pytest.raises(KitError, match=r"became"):
+        _fit(tmp_path, Train(**{**settings, "learning_rate": 1e30}))
+    assert (tmp_path / "last.ckpt").read_bytes() == saved
+
+
+def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
+    torch.manual_seed(0)
+    model = build_classifier("resnet18", 2, {"width": 0.5, "zero_init_last": False})
+    pixels, targets = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8), torch.arange(16) % 2
+    reference = _first_step(model, FP32, pixels, targets, CPU)
+    assert _same_step(reference, reference)
+    for poison in (float("nan"), 1e20):
+        wrong = [gradient.clone() for gradient in reference[1]]
+        wrong[30].view(-1)[0] = poison
+        assert not _same_step((reference[0], wrong), reference)
+    assert not _same_step((reference[0] * 1.2, reference[1]), reference)
+    for size, right in ((16, False), (32, True)):  # at 16 px the last stage strides over a map of one pixel
+        trials = probe(model, candidates(CPU), size, 16, 2, CPU)
+        assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "bf16"} == {right}
+        assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "fp32"} == {True}
