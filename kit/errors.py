@@ -25,6 +25,11 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" (there is: {', '.join(words)})" if words else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 group`, `34 groups`"""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def examples(items: Iterable[object], most: int = 3) -> str:
     """The first few of a list, for a message: `a, b, c and 4 more`."""
     words = [str(item) for item in items]

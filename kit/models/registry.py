@@ -13,6 +13,7 @@ from kit.models.pretrained import build_timm, load_weights, own_normalisation
 from kit.models.resnet import ResNet, resnet18, resnet34
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet18": resnet18, "resnet34": resnet34}
+SMALL_STEM_UP_TO = 40  # pixels a side
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
@@ -32,7 +33,7 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
         if key not in known:
             raise ConfigError(f"model.options.{key}: {name} has no such option{nearest(key, known)}")
     if options.get("stem", "small") not in {"small", "imagenet"}:
-        raise ConfigError(f"model.options.stem: expected imagenet or small, got {options['stem']!r}")
+        raise ConfigError(f"model.options.stem: expected auto, imagenet or small, got {options['stem']!r}")
     try:
         return NETWORKS[name](num_classes, in_channels=in_channels, **options)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -62,12 +63,18 @@ def build_classifier(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     fallback: tuple[Sequence[float], Sequence[float]] = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    image_size: int | None = None,
 ) -> Classifier:
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
+
+    The option `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of
+    one pixel, else `imagenet`.
 
     Normalises by `mean` and `std` where given, else by what pretrained weights were made with, else by `fallback`
     (RGB in [0, 1]).
     """
+    if options.get("stem") == "auto" and image_size is not None:
+        options = {**options, "stem": "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"}
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
     network = build_model(name, num_classes, **options, **({"download": True} if weights == "timm" else {}))

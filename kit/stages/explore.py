@@ -17,6 +17,7 @@ from kit.config import Experiment
 from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
 from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, read_index, readable, trainable
+from kit.errors import counted
 from kit.randomness import key
 from kit.workspace import Workspace, file_hash, fingerprint, is_done, mark_done, read_json, write_json
 
@@ -173,7 +174,7 @@ def _report(stats: dict[str, Any], folder: Path) -> None:
     ]
     console.table("Sizes", ["", "min", "5 %", "median", "95 %", "max"], rows)
     near = stats["near_identical"]
-    console.stage("explore", f"{len(near['groups'])} groups of near-identical images")
+    console.stage("explore", f"{counted(len(near['groups']), 'group')} of near-identical images")
     for text, groups in (
         ("carry different labels", near["with_contradicting_labels"]),
         ("span train and test", near["across_train_and_test"]),
@@ -181,7 +182,7 @@ def _report(stats: dict[str, Any], folder: Path) -> None:
         if groups:
             console.warn(f"{len(groups)} of these groups {text}, for example {', '.join(groups[0][:3])}")
     if stats["problems"]:
-        console.warn(f"{len(stats['problems'])} files have a problem (listed in stats.json)")
+        console.warn(f"{counted(len(stats['problems']), 'file')} with a problem (listed in stats.json)")
     check = stats["adversarial"]
     if check:
         low, high = check["chance"]

@@ -19,7 +19,7 @@ from kit.data.duplicates import MINIATURE, near_identical_groups
 from kit.data.images import EXTENSIONS, ImageProblem, decode, difference_hash
 from kit.data.layouts import list_images
 from kit.data.table import COLUMNS, MEANS, TARGET, VARIANCES, read_index, readable
-from kit.errors import KitError
+from kit.errors import KitError, counted
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
 VERSION = 1
@@ -122,14 +122,14 @@ def _result(path: Path) -> IndexResult:
 
 
 def _report(result: IndexResult, index: pd.DataFrame) -> None:
-    counts = index.loc[index["split"] == "train", TARGET].value_counts()
-    classes = ", ".join(f"{name or '(none)'} {count:,}" for name, count in counts.items())
+    counts = index.loc[index["split"] == "train", TARGET].value_counts().sort_index()
+    classes = ", ".join(f"{name or 'without a class'}: {count:,}" for name, count in counts.items())
     console.stage("index", f"{result.num_train:,} training images ({classes}), {result.num_test:,} test images")
-    console.stage("index", f"{result.num_groups:,} groups of near-identical images, each kept in one fold")
+    console.stage("index", f"{counted(result.num_groups, 'group')} of near-identical images, each kept in one fold")
     troubled = index[index["problem"] != ""]
     if len(troubled):
         unusable = result.num_unreadable
-        console.warn(f"{len(troubled):,} files with a problem, {unusable:,} of them without a readable picture:")
+        console.warn(f"{counted(len(troubled), 'file')} with a problem, {unusable:,} without a readable picture:")
         for row in troubled.head(20).itertuples():
             console.say(f"          {row.path}: {row.problem}")
         if len(troubled) > 20:

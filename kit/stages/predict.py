@@ -194,7 +194,8 @@ def _probs(
     """float32 (len(rows), C): the fold's model on these rows of `pixels`, mean over the views."""
     device, train = default_device(), experiment.train
     weights, _ = load_model(workspace.fold(experiment.name, fold) / "model.safetensors")
-    model = build_classifier(experiment.model.name, len(competition.classes), experiment.model.options)
+    size, options = experiment.data.image_size, experiment.model.options
+    model = build_classifier(experiment.model.name, len(competition.classes), options, image_size=size)
     model.load_state_dict(weights)
     precision = Precision(train.precision, train.memory_format)
     order = Batches(pixels, np.zeros(len(pixels), np.int64), rows, max(64, train.batch_size), pixels.shape[1])

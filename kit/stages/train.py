@@ -115,6 +115,7 @@ def run(
         _draw_curves(experiment, workspace, competition.metric)
     if len(scores) > 1:
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
+        console.stage("train", f"learning curves: {run_folder / 'figures' / 'curves.png'}")
         console.stage("train", f"{len(scores)} folds: {competition.metric} {mean:.4f} ± {std:.4f} (without TTA)")
     return TrainResult(run_folder, wanted, competition.metric, scores, finished, time.monotonic() - began)
 
@@ -166,7 +167,6 @@ def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> N
     if histories:
         path = workspace.run(experiment.name) / "figures" / "curves.png"
         figures.learning_curves(histories, metric, experiment.name, path)
-        console.stage("train", f"learning curves: {path}")
 
 
 def _train_fold(
@@ -214,7 +214,14 @@ def _train_fold(
 def _model(experiment: Experiment, competition: Competition, fallback: tuple[Any, Any]) -> Classifier:
     model, data = experiment.model, experiment.data
     return build_classifier(
-        model.name, len(competition.classes), model.options, model.weights, data.mean, data.std, fallback
+        model.name,
+        len(competition.classes),
+        model.options,
+        model.weights,
+        data.mean,
+        data.std,
+        fallback,
+        data.image_size,
     )
 
 

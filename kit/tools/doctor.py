@@ -91,7 +91,7 @@ def _precision(experiment: Experiment) -> Finding:
     competition = Competition.load(experiment.competition)
     try:
         num_classes = len(competition.classes)
-        model = build_classifier(experiment.model.name, num_classes, experiment.model.options)
+        model = build_classifier(experiment.model.name, num_classes, experiment.model.options, image_size=size)
         options = candidates(device, train.precision, train.memory_format)
         best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
     except (KitError, RuntimeError, AssertionError, ValueError) as error:

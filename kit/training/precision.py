@@ -155,7 +155,7 @@ def _strides_over_one_pixel(model: nn.Module, pixels: torch.Tensor, device: torc
 
 
 def _same_step(one: tuple[float, list[torch.Tensor]], reference: tuple[float, list[torch.Tensor]]) -> bool:
-    """Loss and gradients as in fp32, but for rounding? A right loss alone says little: see `_strides_over_one_pixel`."""
+    """Loss and gradients as in fp32, but for rounding? A right loss says little: see `_strides_over_one_pixel`."""
     if abs(one[0] - reference[0]) > LOSS_TOLERANCE * max(abs(reference[0]), 1e-3):
         return False
     overall = torch.stack([gradient.norm() for gradient in reference[1]]).norm()

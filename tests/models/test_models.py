@@ -34,6 +34,12 @@ def test_small_stem_keeps_the_map():
     assert build_model("resnet18", 10).forward_features(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
 
 
+@pytest.mark.parametrize(("image_size", "kernel"), [(32, 3), (40, 3), (48, 7), (96, 7)])
+def test_the_stem_follows_the_image_size(image_size, kernel):
+    model = build_classifier("resnet18", 2, {"stem": "auto", "width": 0.125}, image_size=image_size)
+    assert model.network.conv1.kernel_size == (kernel, kernel)
+
+
 def test_no_classes_gives_features():
     model = build_model("resnet18", 0, width=0.5)
     assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, model.feature_dim) == (2, 256)
@@ -124,7 +130,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ("resnet81", {}, r"no network 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("timm:resnet18dd", {}, r"timm has no model 'resnet18dd' \(did you mean"),
         ("resnet18", {"stm": "small"}, r"model\.options\.stm: .*did you mean 'stem'"),
-        ("resnet18", {"stem": "tiny"}, r"expected imagenet or small, got 'tiny'"),
+        ("resnet18", {"stem": "tiny"}, r"expected auto, imagenet or small, got 'tiny'"),
         ("timm:resnet18", {"nonsense": 1}, r"model\.options: timm:resnet18 does not take them"),
     ],
 )
