@@ -54,7 +54,10 @@ Config = Annotated[
     str, typer.Option("--config", "-c", help="The experiment's YAML: here, or in the repository's configs/.")
 ]
 Set = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a key of it: --set train.epochs=3. Repeatable.")
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the experiment: --set train.epochs=3. Repeatable."
+    ),
 ]
 Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again, even where it is up to date.")]

@@ -195,19 +195,19 @@ def _report(
     if len(members) > 1:
         views.append(("blend", cv, sum(member.num_models for member in members)))
     rows = []
-    for name, one, num_models in views:
+    for name, one, _ in views:
         for metric in sorted(one["metrics"], key=lambda m: m != competition.metric):
             values = one["metrics"][metric]
-            label = f"{name} ({num_models} models)" if metric == competition.metric else ""
+            label = name if metric == competition.metric else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
             rows.append(
                 [label, metric, f"{values['pooled']:.4f}", interval, f"{values['mean']:.4f} ± {values['std']:.4f}"]
             )
     title = f"Cross-validation: {len(oof):,} images, each predicted by models that never saw it"
-    console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std of folds"], rows)
-    for name, one, _ in views:
+    console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std"], rows)
+    for name, one, num_models in views:
         folds = "  ".join(f"{value:.4f}" for value in one["metrics"][competition.metric]["folds"])
-        console.stage("ensemble", f"{name}, {competition.metric} by fold: {folds}")
+        console.stage("ensemble", f"{name}, {num_models} models, {competition.metric} by fold: {folds}")
     if cv["metrics"]["accuracy"]["pooled"] < 1 / len(competition.classes):
         console.warn("worse than guessing: are the classes swapped?")
 
