@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kit import schema
+from kit.competition import Competition
 from kit.config import Experiment
-from kit.errors import ConfigError
+from kit.errors import ConfigError, KitError
 from kit.workspace import Workspace, write_text
 
 # What may change under a run: it decides no weights. `train.num_workers` and the like change no number at all.
@@ -50,6 +51,23 @@ def freeze(experiment: Experiment, workspace: Workspace) -> None:
     """Write the experiment into its run's folder."""
     header = "# The experiment as it ran, with what was decided for it. `kit train -c` takes this file too.\n"
     write_text(experiment_file(workspace, experiment.name), header + schema.dump_yaml(schema.to_mapping(experiment)))
+
+
+def freeze_folds(experiment: Experiment, workspace: Workspace) -> None:
+    """Keep a copy of the folds that the run is made with."""
+    write_text(workspace.run(experiment.name) / "folds.csv", _folds_file(experiment, workspace).read_text("utf-8"))
+
+
+def same_folds(experiment: Experiment, workspace: Workspace) -> None:
+    """Refuse (`KitError`) to go on with other folds than the run was made with."""
+    copy, folds = workspace.run(experiment.name) / "folds.csv", _folds_file(experiment, workspace)
+    if copy.read_text("utf-8") != folds.read_text("utf-8"):
+        raise KitError(f"{copy}: this run was made with other folds than {folds}; give the new run another name")
+
+
+def _folds_file(experiment: Experiment, workspace: Workspace) -> Path:
+    competition = Competition.load(experiment.competition)
+    return workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
 
 
 def experiment_file(workspace: Workspace, name: str) -> Path:

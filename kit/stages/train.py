@@ -1,6 +1,5 @@
 """train: one model per fold -> `runs/<name>/fold_<k>/` (model.safetensors, metrics.jsonl, last.ckpt)."""
 
-import json
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +21,9 @@ from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
-from kit.run_folder import freeze, frozen
+from kit.run_folder import freeze, freeze_folds, frozen, same_folds
 from kit.scoring.metrics import score
+from kit.training.checkpoint import read_history
 from kit.training.decide import decide, describe
 from kit.training.loop import Feed, OutOfTime, fit
 from kit.training.precision import Precision, default_device
@@ -38,7 +38,6 @@ from kit.workspace import (
     read_json,
     sweep_temporaries,
     write_json,
-    write_text,
 )
 
 VERSION = 1
@@ -91,7 +90,7 @@ def run(
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
         experiment = _open_run(experiment, workspace, competition, device)
-        _same_folds(run_folder / "folds.csv", folds_path)
+        same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
     targets = class_numbers(index, competition.classes)
@@ -135,9 +134,8 @@ def _open_run(
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = _model(experiment, competition, ((0.5,) * 3, (0.25,) * 3))
     decided, environment = decide(model, experiment, len(competition.classes), device)
-    folds_csv = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
-    write_text(workspace.run(experiment.name) / "folds.csv", folds_csv.read_text(encoding="utf-8"))
     write_json(workspace.run(experiment.name) / "environment.json", environment)
+    freeze_folds(decided, workspace)
     freeze(decided, workspace)
     return decided
 
@@ -146,7 +144,7 @@ def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> Non
     """How long it will take, from the speed that was measured when the run was made."""
     train = context.experiment.train
     places = [workspace.fold(context.experiment.name, fold) for fold in folds]
-    epochs = sum(train.epochs - len(_history(place)) for place in places if not (place / ".train.json").is_file())
+    epochs = sum(train.epochs - len(read_history(place)) for place in places if not (place / ".train.json").is_file())
     if epochs == 0:
         return
     speed = read_json(workspace.run(context.experiment.name) / "environment.json")["images_per_second"]
@@ -155,15 +153,11 @@ def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> Non
     console.stage("train", f"{epochs} epochs of {images:,.0f} images to go: about {seconds} at {speed:,.0f} images/s")
 
 
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a fold's metrics.jsonl; none where it has not begun."""
-    file = folder / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-
-
 def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
     folds: list[Fold] = [*range(experiment.data.num_folds), "full"]
-    histories = {str(fold): history for fold in folds if (history := _history(workspace.fold(experiment.name, fold)))}
+    histories = {
+        str(fold): history for fold in folds if (history := read_history(workspace.fold(experiment.name, fold)))
+    }
     if histories:
         path = workspace.run(experiment.name) / "figures" / "curves.png"
         figures.learning_curves(histories, metric, experiment.name, path)
@@ -186,7 +180,7 @@ def _train_fold(
                 (folder / name).unlink(missing_ok=True)
         if is_done(stamp, inputs, [model_file]):
             console.stage("train", f"fold {fold} is up to date")
-            return _history(folder)[-1]
+            return read_history(folder)[-1]
         if (folder / "last.ckpt").is_file() and _started(folder) != inputs:
             raise KitError(
                 f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
@@ -270,8 +264,3 @@ def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
 def _started(folder: Path) -> str | None:
     file = folder / ".started.json"
     return read_json(file).get("inputs") if file.is_file() else None
-
-
-def _same_folds(copy: Path, folds_path: Path) -> None:
-    if copy.read_text(encoding="utf-8") != folds_path.read_text(encoding="utf-8"):
-        raise KitError(f"{copy}: this run was made with other folds than {folds_path}; give the new run another name")
