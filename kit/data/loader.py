@@ -1,5 +1,6 @@
 """Batches of uint8 pixels, gathered from the cache. Normalisation happens in the model, on its device."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,5 +71,6 @@ def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, e
 
 
 def _quiet_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
