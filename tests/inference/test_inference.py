@@ -2,11 +2,13 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import functional as TF
 
 from kit.config import View
+from kit.data.transforms import fit
 from kit.inference.predictor import predict_probs
 from kit.inference.views import expand, show
 
@@ -53,6 +55,15 @@ def test_five_crop_equals_torchvisions():
         assert torch.allclose(ours, theirs, atol=1e-3)
     assert torch.allclose(shown[4], big[:, :, 2:34, 2:34], atol=1e-3)
     assert len(expand(["ten_crop"])) == 10
+
+
+@pytest.mark.parametrize("size", [32, 31, 24, 20, 16, 9])
+def test_the_plain_view_is_what_validation_sees(size):
+    squares = PIXELS.permute(0, 2, 3, 1).numpy()
+    expected = np.stack([fit(square, size) for square in squares])
+    shown = show(PIXELS, View(), size).permute(0, 2, 3, 1).numpy()
+    assert np.abs(shown - expected).max() <= 1
+    assert np.abs(shown - expected).mean() < 0.05
 
 
 def test_scale_draws_on_the_finer_picture():
