@@ -59,7 +59,7 @@ def describe(experiment: Experiment) -> str:
 
 
 def _speed(trial: Trial) -> str:
-    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "refused"
+    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "too slow, or wrong"
 
 
 def _environment(device: torch.device, trials: list[Trial], best: Trial) -> dict[str, Any]:
