@@ -158,7 +158,7 @@ def test_the_probe_measures_and_leaves_the_model_alone():
 def test_near_ties_fall_by_a_fixed_order():
     from kit.training.precision import Trial
 
-    fast, slow = Trial(Precision("bf16", "channels_last"), 97.0), Trial(FP32, 100.0)
+    fast, slow = Trial(Precision("bf16", "channels_last"), 89.0), Trial(FP32, 100.0)  # within the timings' scatter
     assert choose([fast, slow]) is fast
     assert choose([Trial(fast.precision, 60.0), slow]) is slow
 
