@@ -47,7 +47,7 @@ class Data:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Model:
-    """`resnet18`, `resnet34`, or `timm:NAME` for any timm model."""
+    """Ours (`kit models` lists them), or `timm:NAME` for any timm model."""
 
     name: str = "resnet18"
     weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
@@ -63,6 +63,9 @@ class Train:
     accumulate_steps: PositiveInt = 1  # batches to one optimizer step
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 1e-3  # the schedule's highest
+    head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; none: as all others
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
+    freeze_epochs: NonNegativeInt = 0  # so long only the head learns
     weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
     momentum: Fraction = 0.9  # sgd's, or Adam's beta1
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"

@@ -74,19 +74,19 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return raw
 
 
-def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`key.path=value` items laid over a mapping (in place); the value is YAML."""
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str], flag: str = "--set") -> dict[str, Any]:
+    """`key.path=value` items of a command's `flag`, laid over a mapping (in place); the value is YAML."""
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {item}: expected key=value, for example --set train.epochs=3")
+            raise ConfigError(f"{flag} {item}: expected key=value, for example --set train.epochs=3")
         *parents, last = key.strip().split(".")
         node = raw
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"--set {item}: '{parent}' holds a value, not keys")
-        node[last] = parse_yaml(text, f"--set {item}")
+                raise ConfigError(f"{flag} {item}: '{parent}' holds a value, not keys")
+        node[last] = parse_yaml(text, f"{flag} {item}")
     return raw
 
 

@@ -6,9 +6,13 @@ from typing import Any
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.models import group_parameters
 from torch import nn
 
 from kit.errors import ConfigError, KitError, nearest
+
+Tensors = dict[str, torch.Tensor]
+_COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
 
 
 def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool = False, **options: Any) -> nn.Module:
@@ -37,30 +41,70 @@ def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]] | Non
 
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Copy a weights file into the model by name; returns the names of the tensors that keep their initial values.
+    """Copy a weights file into the model; returns the names of the tensors that keep their initial values.
 
-    Those may only be the head's: a classifier for other classes stays new. Anything else that is missing, left over
-    or of another shape is a `KitError`, as is a file that is not a table of tensors.
+    By name, or, from a .pth file with other names but the same tensors in the same order, by order. Those may only be
+    the head's: a classifier for other classes stays new. Anything else that is missing, left over or of another shape
+    is a `KitError`, as is a file that is not a table of tensors.
     """
     if not path.is_file():
         raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
     weights = _read(path)
     own = model.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
-    new = [name for name in own if name not in fitting]
-    head = tuple(_head_names(model))
-    wrong = [name for name in new if not name.startswith(head) and not name.endswith("num_batches_tracked")]
-    left_over = [name for name in weights if name not in own and not name.startswith(head)]
+    head = head_names(model)
+    fitting, wrong, left_over = _by_name(own, weights, head)
     if wrong or left_over or not fitting:
-        raise KitError(
-            f"{path}: does not fit model.name: {len(wrong)} of the model's {len(own)} tensors are missing or of "
-            f"another shape, {len(left_over)} of the file's have no place (first: {[*wrong, *left_over, *new][0]})"
-        )
+        in_order = _by_order(own, weights, head) if path.suffix != ".safetensors" else None  # that sorts by name
+        if in_order is None:
+            first = [*wrong, *left_over, *own][0]
+            raise KitError(
+                f"{path}: does not fit model.name: {len(wrong)} of the model's {len(own)} tensors are missing or of "
+                f"another shape, {len(left_over)} of the file's have no place (first: {first})"
+            )
+        fitting = in_order
     model.load_state_dict(fitting, strict=False)
-    return [name for name in new if not name.endswith("num_batches_tracked")]
+    return [name for name in own if name not in fitting and not name.endswith(_COUNTER)]
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _by_name(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> tuple[Tensors, list[str], list[str]]:
+    """(what fits, the model's own that nothing fits, the file's that fit nowhere); the head may be another."""
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+    wrong = [name for name in own if name not in fitting and not name.startswith(head) and not name.endswith(_COUNTER)]
+    return fitting, wrong, [name for name in weights if name not in own and not name.startswith(head)]
+
+
+def _by_order(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Tensors | None:
+    """Other names, but the same tensors in the same order (torchvision's VGG); none where they are not."""
+    names = [name for name in own if not name.endswith(_COUNTER)]
+    values = [value for name, value in weights.items() if not name.endswith(_COUNTER)]
+    if len(names) != len(values):
+        return None
+    pairs = list(zip(names, values, strict=True))
+    fitting = {name: value for name, value in pairs if own[name].shape == value.shape}
+    return fitting if all(name in fitting or name.startswith(head) for name in names) else None
+
+
+def layer_depths(model: nn.Module) -> dict[str, int]:
+    """Every parameter's name -> the layers between it and the logits, by the model's `group_matcher`; the head is 0.
+
+    Raises `ConfigError` for a timm model that does not tell its layers.
+    """
+    matcher = getattr(model, "group_matcher", None)
+    if matcher is None:
+        raise ConfigError("train.layer_decay: this timm model does not tell its layers; leave it at 1")
+    groups = group_parameters(model, matcher(coarse=False), reverse=True)
+    head = head_names(model)
+    deepest = max((number for name, number in groups.items() if not name.startswith(head)), default=0)
+    return {name: 0 if name.startswith(head) else 1 + deepest - number for name, number in groups.items()}
+
+
+def head_names(model: nn.Module) -> tuple[str, ...]:
+    """What the names of the last layer's parameters begin with."""
+    own = getattr(model, "head_names", None) or (getattr(model, "pretrained_cfg", None) or {}).get("classifier", "fc")
+    return (own,) if isinstance(own, str) else tuple(own)
+
+
+def _read(path: Path) -> Tensors:
     try:
         if path.suffix == ".safetensors":
             weights = load_file(path)
@@ -73,9 +117,3 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         return {name.removeprefix("module."): value for name, value in weights.items() if hasattr(value, "shape")}
     except Exception as error:  # pickle and safetensors raise many kinds on bytes that are not theirs
         raise KitError(f"{path}: not a weights file: {str(error).splitlines()[0][:200]}") from None
-
-
-def _head_names(model: nn.Module) -> list[str]:
-    classifier = getattr(model, "pretrained_cfg", None) or {}
-    names = classifier.get("classifier", "fc")
-    return [names] if isinstance(names, str) else list(names)

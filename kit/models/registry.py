@@ -1,43 +1,66 @@
-"""`build_model`: a name becomes a network. Adding one is a function and a line in `NETWORKS`."""
+"""`build_model`: a name becomes a network. Adding one is a class and a line in `NETWORKS`."""
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from kit.errors import ConfigError, nearest
-from kit.models.pretrained import build_timm, load_weights, own_normalisation
-from kit.models.resnet import ResNet, resnet18, resnet34
+from kit.models.pretrained import build_timm, layer_depths, load_weights, own_normalisation
+from kit.models.resnet import ResNet
+from kit.models.vgg import VGG
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet18": resnet18, "resnet34": resnet34}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": partial(ResNet, (2, 2, 2, 2), False),
+    "resnet34": partial(ResNet, (3, 4, 6, 3), False),
+    "resnet50": partial(ResNet, (3, 4, 6, 3), True),
+    "resnet101": partial(ResNet, (3, 4, 23, 3), True),
+    "resnet152": partial(ResNet, (3, 8, 36, 3), True),
+    "vgg11": partial(VGG, 11),
+    "vgg13": partial(VGG, 13),
+    "vgg16": partial(VGG, 16),
+    "vgg19": partial(VGG, 19),
+}
 SMALL_STEM_UP_TO = 40  # pixels a side
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
     """A network with random weights: (N, in_channels, H, W) -> logits (N, num_classes).
 
-    `name` is one of `NETWORKS` or `timm:NAME`; `num_classes=0` gives features. Raises `ConfigError` on an unknown name
-    or option.
+    `name` is one of `NETWORKS` or `timm:NAME`; `options` are the arguments of its class (`kit.models.resnet.ResNet`,
+    `kit.models.vgg.VGG`) or timm's. All of them have `forward_features` (the last map) and `forward_head`;
+    `num_classes=0` gives features. Raises `ConfigError` on an unknown name or option.
     """
     if name.startswith("timm:"):
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
     if name not in NETWORKS:
         raise ConfigError(f"model.name: no network '{name}'{nearest(name, [*NETWORKS, 'timm:NAME'])}")
-    known = [
-        key for key in inspect.signature(ResNet.__init__).parameters if key not in {"self", "blocks", "num_classes"}
-    ]
-    for key in options:
+    make, known = NETWORKS[name], network_options(name)
+    hints = get_type_hints(getattr(make, "func", make).__init__)
+    for key, value in options.items():
         if key not in known:
             raise ConfigError(f"model.options.{key}: {name} has no such option{nearest(key, known)}")
-    if options.get("stem", "small") not in {"small", "imagenet"}:
-        raise ConfigError(f"model.options.stem: expected auto, imagenet or small, got {options['stem']!r}")
+        try:
+            TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            expected = error.errors()[0]["msg"].replace("Input should be", "should be")
+            auto = " (or 'auto', in an experiment)" if key == "stem" else ""
+            raise ConfigError(f"model.options.{key}: {expected}{auto}, got {value!r}") from None
     try:
-        return NETWORKS[name](num_classes, in_channels=in_channels, **options)
+        return make(num_classes, in_channels=in_channels, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"model.options: {name} does not take {options}: {error}") from None
+
+
+def network_options(name: str) -> dict[str, Any]:
+    """The options of one of `NETWORKS`, with their defaults."""
+    parameters = inspect.signature(NETWORKS[name]).parameters
+    return {key: p.default for key, p in parameters.items() if key not in {"num_classes", "in_channels"}}
 
 
 class Classifier(nn.Module):
@@ -53,6 +76,10 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.network((pixels.float() - self.mean) / self.std)
+
+    def layer_depths(self) -> dict[str, int]:
+        """Every parameter's name -> how many layers stand between it and the logits; the head's are 0."""
+        return {f"network.{name}": depth for name, depth in layer_depths(self.network).items()}
 
 
 def build_classifier(

@@ -1,6 +1,6 @@
 """Deep residual networks (He et al. 2015, https://arxiv.org/abs/1512.03385), for large and for small pictures.
 
-Tensors are declared in torchvision's order, so that published weights load by order.
+Tensors are declared in torchvision's order (timm's `resnetv2` where `preact`), so that published weights load by order.
 """
 
 from typing import Any, Literal
@@ -8,33 +8,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-Stem = Literal["imagenet", "small"]
+from kit.models.blocks import (
+    BasicBlock,
+    Block,
+    BlockOptions,
+    Bottleneck,
+    PreActBasicBlock,
+    PreActBottleneck,
+    Shortcut,
+    StrideAt,
+    conv3x3,
+)
 
-
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: (N, C, H, W) -> (N, channels, H / stride, W / stride)."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = conv3x3(in_channels, channels, stride)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = conv3x3(channels, channels)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != channels:
-            projection = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        return self.relu(x + shortcut)
+Stem = Literal["imagenet", "small", "deep"]
+Init = Literal["kaiming", "xavier"]
+BASE_CHANNELS = (64, 128, 256, 512)
 
 
 class ResNet(nn.Module):
@@ -42,61 +30,88 @@ class ResNet(nn.Module):
 
     Args:
         blocks: blocks in each stage.
+        bottleneck: 1x1, 3x3, 1x1 blocks of four times the channels, instead of two 3x3.
         num_classes: width of the logits; 0 gives the features (N, feature_dim) instead.
         in_channels: of the picture.
-        stem: `imagenet` is 7x7 with stride 2 and a max pool, the map a quarter of the picture; `small` is 3x3 with
-            stride 1, the map as large as the picture, for pictures of 32 to 64 px.
-        width: multiplies every stage's channels (64, 128, 256, 512).
-        zero_init_last: each block starts as its shortcut (https://arxiv.org/abs/1706.02677, 5.1).
+        stem: `imagenet` is 7x7 with stride 2 and a max pool, the map a quarter of the picture; `deep` the same with
+            three 3x3 (ResNet-D); `small` is 3x3 with stride 1, the map as large as the picture, for pictures of 28 to
+            64 px.
+        width: multiplies every stage's channels (64, 128, 256, 512; times four behind a bottleneck).
+        preact: norm and ReLU before each convolution (He et al. 2016, https://arxiv.org/abs/1603.05027), and once more
+            after the last block, which would hand on a sum that nothing normalised.
+        stride_at: which convolution of a bottleneck strides: `1x1` as in the paper, `3x3` as in torchvision (v1.5).
+        shortcut: where the map's shape changes: a 1x1 `projection`, or `average` pooling before it.
+        squeeze_excitation: weigh each block's channels by their mean over the map.
+        drop_path: the last block's rate of stochastic depth; it rises linearly from the first block's 0.
         dropout: on the features.
+        zero_init_last: each block starts as its shortcut (https://arxiv.org/abs/1706.02677, 5.1).
+        init: of convolutions: `kaiming` (normal, fan out) or `xavier` (uniform; the linear layer too).
     """
+
+    head_names = ("fc",)
 
     def __init__(
         self,
         blocks: tuple[int, int, int, int],
+        bottleneck: bool,
         num_classes: int,
         in_channels: int = 3,
         stem: Stem = "imagenet",
         width: float = 1.0,
-        zero_init_last: bool = True,
+        preact: bool = False,
+        stride_at: StrideAt = "3x3",
+        shortcut: Shortcut = "projection",
+        squeeze_excitation: bool = False,
+        drop_path: float = 0.0,
         dropout: float = 0.0,
+        zero_init_last: bool = True,
+        init: Init = "kaiming",
     ) -> None:
         super().__init__()
-        channels = [max(8, round(base * width)) for base in (64, 128, 256, 512)]
-        large = stem == "imagenet"
-        self.conv1 = (
-            nn.Conv2d(in_channels, channels[0], 7, 2, padding=3, bias=False)
-            if large
-            else conv3x3(in_channels, channels[0])
-        )
-        self.bn1 = nn.BatchNorm2d(channels[0])
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if large else nn.Identity()
-        self.layer1 = self._stage(channels[0], channels[0], blocks[0], stride=1)
-        self.layer2 = self._stage(channels[0], channels[1], blocks[1], stride=2)
-        self.layer3 = self._stage(channels[1], channels[2], blocks[2], stride=2)
-        self.layer4 = self._stage(channels[2], channels[3], blocks[3], stride=2)
-        self.feature_dim = channels[3]
+        channels = [max(8, round(base * width)) for base in BASE_CHANNELS]
+        self.conv1 = _stem(stem, in_channels, channels[0])
+        self.bn1 = nn.Identity() if preact else nn.BatchNorm2d(channels[0])
+        self.relu = nn.Identity() if preact else nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1)
+        kinds: dict[tuple[bool, bool], Block] = {
+            (False, False): BasicBlock,
+            (True, False): Bottleneck,
+            (False, True): PreActBasicBlock,
+            (True, True): PreActBottleneck,
+        }
+        block = kinds[bottleneck, preact]
+        options = BlockOptions(stride_at, shortcut, squeeze_excitation)
+        rates = [drop_path * place / (sum(blocks) - 1) for place in range(sum(blocks))]
+        incoming, stages = channels[0], []
+        for number, count in enumerate(blocks):
+            stage = []
+            for place in range(count):
+                stride = 2 if number > 0 and place == 0 else 1
+                stage.append(block(incoming, channels[number], stride, options, rates.pop(0)))
+                incoming = channels[number] * block.expansion
+            stages.append(nn.Sequential(*stage))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.norm = nn.Sequential(nn.BatchNorm2d(incoming), nn.ReLU(inplace=True)) if preact else nn.Identity()
+        self.feature_dim = incoming
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(channels[3], num_classes) if num_classes else nn.Identity()
-        self._initialise(zero_init_last)
+        self.fc = nn.Linear(incoming, num_classes) if num_classes else nn.Identity()
+        self._initialise(init, zero_init_last)
 
-    @staticmethod
-    def _stage(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
-        rest = [BasicBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
-        return nn.Sequential(BasicBlock(in_channels, channels, stride), *rest)
-
-    def _initialise(self, zero_init_last: bool) -> None:
+    def _initialise(self, init: Init, zero_init_last: bool) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if init == "xavier" and isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+            elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if isinstance(module, BasicBlock) and zero_init_last:
-                nn.init.zeros_(module.bn2.weight)
+        for module in self.modules():
+            if zero_init_last and isinstance(module, BasicBlock | Bottleneck | PreActBasicBlock | PreActBottleneck):
+                module.zero_init_last()
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in_channels, H, W) -> the last map (N, feature_dim, h, w)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.norm(x)
 
     def forward_head(self, x: torch.Tensor) -> torch.Tensor:
         """The last map -> logits (N, num_classes)."""
@@ -105,10 +120,21 @@ class ResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(x))
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Which parameters form a layer, for layer-wise learning rates (timm's convention)."""
+        blocks = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
+        return {"stem": r"^(conv1|bn1)", "blocks": [(blocks, None), (r"^norm", (99999,))]}
 
-def resnet18(num_classes: int, **options: Any) -> ResNet:
-    return ResNet((2, 2, 2, 2), num_classes, **options)
 
-
-def resnet34(num_classes: int, **options: Any) -> ResNet:
-    return ResNet((3, 4, 6, 3), num_classes, **options)
+def _stem(stem: Stem, in_channels: int, channels: int) -> nn.Module:
+    """What comes before the first norm (`bn1`), or, where `preact`, before the first block."""
+    if stem == "small":
+        return conv3x3(in_channels, channels)
+    if stem == "imagenet":
+        return nn.Conv2d(in_channels, channels, 7, 2, padding=3, bias=False)
+    half = channels // 2
+    return nn.Sequential(
+        conv3x3(in_channels, half, 2), nn.BatchNorm2d(half), nn.ReLU(inplace=True),
+        conv3x3(half, half), nn.BatchNorm2d(half), nn.ReLU(inplace=True),
+        conv3x3(half, channels),
+    )  # fmt: skip

@@ -23,8 +23,8 @@ from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.run_folder import freeze, freeze_folds, frozen, same_folds
 from kit.scoring.metrics import score
-from kit.training.checkpoint import read_history
 from kit.training.decide import decide, describe
+from kit.training.history import read_history
 from kit.training.loop import Feed, OutOfTime, fit
 from kit.training.precision import Precision, default_device
 from kit.workspace import (

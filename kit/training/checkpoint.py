@@ -42,9 +42,3 @@ def load_model(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             return weights, json.loads((file.metadata() or {})["kit"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise KitError(f"{path}: not a model of this kit: {error}; `kit train --force` makes it anew") from None
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a fold's metrics.jsonl; none where it has not begun."""
-    file = folder / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []

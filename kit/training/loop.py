@@ -5,7 +5,6 @@ In: a model that takes pixels, batches as functions, a folder. Out: `model.safet
 """
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ from kit.errors import KitError, examples
 from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA
-from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate
+from kit.training.history import history_text, is_best, sentence, stopped_early
+from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate, set_training
 from kit.training.precision import Precision
 from kit.workspace import write_text
 
@@ -101,21 +101,30 @@ def fit(
         averages = ema.model.state_dict() if ema is not None else None
         parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
         save_state(checkpoint, {**parts, "ema": averages, "state": vars(state), "best": best})
-        write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in state.history))
+        write_text(folder / "metrics.jsonl", history_text(state.history))
 
     chosen = ema.model if ema is not None else model
     total = train.epochs * feed.num_steps
     with console.progress(title, total, state.epoch * feed.num_steps + state.step, "batches") as bar:
-        while state.epoch < train.epochs and not _stopped_early(state.history, train):
+        while state.epoch < train.epochs and not stopped_early(state.history, train):
             _train_epoch(
                 model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar
             )
-            line = _epoch_line(state, train, feed, _validate(chosen, feed, precision, device))
+            loss, value = _validate(chosen, feed, precision, device)
+            line = {
+                "epoch": state.epoch + 1,
+                "seconds": round(state.seconds, 2),
+                "images_per_second": round(feed.num_images / state.seconds, 1),
+                "learning_rate": learning_rate(train, state.epoch + 1),
+                "train_loss": state.loss_sum / feed.num_steps,
+                "valid_loss": loss,
+                f"valid_{feed.metric}": value,
+            }
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
-            if train.select == "best" and _is_best(state.history):
+            if train.select == "best" and is_best(state.history):
                 best = copy.deepcopy(chosen.state_dict())
             save()
-            console.stage("train", _sentence(title, line, train, feed))
+            console.stage("train", sentence(title, line, train, feed.metric))
     save_model(folder / "model.safetensors", best if best is not None else chosen.state_dict(), facts)
     return state.history
 
@@ -135,7 +144,7 @@ def _train_epoch(
     deadline: float | None,
     bar: console.Bar,
 ) -> None:
-    model.train()
+    set_training(model, frozen=state.epoch < train.freeze_epochs)
     saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
     steps_before, unchecked = state.step, None
     before = state.history[-1][f"valid_{feed.metric}"] if state.history else None
@@ -220,25 +229,6 @@ def _validate(
     return loss, feed.score(all_targets.numpy(), all_logits.softmax(dim=1).numpy())
 
 
-def _epoch_line(
-    state: _State, train: Train, feed: Feed, validation: tuple[float | None, float | None]
-) -> dict[str, Any]:
-    return {
-        "epoch": state.epoch + 1,
-        "seconds": round(state.seconds, 2),
-        "images_per_second": round(feed.num_images / state.seconds, 1),
-        "learning_rate": learning_rate(train, state.epoch + 1),
-        "train_loss": state.loss_sum / feed.num_steps,
-        "valid_loss": validation[0],
-        f"valid_{feed.metric}": validation[1],
-    }
-
-
-def _is_best(history: list[dict[str, Any]]) -> bool:
-    loss = history[-1]["valid_loss"]
-    return loss is not None and loss == min(line["valid_loss"] for line in history)
-
-
 def _refuse_broken(model: nn.Module) -> None:
     """Weights that are not finite (a finite loss can have an infinite gradient) must not replace a good checkpoint."""
     if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
@@ -246,17 +236,3 @@ def _refuse_broken(model: nn.Module) -> None:
             "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
             "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
         )
-
-
-def _stopped_early(history: list[dict[str, Any]], train: Train) -> bool:
-    if train.early_stopping is None or len(history) <= train.early_stopping:
-        return False
-    losses = [line["valid_loss"] for line in history]
-    return None not in losses and losses.index(min(losses)) < len(losses) - train.early_stopping
-
-
-def _sentence(title: str, line: dict[str, Any], train: Train, feed: Feed) -> str:
-    text = f"{title}  epoch {line['epoch']:>2}/{train.epochs}  train loss {line['train_loss']:.4f}"
-    if line["valid_loss"] is not None:
-        text += f"  valid loss {line['valid_loss']:.4f}  {feed.metric} {line[f'valid_{feed.metric}']:.4f}"
-    return f"{text}  {line['images_per_second']:,.0f} images/s  {console.duration(line['seconds'])}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -9,19 +10,44 @@ from torch import nn
 from kit.config import Train
 
 
+class Layered(Protocol):
+    """A model that knows its layers: parameter name -> layers between it and the logits, the head's 0."""
+
+    def layer_depths(self) -> dict[str, int]: ...
+
+
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD (Nesterov). Weight decay acts on weights, not on biases and norms."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            (decayed if parameter.ndim > 1 else plain).append(parameter)
-    groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    """AdamW, Adam or SGD (Nesterov). Weight decay acts on weights, not on biases and norms.
+
+    A group's `rate` multiplies the schedule: `layer_decay` ** depth below the head (Clark et al. 2020,
+    https://arxiv.org/abs/2003.10555), and the head's own share where `head_learning_rate` is given.
+    """
+    by_layer = train.layer_decay < 1 or train.head_learning_rate is not None
+    depths = cast(Layered, model).layer_depths() if by_layer else {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decay = train.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((decay, _rate(depths.get(name, 0), train) if by_layer else 1.0), []).append(parameter)
+    lines = [{"params": group, "weight_decay": decay, "rate": rate} for (decay, rate), group in groups.items()]
     if train.optimizer == "sgd":
         nesterov = train.momentum > 0
-        return torch.optim.SGD(groups, train.learning_rate, momentum=train.momentum, nesterov=nesterov, fused=True)
+        return torch.optim.SGD(lines, train.learning_rate, momentum=train.momentum, nesterov=nesterov, fused=True)
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, train.learning_rate, betas=(train.momentum, 0.999), fused=True)
+    return kind(lines, train.learning_rate, betas=(train.momentum, 0.999), fused=True)
+
+
+def _rate(depth: int, train: Train) -> float:
+    if depth == 0 and train.head_learning_rate is not None:
+        return train.head_learning_rate / train.learning_rate
+    return train.layer_decay**depth
+
+
+def set_training(model: nn.Module, frozen: bool) -> None:
+    """Training mode; `frozen`: only the head learns, and the rest stands still, batch-norm statistics too."""
+    model.train(not frozen)
+    depths = cast(Layered, model).layer_depths() if frozen else {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen or depths[name] == 0)
 
 
 def learning_rate(train: Train, progress: float) -> float:
@@ -49,7 +75,7 @@ def learning_rate(train: Train, progress: float) -> float:
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate"]
 
 
 def clip_gradients(parameters: Iterable[torch.Tensor], max_norm: float | None) -> None:

@@ -1,85 +1,15 @@
-"""One thin command per verb: parse, call, print. torch is imported inside commands only, so that help is quick."""
+"""The pipeline's verbs, and the whole way: parse, call, print."""
 
-import dataclasses
-import json as json_module
-import signal
-import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kit import __version__, console
+from kit import console
+from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, Root, Set, app, load
 from kit.config import DEFAULT_CONFIG, Experiment
-from kit.errors import KitError
 from kit.workspace import Workspace
-
-_flags = {"json": False, "debug": False}
-
-
-def _remember_json(value: bool) -> None:
-    if value:
-        _flags["json"] = True
-        console.use_stderr()
-
-
-def _remember_debug(value: bool) -> None:
-    _flags["debug"] = _flags["debug"] or value
-
-
-def _version(value: bool) -> None:
-    if value:
-        print(f"kit {__version__}")
-        raise typer.Exit
-
-
-def _finish(result: Any, **_: Any) -> None:
-    if _flags["json"] and result is not None:
-        plain = [dataclasses.asdict(one) for one in result] if isinstance(result, list) else dataclasses.asdict(result)
-        print(json_module.dumps(plain, indent=2, default=str))
-
-
-app = typer.Typer(
-    help="A Kaggle competition submission kit for image classification. `kit demo` shows the whole way in minutes; "
-    "`kit run` goes from download to a validated submission.csv; `kit submit` uploads it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    result_callback=_finish,
-)
-
-Config = Annotated[
-    str, typer.Option("--config", "-c", help="The experiment's YAML: here, or in the repository's configs/.")
-]
-Set = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the experiment: --set train.epochs=3. Repeatable."
-    ),
-]
-Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even where it is up to date.")]
-Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
-Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
-From = Annotated[
-    Path | None, typer.Option("--from", metavar="DIR", help="Zips or folders you already have, instead of Kaggle's.")
-]
-Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
-MaxHours = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Stop cleanly at a checkpoint after so many hours.")
-]
-HERE = Path()
-
-
-@app.callback()
-def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    """Options of every command stand behind it: kit train --help."""
-
-
-def _load(config: str, overrides: list[str], workspace: Path) -> tuple[Experiment, Workspace]:
-    return Experiment.load(config, overrides), Workspace(workspace)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -90,7 +20,7 @@ def download(
     """Get the competition's files, verify and unpack them into data/<competition>/raw."""
     from kit.stages import download as stage
 
-    return stage.run(*_load(config, set_, workspace), source, force)
+    return stage.run(*load(config, set_, workspace), source, force)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -101,7 +31,7 @@ def index(
     """Look at every image once: sizes, statistics, near-duplicates, problems -> index.csv."""
     from kit.stages import index as stage
 
-    return stage.run(*_load(config, set_, workspace), force)
+    return stage.run(*load(config, set_, workspace), force)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -112,7 +42,7 @@ def explore(
     """Statistics and figures of the data: classes, sizes, channels, contact sheets, train against test."""
     from kit.stages import explore as stage
 
-    return stage.run(*_load(config, set_, workspace), force)
+    return stage.run(*load(config, set_, workspace), force)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -123,7 +53,7 @@ def split(
     """Make the folds: stratified by class, near-identical images together."""
     from kit.stages import split as stage
 
-    return stage.run(*_load(config, set_, workspace), force)
+    return stage.run(*load(config, set_, workspace), force)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -132,7 +62,7 @@ def train(
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Train a model per fold. Killed? Type the same command: it goes on from its last checkpoint."""
-    experiment, place = _load(config, set_, workspace)
+    experiment, place = load(config, set_, workspace)
     folds = experiment.fold_numbers(fold)
     from kit.stages import train as stage
 
@@ -148,7 +78,7 @@ def predict(
     set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Predict with TTA: each fold's own images (OOF) and the test images."""
-    experiment, place = _load(config, set_, workspace)
+    experiment, place = load(config, set_, workspace)
     folds = experiment.fold_numbers(fold) if fold is not None else None
     from kit.stages import predict as stage
 
@@ -166,7 +96,7 @@ def ensemble(
     """Average folds and runs, show their CV, write and validate submissions/NAME.csv."""
     from kit.stages import ensemble as stage
 
-    return stage.run(*_load(config, set_, workspace), runs or [], name)
+    return stage.run(*load(config, set_, workspace), runs or [], name)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -183,7 +113,7 @@ def submit(
     """Validate a CSV, upload it, wait for Kaggle's score, and keep both in its passport."""
     from kit.stages import submit as stage
 
-    return stage.run(*_load(config, set_, workspace), file, message, dry_run, again, anyway, wait)
+    return stage.run(*load(config, set_, workspace), file, message, dry_run, again, anyway, wait)
 
 
 @app.command(rich_help_panel="The whole way")
@@ -192,7 +122,7 @@ def run(
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
-    experiment, place = _load(config, set_, workspace)
+    experiment, place = load(config, set_, workspace)
     result = _pipeline(experiment, place, source, max_hours)
     if result is not None:
         console.say(f"\nNext: kit submit -c {config}" + (f" --workspace {workspace}" if workspace != HERE else ""))
@@ -202,25 +132,13 @@ def run(
 @app.command(rich_help_panel="The whole way")
 def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False) -> Any:
     """Every stage on scikit-learn's handwritten digits: no account, no network, a few minutes."""
-    experiment, place = _load("configs/demo.yaml", set_, workspace)
+    experiment, place = load("configs/demo.yaml", set_, workspace)
     from kit.competition import Competition
     from kit.tools import demo as tool
 
     archives = tool.write_archives(place.data(Competition.load(experiment.competition).name) / "archives")
     result = _pipeline(experiment, place, archives, None, force)
     return tool.report(experiment, place, result.cv, archives)
-
-
-@app.command(rich_help_panel="Beside it")
-def doctor(
-    config: Config = DEFAULT_CONFIG,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Kaggle.")] = False,
-    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
-) -> Any:  # fmt: skip
-    """Is this machine ready? Python, torch, GPUs, precision, disk, Kaggle credentials."""
-    from kit.tools import doctor as tool
-
-    return tool.run(*_load(config, set_, workspace), offline)
 
 
 def _pipeline(
@@ -242,32 +160,3 @@ def _pipeline(
     result = ensemble.run(experiment, place)
     console.stage("run", f"done in {console.duration(time.monotonic() - began)}")
     return result
-
-
-class _Stopped(BaseException):
-    """Ctrl-C: our own, since Typer would end quietly on a KeyboardInterrupt."""
-
-
-def _stop(*_: Any) -> None:
-    raise _Stopped
-
-
-def main() -> None:
-    """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        app()
-    except KitError as error:
-        if _flags["debug"]:
-            traceback.print_exc()
-        console.error(str(error))
-        sys.exit(error.exit_code)
-    except _Stopped:
-        console.error("stopped; everything up to the last checkpoint is kept, type the same command to go on")
-        sys.exit(130)
-    except Exception as error:
-        if _flags["debug"]:
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        console.error(f"{type(error).__name__}: {reason} (a bug, or a broken machine: --debug shows where)")
-        sys.exit(1)

@@ -1,0 +1,42 @@
+"""One thin command per verb: parse, call, print. torch is imported inside commands only, so that help is quick."""
+
+import signal
+import sys
+import traceback
+from typing import Any
+
+from kit import console
+from kit.cli import pipeline, tools
+from kit.cli.options import app, flags
+from kit.errors import KitError
+
+__all__ = ["app", "main", "pipeline", "tools"]
+
+
+class _Stopped(BaseException):
+    """Ctrl-C: our own, since Typer would end quietly on a KeyboardInterrupt."""
+
+
+def _stop(*_: Any) -> None:
+    raise _Stopped
+
+
+def main() -> None:
+    """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        app()
+    except KitError as error:
+        if flags["debug"]:
+            traceback.print_exc()
+        console.error(str(error))
+        sys.exit(error.exit_code)
+    except _Stopped:
+        console.error("stopped; everything up to the last checkpoint is kept, type the same command to go on")
+        sys.exit(130)
+    except Exception as error:
+        if flags["debug"]:
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        console.error(f"{type(error).__name__}: {reason} (a bug, or a broken machine: --debug shows where)")
+        sys.exit(1)

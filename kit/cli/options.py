@@ -1,0 +1,77 @@
+"""What the commands share: the app, the options that several take, how a result is printed."""
+
+import dataclasses
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kit import __version__, console
+from kit.config import Experiment
+from kit.workspace import Workspace
+
+flags = {"json": False, "debug": False}
+
+
+def _remember_json(value: bool) -> None:
+    if value:
+        flags["json"] = True
+        console.use_stderr()
+
+
+def _remember_debug(value: bool) -> None:
+    flags["debug"] = flags["debug"] or value
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"kit {__version__}")
+        raise typer.Exit
+
+
+def _finish(result: Any, **_: Any) -> None:
+    if flags["json"] and result is not None:
+        plain = [dataclasses.asdict(one) for one in result] if isinstance(result, list) else dataclasses.asdict(result)
+        print(json_module.dumps(plain, indent=2, default=str))
+
+
+app = typer.Typer(
+    help="A Kaggle competition submission kit for image classification. `kit demo` shows the whole way in minutes; "
+    "`kit run` goes from download to a validated submission.csv; `kit submit` uploads it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    result_callback=_finish,
+)
+
+Config = Annotated[
+    str, typer.Option("--config", "-c", help="The experiment's YAML: here, or in the repository's configs/.")
+]
+Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the experiment: --set train.epochs=3. Repeatable."
+    ),
+]
+Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it again, even where it is up to date.")]
+Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
+From = Annotated[
+    Path | None, typer.Option("--from", metavar="DIR", help="Zips or folders you already have, instead of Kaggle's.")
+]
+Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
+MaxHours = Annotated[
+    float | None, typer.Option("--max-hours", min=0, help="Stop cleanly at a checkpoint after so many hours.")
+]
+HERE = Path()
+
+
+@app.callback()
+def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    """Options of every command stand behind it: kit train --help."""
+
+
+def load(config: str, overrides: list[str], workspace: Path) -> tuple[Experiment, Workspace]:
+    return Experiment.load(config, overrides), Workspace(workspace)
