@@ -18,13 +18,22 @@ from kit.tasks import METRICS, Format
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
+ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")
+
+
 @dataclass(frozen=True, config=schema.STRICT)
 class Files:
     """Accepted spellings, in order of preference: `train.zip` also stands for a folder `train`."""
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     test: Annotated[tuple[str, ...], Field(min_length=1)]
-    sample_submission: Annotated[tuple[str, ...], Field(min_length=1)]
+    sample_submission: tuple[str, ...] = ()  # none: a row per test image, in their order
+    train_labels: tuple[str, ...] = ()  # layout idx
+    test_labels: tuple[str, ...] = ()  # of a benchmark that gives them away; they only ever score
+
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Role -> accepted spellings, of the roles that this competition has."""
+        return {role: names for role in ROLES if (names := getattr(self, role))}
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -32,7 +41,11 @@ class Labels:
     """Where a training image's class stands."""
 
     classes: Annotated[tuple[str, ...], Field(min_length=2)]  # the order of the model's outputs
-    layout: Literal["filename"] = "filename"  # class.id.ext
+    # filename: class.id.ext. folders: a folder per class. idx: MNIST's format, pictures in one file and labels in
+    # another. pixels-csv: a row per picture, its class in `column`, its pixels in pixel0, pixel1, ...
+    layout: Literal["filename", "folders", "idx", "pixels-csv"] = "filename"
+    column: str = "label"
+    first_id: int = 0  # layouts idx and pixels-csv: the first picture's id
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
@@ -63,6 +76,8 @@ class Competition:
     slug: Name | None = None
 
     def __post_init__(self) -> None:
+        if self.labels.layout == "idx" and not self.files.train_labels:
+            raise ValueError("files.train_labels: layout idx keeps the labels in a file of their own; which?")
         if self.metric not in METRICS:
             raise ValueError(f"metric: no metric '{self.metric}'{nearest(self.metric, METRICS)}")
         metric, wanted, classes = METRICS[self.metric], self.submission.format, self.labels.classes

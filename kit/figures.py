@@ -25,20 +25,27 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
-    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold."""
+    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold.
+
+    A fold without validation images shows the test set's, where its labels are known.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     rate = right.twinx()
+    watched = set()
     for number, (fold, history) in enumerate(histories.items()):
         color, epochs = f"C{number % 10}", [line["epoch"] for line in history]
         left.plot(epochs, [line["train_loss"] for line in history], ":", color=color)
-        if history and history[0]["valid_loss"] is not None:
-            left.plot(epochs, [line["valid_loss"] for line in history], marker=".", color=color, label=f"fold {fold}")
-            right.plot(epochs, [line[f"valid_{metric}"] for line in history], marker=".", color=color)
         rate.plot(epochs, [line["learning_rate"] for line in history], "--", color="0.75", linewidth=1)
-    left.set(xlabel="epoch", ylabel="loss (nats)", title=f"{title}: validation, training dotted", ylim=(0, None))
+        kinds = [kind for kind in ("valid", "test") if history and history[0].get(f"{kind}_loss") is not None]
+        for kind in kinds[:1]:
+            watched.add({"valid": "validation", "test": "test"}[kind])
+            left.plot(epochs, [line[f"{kind}_loss"] for line in history], marker=".", color=color, label=f"fold {fold}")
+            right.plot(epochs, [line[f"{kind}_{metric}"] for line in history], marker=".", color=color)
+    shown = " and ".join(sorted(watched, reverse=True)) or "no validation"
+    left.set(xlabel="epoch", ylabel="loss (nats)", title=f"{title}: {shown}, training dotted", ylim=(0, None))
     if left.get_legend_handles_labels()[1]:
         left.legend()
-    right.set(xlabel="epoch", ylabel=f"validation {metric}", title=f"{metric}; learning rate dashed")
+    right.set(xlabel="epoch", ylabel=f"{shown} {metric}", title=f"{metric}; learning rate dashed")
     rate.set(ylabel="learning rate after the epoch")
     rate.grid(False)
     for axis in (left, right):

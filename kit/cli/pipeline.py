@@ -8,6 +8,7 @@ import typer
 
 from kit import console
 from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, Root, Set, app, load
+from kit.competition import Competition
 from kit.config import DEFAULT_CONFIG, Experiment
 from kit.workspace import Workspace
 
@@ -118,13 +119,15 @@ def submit(
 
 @app.command(rich_help_panel="The whole way")
 def run(
-    config: Config = DEFAULT_CONFIG, source: From = None, max_hours: MaxHours = None, set_: Set = [],
+    config: Config = DEFAULT_CONFIG, source: From = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
+    max_hours: MaxHours = None, set_: Set = [],
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
     experiment, place = load(config, set_, workspace)
-    result = _pipeline(experiment, place, source, max_hours)
-    if result is not None:
+    result = _pipeline(experiment, place, source, max_hours, fold=fold)
+    if result is not None and Competition.load(experiment.competition).slug is not None:
         console.say(f"\nNext: kit submit -c {config}" + (f" --workspace {workspace}" if workspace != HERE else ""))
     return result
 
@@ -142,9 +145,15 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
 
 
 def _pipeline(
-    experiment: Experiment, place: Workspace, source: Path | None, max_hours: float | None, force: bool = False
+    experiment: Experiment,
+    place: Workspace,
+    source: Path | None,
+    max_hours: float | None,
+    force: bool = False,
+    fold: str | None = None,
 ) -> Any:
     """Every stage in order; none where --max-hours ended the training first."""
+    folds = experiment.fold_numbers(fold or ("all" if experiment.ensemble.members == "folds" else "all,full"))
     from kit.stages import download, ensemble, explore, index, predict, split, train
 
     began = time.monotonic()
@@ -152,7 +161,6 @@ def _pipeline(
     index.run(experiment, place, force)
     explore.run(experiment, place, force)
     split.run(experiment, place, force)
-    folds = experiment.fold_numbers("all" if experiment.ensemble.members == "folds" else "all,full")
     left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
     if not train.run(experiment, place, folds, force, left).finished:
         return None

@@ -15,6 +15,7 @@ from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.images import ImageProblem, decode, resize_square
+from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.errors import KitError
 from kit.workspace import Workspace, atomic_path, fingerprint, lock, sweep_temporaries
@@ -69,6 +70,6 @@ def _build(path: Path, paths: Sequence[Path], md5: Sequence[str], size: int, res
 def _read_square(path: Path, size: int, resize: str) -> np.ndarray:
     """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or no picture."""
     try:
-        return resize_square(decode(path.read_bytes(), min_side=size).rgb, size, resize)
+        return resize_square(decode(read_bytes(path), min_side=size).rgb, size, resize)
     except (OSError, ImageProblem) as error:
         raise KitError(f"{path}: {error}; it changed since `kit index`, type `kit index --force`") from None

@@ -48,6 +48,11 @@ def trainable(index: pd.DataFrame) -> np.ndarray:
     return readable(index) & (index["split"] == "train").to_numpy() & (index[TARGET] != "").to_numpy()
 
 
+def labelled_test(index: pd.DataFrame) -> np.ndarray:
+    """bool (N,): readable test images whose class is known (a benchmark's): good for a score, never for training."""
+    return readable(index) & (index["split"] == "test").to_numpy() & (index[TARGET] != "").to_numpy()
+
+
 def class_numbers(index: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """int64 (N,): each row's class as its place in `classes`, -1 where there is none."""
     return index[TARGET].map({name: number for number, name in enumerate(classes)}).fillna(-1).to_numpy(np.int64)

@@ -1,5 +1,6 @@
 """What a submission must look like: made from probabilities, and validated against the competition's own sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,14 @@ class Verdict:
     doubts: list[str] = field(default_factory=list)
 
 
-def read_sample(competition: Competition, raw: Path) -> pd.DataFrame:
-    """The sample submission, all cells as text. Raises `KitError` when it or its id column is missing."""
+def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = ()) -> pd.DataFrame:
+    """The sample submission, all cells as text; a competition that has none asks for every one of `test_ids`.
+
+    Raises `KitError` when it or its id column is missing.
+    """
+    if not competition.files.sample_submission:
+        columns = {competition.submission.id_column: list(test_ids)}
+        return pd.DataFrame(columns | dict.fromkeys(_value_columns(competition), ""))
     files = [raw / name for name in competition.files.sample_submission]
     file = next((file for file in files if file.is_file()), None)
     if file is None:

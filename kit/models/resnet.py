@@ -123,7 +123,7 @@ class ResNet(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Which parameters form a layer, for layer-wise learning rates (timm's convention)."""
         blocks = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
-        return {"stem": r"^(conv1|bn1)", "blocks": [(blocks, None), (r"^norm", (99999,))]}
+        return {"stem": r"^(?:conv1|bn1)", "blocks": [(blocks, None), (r"^norm", (99999,))]}
 
 
 def _stem(stem: Stem, in_channels: int, channels: int) -> nn.Module:

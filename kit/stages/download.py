@@ -54,7 +54,7 @@ def run(
                 _refuse_replacing(competition, raw, source)
             archives = _verify(found, raw)  # all of them, before anything is unpacked
             mark_done(stamp, inputs, whole=False)
-            _place(competition, found, raw, archives)
+            _place(competition, found, raw, archives, bundle)
             mark_done(stamp, inputs, whole=True)
         finally:
             shutil.rmtree(bundle, ignore_errors=True)
@@ -72,55 +72,54 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
 
 def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
     """What stands in raw/ and did not come from this source is somebody's: only --force replaces it."""
-    there = [path.name for names in _roles(competition).values() for path in _spellings(raw, names) if path.exists()]
+    there = [
+        path.name for names in competition.files.roles().values() for path in _spellings(raw, names) if path.exists()
+    ]
     if there:
         raise KitError(f"{raw}: already holds other files than {source} ({', '.join(there)}); --force replaces them")
 
 
 def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
-    """Where a role may stand in raw/: a CSV under its own name, images in a folder of the archive's."""
-    return [raw / (name if name.endswith(".csv") else Path(name).stem) for name in names]
-
-
-def _roles(competition: Competition) -> dict[str, tuple[str, ...]]:
-    files = competition.files
-    return {"train": files.train, "test": files.test, "sample_submission": files.sample_submission}
+    """Where a role may stand in raw/: under its own name, what was zipped without the `.zip`."""
+    return [raw / name.removesuffix(".zip") for name in names]
 
 
 def _complete(competition: Competition, raw: Path) -> bool:
     """Is every role in raw/ already, and no replacement left half done?"""
     stamp = raw.with_name(".download.json")
     whole = not stamp.is_file() or read_json(stamp).get("whole", False)
-    return whole and all(any(p.exists() for p in _spellings(raw, names)) for names in _roles(competition).values())
+    return whole and all(
+        any(p.exists() for p in _spellings(raw, names)) for names in competition.files.roles().values()
+    )
 
 
 def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Path]:
-    """role -> a zip, a folder of images, or a CSV. A bundle is verified and laid out in `staging` first."""
+    """role -> a zip, a folder, or a file. A bundle is verified and laid out in `staging` first."""
     if source.is_dir():
-        found = {role: path for role, names in _roles(competition).items() if (path := _search(source, names))}
+        found = {role: path for role, names in competition.files.roles().items() if (path := _search(source, names))}
         bundle = source / f"{competition.slug}.zip"
-        if len(found) < 3 and bundle.is_file():
+        if len(found) < len(competition.files.roles()) and bundle.is_file():
             source = bundle
         else:
             return _require_all(competition, found, source)
     size = verify_zip(source)
     require_free(staging.parent, size)
     unpack_zip(source, staging)
-    found = {role: path for role, names in _roles(competition).items() if (path := _search(staging, names))}
+    found = {role: path for role, names in competition.files.roles().items() if (path := _search(staging, names))}
     return _require_all(competition, found, source)
 
 
 def _search(folder: Path, names: tuple[str, ...]) -> Path | None:
     """The first spelling that is there: the file, the folder of that name, or the file in a zip of its own."""
     for name in names:
-        for path in (folder / name, folder / Path(name).stem, folder / f"{name}.zip"):
+        for path in (folder / name, folder / name.removesuffix(".zip"), folder / f"{name}.zip"):
             if path.is_file() or path.is_dir():
                 return path
     return None
 
 
 def _require_all(competition: Competition, found: dict[str, Path], source: Path) -> dict[str, Path]:
-    for role, names in _roles(competition).items():
+    for role, names in competition.files.roles().items():
         if role not in found:
             there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
             listing = f" (there is: {', '.join(there)})" if there else ""
@@ -138,46 +137,62 @@ def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
     return set(sizes)
 
 
-def _place(competition: Competition, found: dict[str, Path], raw: Path, archives: set[Path]) -> None:
+def _place(competition: Competition, found: dict[str, Path], raw: Path, archives: set[Path], staging: Path) -> None:
     raw.mkdir(parents=True, exist_ok=True)
     for role, path in found.items():
+        target = raw / path.name.removesuffix(".zip")
         if role == "sample_submission":
-            target = raw / path.name.removesuffix(".zip")
             _place_csv(path, target)
+        elif path in archives and target.suffix:  # train.csv.zip
+            _place_only_member(path, target)
         elif path in archives:
-            target = raw / path.stem
             unpack_zip(path, target)
+        elif staging in path.parents:
+            _clear(target)
+            path.rename(target)
         else:
-            target = raw / path.name
-            _link_folder(path, target)
-        for other in _spellings(raw, _roles(competition)[role]):
+            _link(path, target)
+        for other in _spellings(raw, competition.files.roles()[role]):
             if other != target and other.exists():  # only with --force: another spelling would be found first
-                shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
+                _clear(other)
         console.stage("download", f"{role.replace('_', ' ')}: {path} -> {target}")
 
 
-def _place_csv(path: Path, target: Path) -> None:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            tables = [member for member in archive.namelist() if member.endswith(".csv")]
-            if len(tables) != 1:
-                raise KitError(f"{path}: expected one CSV inside, found {len(tables)}")
-            data = archive.read(tables[0])
+def _clear(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
     else:
-        data = path.read_bytes()
+        target.unlink(missing_ok=True)
+
+
+def _only_member(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        tables = [member for member in archive.namelist() if not member.endswith("/") and "__MACOSX" not in member]
+        if len(tables) != 1:
+            raise KitError(f"{path}: expected one file inside, found {len(tables)}")
+        return archive.read(tables[0])
+
+
+def _place_only_member(path: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(_only_member(path))
+
+
+def _place_csv(path: Path, target: Path) -> None:
+    data = _only_member(path) if path.suffix == ".zip" else path.read_bytes()
     if data[:64].lstrip()[:1] in {b"<", b"{", b""}:
         raise KitError(f"{path}: is no CSV (it begins with {data[:20]!r}); get it again")
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
 
 
-def _link_folder(source: Path, target: Path) -> None:
-    """Images in a folder (maybe a read-only one) are used where they are."""
-    if target.is_dir() and target.resolve() == source.resolve():
+def _link(source: Path, target: Path) -> None:
+    """What stands unpacked somewhere (maybe in a read-only folder) is used where it is."""
+    if target.exists() and target.resolve() == source.resolve():
         return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.symlink_to(source.resolve(), target_is_directory=True)
-    if target.is_symlink() or not target.exists():
+    temporary.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+    if target.is_symlink() or not target.is_dir():
         temporary.replace(target)
         return
     old = target.with_name(f".{target.name}.{os.getpid()}.old")

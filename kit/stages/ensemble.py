@@ -14,7 +14,7 @@ import kit
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import TARGET, class_numbers, read_rows
+from kit.data.table import TARGET, class_numbers, labelled_test, read_index, read_rows
 from kit.errors import ConfigError, KitError, examples, nearest
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_probs
@@ -29,6 +29,7 @@ class EnsembleResult:
     metric: str
     cv: float | None  # pooled over all OOF; none where only a `full` model was submitted
     num_rows: int
+    test_scores: dict[str, float]  # of a competition that gives the test labels away, else empty
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def run(
             oof.to_csv(temporary, index=False, float_format="%.8g")
         write_json(folder / "cv.json", cv)
     else:
-        console.warn("a model of all training data has no CV: nothing says how good this submission is")
+        console.warn("a model of all training data has no CV")
 
-    sample = read_sample(competition, workspace.raw(competition.name))
+    test_scores = _score_test(workspace, competition, members[0].test_ids, blended, clip)
+    sample = read_sample(competition, workspace.raw(competition.name), members[0].test_ids)
     table = make_submission(competition, sample, members[0].test_ids, blended, experiment.ensemble.clip)
     path = workspace.submission(name)
     with atomic_path(path) as temporary:
@@ -82,10 +84,35 @@ def run(
     for doubt in verdict.doubts:
         console.warn(f"{path}: {doubt}")
     passport = path.with_suffix(".json")
-    write_json(passport, _passport(path, competition, members, experiment, cv, passport))
+    write_json(passport, _passport(path, competition, members, experiment, cv, passport) | {"test": test_scores})
     console.stage("ensemble", f"{path}: {len(table):,} rows, valid")
     pooled = cv["metrics"][competition.metric]["pooled"] if cv else None
-    return EnsembleResult(path, passport, competition.metric, pooled, len(table))
+    return EnsembleResult(path, passport, competition.metric, pooled, len(table), test_scores)
+
+
+def _score_test(
+    workspace: Workspace, competition: Competition, test_ids: list[str], probs: np.ndarray, clip: float
+) -> dict[str, float]:
+    """Every metric on the test images whose class is known."""
+    index = read_index(workspace.index(competition.name))
+    known = index[labelled_test(index)]
+    if known.empty:
+        return {}
+    row_of = {image_id: row for row, image_id in enumerate(test_ids)}
+    targets, probs = class_numbers(known, competition.classes), probs[[row_of[i] for i in known["image_id"]]]
+    scores = all_scores(targets, _as_submitted(probs, competition, clip))
+    rows = [
+        [metric, f"{scores[metric]:.4f}", "{:.4f} to {:.4f}".format(*bootstrap_interval(metric, targets, probs))]
+        for metric in sorted(scores, key=lambda m: m != competition.metric)
+    ]
+    title = f"Test set: {len(known):,} images whose labels are given, never trained on"
+    console.table(title, ["metric", "score", "95 % interval"], rows)
+    return scores
+
+
+def _as_submitted(probs: np.ndarray, competition: Competition, clip: float) -> np.ndarray:
+    """Where probabilities are submitted, they are clipped."""
+    return probs if competition.submission.format == "label" else np.clip(probs, clip, 1 - clip)
 
 
 def _read_member(name: str, experiment: Experiment, workspace: Workspace, competition: Competition) -> _Member:
@@ -104,7 +131,7 @@ def _read_member(name: str, experiment: Experiment, workspace: Workspace, compet
         raise KitError(f"{full}: no such file; type `kit train --fold full`, then `kit predict --fold full`")
     if not predicted and not use_full:
         raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`")
-    if len(predicted) < own.data.num_folds:
+    if 0 < len(predicted) < own.data.num_folds:
         console.warn(f"{name}: {len(predicted)} of {own.data.num_folds} folds are predicted; the CV covers these only")
     if own.train.select == "best":
         console.warn(
@@ -174,8 +201,7 @@ def _cv(oof: pd.DataFrame, competition: Competition, clip: float) -> dict[str, A
     """
     targets = class_numbers(oof, competition.classes)
     probs = oof[[f"prob_{c}" for c in competition.classes]].to_numpy()
-    if competition.submission.format != "label":
-        probs = np.clip(probs, clip, 1 - clip)
+    probs = _as_submitted(probs, competition, clip)
     folds = oof["fold"].to_numpy()
     metrics: dict[str, Any] = {}
     for metric, pooled in all_scores(targets, probs).items():

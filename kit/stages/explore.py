@@ -16,6 +16,7 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
+from kit.data.sources import read_bytes
 from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, read_index, readable, trainable
 from kit.errors import counted
 from kit.randomness import key
@@ -159,7 +160,7 @@ def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path:
     path.unlink(missing_ok=True)  # a sheet of an earlier state, when there is nothing to show any more
     if len(rows):
         squares = [
-            resize_square(decode_image((raw / p).read_bytes(), THUMBNAIL).rgb, THUMBNAIL, "pad") for p in rows["path"]
+            resize_square(decode_image(read_bytes(raw / p), THUMBNAIL).rgb, THUMBNAIL, "pad") for p in rows["path"]
         ]
         figures.contact_sheet(squares, captions, title, path)
 

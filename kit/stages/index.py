@@ -17,7 +17,8 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.duplicates import MINIATURE, near_identical_groups
 from kit.data.images import EXTENSIONS, ImageProblem, decode, difference_hash
-from kit.data.layouts import list_images
+from kit.data.layouts import list_split
+from kit.data.sources import read_bytes, split_row
 from kit.data.table import COLUMNS, MEANS, TARGET, VARIANCES, read_index, readable
 from kit.errors import KitError, counted
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
@@ -42,8 +43,11 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     files = list_competition(competition, raw)
     stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
-        listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in files["path"]]
-        inputs = fingerprint(VERSION, list(competition.classes), listing)
+        held = dict.fromkeys(split_row(Path(path))[0] for path in files["path"])
+        listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in held]
+        inputs = fingerprint(
+            VERSION, list(competition.classes), files[["image_id", TARGET]].to_numpy().tolist(), listing
+        )
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")
         else:
@@ -57,17 +61,19 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
 
 
 def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
-    """Every training and test file, by the competition's layout; raises `KitError` when a folder is missing."""
-    parts = []
-    for split, names in (("train", competition.files.train), ("test", competition.files.test)):
-        folders = [raw / Path(name).stem for name in names]
-        folder = next((folder for folder in folders if folder.is_dir()), None)
-        if folder is None:
+    """Every training and test picture, by the competition's layout; raises `KitError` when a folder is missing."""
+    places: dict[str, Path] = {}
+    for role, names in competition.files.roles().items():
+        there = [place for place in (raw / name.removesuffix(".zip") for name in names) if place.exists()]
+        if not there:
             raise KitError(
-                f"{raw}: no folder {' or '.join(f.name for f in folders)}; type `kit download`, or "
+                f"{raw}: no {' or '.join(name.removesuffix('.zip') for name in names)}; type `kit download`, or "
                 f"`kit download --from DIR` with a folder that holds {' or '.join(names)}"
             )
-        parts.append(list_images(folder, split, competition.classes))
+        places[role] = there[0]
+    parts = [
+        list_split(competition, split, places[split], places.get(f"{split}_labels")) for split in ("train", "test")
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -96,9 +102,18 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
 def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
     """One file's columns, and its miniature for the comparison of near-identical pictures."""
     empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
-    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
+    row: dict[str, Any] = {
+        "format": "",
+        "width": 0,
+        "height": 0,
+        "bytes": 0,
+        "md5": "",
+        "dhash": "",
+        "problem": "",
+        **empty,
+    }
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
         picture = decode(data)
     except (OSError, ImageProblem) as error:
@@ -107,9 +122,8 @@ def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
     mean, std = cv2.meanStdDev(picture.rgb)
     row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{difference_hash(picture.rgb):016x}"}
     row |= dict(zip(MEANS, mean[:, 0] / 255, strict=True)) | dict(zip(VARIANCES, (std[:, 0] / 255) ** 2, strict=True))
-    expected = EXTENSIONS.get(path.suffix.lower())
-    named = f"a {picture.format} named {path.suffix or 'without an extension'}"
-    row["problem"] = "" if expected == picture.format else named
+    if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
+        row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
     return row, cv2.resize(picture.rgb, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
 
 

@@ -19,8 +19,8 @@ from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.loader import Batches
-from kit.data.table import TARGET, class_numbers, read_index, read_rows, readable, trainable
-from kit.errors import ConfigError, KitError
+from kit.data.table import TARGET, class_numbers, labelled_test, read_index, read_rows, readable, trainable
+from kit.errors import ConfigError, KitError, counted
 from kit.inference.predictor import predict_probs
 from kit.inference.views import expand
 from kit.models import build_classifier
@@ -171,15 +171,18 @@ def _predict_fold(
         columns = index.loc[test, ["image_id"]].reset_index(drop=True)
         _write(columns.join(_columns(competition, everything[test])), test_path)
         mark_done(stamp, inputs, **facts)
+    views = f"with {counted(len(expand(experiment.tta.views)), 'view')}"
+    on_test = f"{test.sum():,} test images"
+    if labelled_test(index).any():
+        value = _table_score(
+            competition, read_rows(test_path).merge(index.loc[labelled_test(index), ["image_id", TARGET]])
+        )
+        on_test += f" ({competition.metric} {value:.4f})"
     if fold == "full":
-        console.stage("predict", "fold full: test only (it has seen every training image, so it has no CV)")
+        console.stage("predict", f"fold full: {on_test} {views}; no CV, it has seen every training image")
         return None
-    value = _oof_score(competition, oof_path)
-    num_views = len(expand(experiment.tta.views))
-    views = "1 view" if num_views == 1 else f"{num_views} views"
-    console.stage(
-        "predict", f"fold {fold}  OOF {competition.metric} {value:.4f} with {views}, {test.sum():,} test images"
-    )
+    value = _table_score(competition, read_rows(oof_path))
+    console.stage("predict", f"fold {fold}  OOF {competition.metric} {value:.4f} {views}, {on_test}")
     return value
 
 
@@ -223,8 +226,8 @@ def _write(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, float_format="%.8g")
 
 
-def _oof_score(competition: Competition, path: Path) -> float:
-    table = read_rows(path)
+def _table_score(competition: Competition, table: pd.DataFrame) -> float:
+    """The metric of predictions that stand beside their targets."""
     probs = table[[f"prob_{name}" for name in competition.classes]].to_numpy()
     return score(competition.metric, class_numbers(table, competition.classes), probs)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.data.table import read_index
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
@@ -47,7 +48,9 @@ def run(
     if not path.is_file():
         hint = "give an existing CSV" if file else "type `kit run` or `kit ensemble` first, or name a CSV"
         raise ConfigError(f"{path}: no such file; {hint}")
-    sample = read_sample(competition, workspace.raw(competition.name))
+    index = read_index(workspace.index(competition.name)) if not competition.files.sample_submission else None
+    test_ids = index.loc[index["split"] == "test", "image_id"].tolist() if index is not None else []
+    sample = read_sample(competition, workspace.raw(competition.name), test_ids)
     verdict = validate(competition, sample, path, _reference(competition, workspace, path))
     if verdict.errors:
         raise KitError(f"{path}: {'; '.join(verdict.errors)}")

@@ -16,9 +16,9 @@ from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.loader import Batches, epoch_order
-from kit.data.table import channel_statistics, class_numbers, read_index, trainable
+from kit.data.table import channel_statistics, class_numbers, labelled_test, read_index, trainable
 from kit.data.transforms import build_augment
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, counted
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.run_folder import freeze, freeze_folds, frozen, same_folds
@@ -143,14 +143,24 @@ def _open_run(
 def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> None:
     """How long it will take, from the speed that was measured when the run was made."""
     train = context.experiment.train
-    places = [workspace.fold(context.experiment.name, fold) for fold in folds]
-    epochs = sum(train.epochs - len(read_history(place)) for place in places if not (place / ".train.json").is_file())
+    epochs, images = 0, 0.0
+    for fold in folds:
+        place = workspace.fold(context.experiment.name, fold)
+        if not (place / ".train.json").is_file():
+            left = train.epochs - len(read_history(place))
+            epochs, images = epochs + left, images + left * len(_training_rows(context, fold))
     if epochs == 0:
         return
     speed = read_json(workspace.run(context.experiment.name) / "environment.json")["images_per_second"]
-    images = int((context.folds >= 0).sum()) * (1 - 1 / context.experiment.data.num_folds)
-    seconds = console.duration(epochs * images / speed)
-    console.stage("train", f"{epochs} epochs of {images:,.0f} images to go: about {seconds} at {speed:,.0f} images/s")
+    text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
+    console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
+
+
+def _training_rows(context: _Context, fold: Fold) -> np.ndarray:
+    """Rows of the index that this fold's model learns from."""
+    if fold == "full":
+        return np.flatnonzero(trainable(context.index))
+    return np.flatnonzero((context.folds >= 0) & (context.folds != fold))
 
 
 def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
@@ -169,9 +179,7 @@ def _train_fold(
     experiment, competition = context.experiment, context.competition
     folder = workspace.fold(experiment.name, fold)
     stamp, model_file = folder / ".train.json", folder / "model.safetensors"
-    rows = np.flatnonzero(
-        trainable(context.index) if fold == "full" else (context.folds >= 0) & (context.folds != fold)
-    )
+    rows = _training_rows(context, fold)
     inputs = _fingerprint(context, fold, rows)
     with lock(folder / ".lock", str(folder)):
         sweep_temporaries(folder)
@@ -207,16 +215,8 @@ def _train_fold(
 
 def _model(experiment: Experiment, competition: Competition, fallback: tuple[Any, Any]) -> Classifier:
     model, data = experiment.model, experiment.data
-    return build_classifier(
-        model.name,
-        len(competition.classes),
-        model.options,
-        model.weights,
-        data.mean,
-        data.std,
-        fallback,
-        data.image_size,
-    )
+    num_classes, normalisation = len(competition.classes), (data.mean, data.std, fallback)
+    return build_classifier(model.name, num_classes, model.options, model.weights, *normalisation, data.image_size)
 
 
 def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
@@ -233,6 +233,7 @@ def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
         )
 
     validation_rows = np.flatnonzero(context.folds == fold) if fold != "full" else np.empty(0, np.int64)
+    test_rows = np.flatnonzero(labelled_test(index)) if fold == "full" else np.empty(0, np.int64)
     order = epoch_order(rows, train.batch_size, experiment.seed, fold, 0)
     return Feed(
         num_steps=-(-len(order) // train.batch_size),
@@ -242,6 +243,7 @@ def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
         metric=context.competition.metric,
         score=partial(score, context.competition.metric),
         image_ids=lambda numbers: index["image_id"].iloc[numbers].tolist(),
+        test=(lambda: make(order=test_rows).stream(0)) if len(test_rows) else None,
     )
 
 

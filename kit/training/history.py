@@ -8,7 +8,8 @@ from kit import console
 from kit.config import Train
 
 Line = dict[str, Any]
-"""epoch, seconds, images_per_second, learning_rate, train_loss, valid_loss, valid_<metric>"""
+"""epoch, seconds, images_per_second, learning_rate, train_loss, valid_loss, valid_<metric>; where the test
+labels are given away, `full` has test_loss and test_<metric>"""
 
 
 def read_history(folder: Path) -> list[Line]:
@@ -40,4 +41,6 @@ def sentence(title: str, line: Line, train: Train, metric: str) -> str:
     text = f"{title}  epoch {line['epoch']:>2}/{train.epochs}  train loss {line['train_loss']:.4f}"
     if line["valid_loss"] is not None:
         text += f"  valid loss {line['valid_loss']:.4f}  {metric} {line[f'valid_{metric}']:.4f}"
+    if "test_loss" in line:
+        text += f"  test loss {line['test_loss']:.4f}  {metric} {line[f'test_{metric}']:.4f}"
     return f"{text}  {line['images_per_second']:,.0f} images/s  {console.duration(line['seconds'])}"

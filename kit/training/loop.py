@@ -36,6 +36,7 @@ class Feed:
     """Where the pictures come from.
 
     `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`: the fold's own, or none.
+    `test()`: a benchmark's labelled test images, or none: watched, and never used to choose anything.
     `score(targets, probs)`: the competition's metric, `metric` its name. `image_ids(rows)`: for messages.
     """
 
@@ -46,6 +47,7 @@ class Feed:
     metric: str
     score: Callable[[np.ndarray, np.ndarray], float]
     image_ids: Callable[[np.ndarray], list[str]]
+    test: Callable[[], Iterable[Batch]] | None = None
 
 
 @dataclass
@@ -110,7 +112,7 @@ def fit(
             _train_epoch(
                 model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar
             )
-            loss, value = _validate(chosen, feed, precision, device)
+            loss, value = _validate(chosen, feed, feed.validation, precision, device)
             line = {
                 "epoch": state.epoch + 1,
                 "seconds": round(state.seconds, 2),
@@ -120,6 +122,9 @@ def fit(
                 "valid_loss": loss,
                 f"valid_{feed.metric}": value,
             }
+            if feed.test is not None:
+                loss, value = _validate(chosen, feed, feed.test, precision, device)
+                line |= {"test_loss": loss, f"test_{feed.metric}": value}
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
             if train.select == "best" and is_best(state.history):
                 best = copy.deepcopy(chosen.state_dict())
@@ -209,15 +214,19 @@ def _finite(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _Sta
 
 @torch.inference_mode()
 def _validate(
-    model: nn.Module, feed: Feed, precision: Precision, device: torch.device
+    model: nn.Module,
+    feed: Feed,
+    images: Callable[[], Iterable[Batch]] | None,
+    precision: Precision,
+    device: torch.device,
 ) -> tuple[float | None, float | None]:
-    """(loss, metric) of the fold's own images; nones where it has none."""
-    if feed.validation is None:
+    """(loss, metric) of `images`; nones where there are none."""
+    if images is None:
         return None, None
     was_training = model.training
     model.eval()
     logits, targets = [], []
-    for pixels, batch_targets, _ in feed.validation():
+    for pixels, batch_targets, _ in images():
         with precision.autocast(device):
             logits.append(
                 model(pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)).float().cpu()

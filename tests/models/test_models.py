@@ -1,5 +1,7 @@
 """The networks: equal to the reference, every parameter alive, weights by name, errors that help."""
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 import torchvision
@@ -7,7 +9,8 @@ from safetensors.torch import save_file
 
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier, build_model
-from kit.models.pretrained import load_weights
+from kit.models.pretrained import layer_depths, load_weights
+from kit.models.summary import summarise
 
 
 def _copy_by_order(source: torch.nn.Module, target: torch.nn.Module) -> None:
@@ -16,16 +19,90 @@ def _copy_by_order(source: torch.nn.Module, target: torch.nn.Module) -> None:
     target.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
-@pytest.mark.parametrize("size", [64, 97])
-def test_equals_torchvision(name, size):
+def _settled(model: torch.nn.Module, size: int) -> torch.nn.Module:
+    """With batch-norm statistics of its own: untouched ones let a deep network's random outputs explode."""
+    model.train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(4, 3, size, size))
+    return model
+
+
+def _agree(ours: torch.nn.Module, reference: torch.nn.Module, size: int) -> None:
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters())
+    pixels = torch.randn(2, 3, size, size)
+    for mode in (False, True):  # training last: it moves the statistics
+        torch.manual_seed(1)
+        with torch.no_grad():
+            expected = reference.train(mode)(pixels)
+            torch.manual_seed(1)  # the same dropout
+            assert torch.allclose(ours.train(mode)(pixels), expected, rtol=1e-4, atol=1e-4)
+
+
+RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+
+
+@pytest.mark.parametrize(("name", "size"), [*((n, s) for n in RESNETS for s in (64, 97)), ("resnet50", 224)])
+def test_resnets_equal_torchvision(name, size):
     torch.manual_seed(0)
-    reference = getattr(torchvision.models, name)(num_classes=7)
+    reference = _settled(getattr(torchvision.models, name)(num_classes=7), size)
     ours = build_model(name, 7)
     _copy_by_order(reference, ours)
-    pixels = torch.randn(3, 3, size, size)
-    for mode in (True, False):
-        assert torch.allclose(ours.train(mode)(pixels), reference.train(mode)(pixels), atol=1e-4)
+    assert list(ours.state_dict()) == list(reference.state_dict())  # so a published file fits by name too
+    _agree(ours, reference, size)
+
+
+@pytest.mark.parametrize(("depth", "size"), [(11, 64), (13, 64), (16, 97), (19, 64), (16, 224)])
+def test_vggs_equal_torchvision(depth, size):
+    torch.manual_seed(0)
+    reference = _settled(getattr(torchvision.models, f"vgg{depth}_bn")(num_classes=7), size)
+    ours = build_model(f"vgg{depth}", 7)
+    _copy_by_order(reference, ours)
+    _agree(ours, reference, size)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "name", "options"),
+    [
+        ("resnetv2_18", "resnet18", {"preact": True}),
+        ("resnetv2_50", "resnet50", {"preact": True}),
+        ("resnetv2_50d", "resnet50", {"preact": True, "stem": "deep", "shortcut": "average"}),
+        ("resnet18d", "resnet18", {"stem": "deep", "shortcut": "average"}),
+        ("resnet50d", "resnet50", {"stem": "deep", "shortcut": "average"}),
+        ("seresnet50", "resnet50", {"squeeze_excitation": True}),
+    ],
+)
+@pytest.mark.parametrize("size", [64, 97])
+def test_variants_equal_timm(theirs, name, options, size):
+    torch.manual_seed(0)
+    reference = _settled(build_model(f"timm:{theirs}", 7), size)
+    ours = build_model(name, 7, **options)
+    state = reference.state_dict()
+    if "head.fc.weight" in state:  # a 1x1 convolution there
+        state["head.fc.weight"] = state["head.fc.weight"].flatten(1)
+    assert [v.shape for v in state.values()] == [v.shape for v in ours.state_dict().values()]
+    ours.load_state_dict(dict(zip(ours.state_dict(), state.values(), strict=True)))
+    _agree(ours, reference, size)
+
+
+def test_the_stride_of_the_paper_costs_less_than_torchvisions():
+    """He et al. 2015, table 1: ResNet-50 3.8, ResNet-101 7.6, ResNet-152 11.3 billion multiply-adds (v1)."""
+    for name, paper, later in (("resnet50", 3.86, 4.09), ("resnet101", 7.57, 7.80), ("resnet152", 11.28, 11.51)):
+        assert summarise(name, 224, stride_at="1x1").multiply_adds / 1e9 == pytest.approx(paper, abs=0.01)
+        assert summarise(name, 224).multiply_adds / 1e9 == pytest.approx(later, abs=0.01)
+        assert summarise(name, 224, stride_at="1x1").parameters == summarise(name, 224).parameters
+
+
+def test_the_summary_tells_what_runs():
+    summary = summarise("vgg16", 28, width=0.125)
+    assert [shape for _, shape, _ in summary.stages[:5]] == [
+        (8, 14, 14),
+        (16, 7, 7),
+        (32, 3, 3),
+        (64, 1, 1),
+        (64, 1, 1),
+    ]
+    assert summary.parameters == sum(p.numel() for p in build_model("vgg16", 1000, width=0.125).parameters())
 
 
 def test_small_stem_keeps_the_map():
@@ -45,16 +122,74 @@ def test_no_classes_gives_features():
     assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, model.feature_dim) == (2, 256)
 
 
-@pytest.mark.parametrize("options", [{}, {"stem": "small", "width": 0.25, "dropout": 0.5}, {"zero_init_last": False}])
-def test_every_parameter_gets_a_gradient(options):
+VARIANTS = [
+    ("resnet18", {}),
+    ("resnet18", {"stem": "small", "width": 0.25, "dropout": 0.5}),
+    ("resnet18", {"zero_init_last": False, "init": "xavier"}),
+    ("resnet18", {"preact": True, "squeeze_excitation": True, "width": 0.25}),
+    ("resnet34", {"drop_path": 0.1, "width": 0.125}),
+    ("resnet50", {"width": 0.125}),
+    ("resnet50", {"preact": True, "stem": "deep", "shortcut": "average", "stride_at": "1x1", "width": 0.125}),
+    ("vgg11", {"width": 0.125}),
+    ("vgg16", {"width": 0.125, "head": "gap"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_every_parameter_gets_a_gradient(name, options):
     torch.manual_seed(0)
-    model = build_model("resnet18", 5, in_channels=1, **options)
-    for _ in range(2):  # with zero_init_last a block's inside wakes up after the first step
+    model = build_model(name, 5, in_channels=1, **options)
+    heard = set()
+    for _ in range(3):  # with zero_init_last a block's inside wakes up after the first step; dropout lets some sleep
         model.zero_grad()
-        torch.nn.functional.cross_entropy(model(torch.randn(4, 1, 32, 32)), torch.arange(4)).backward()
+        torch.nn.functional.cross_entropy(model(torch.randn(8, 1, 32, 32)), torch.arange(8) % 5).backward()
+        heard |= {name for name, parameter in model.named_parameters() if parameter.grad.abs().sum() > 0}
         for parameter in model.parameters():
-            parameter.data -= 0.1 * parameter.grad
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+            parameter.data -= 0.1 * parameter.grad / (parameter.grad.norm() + 1e-6)
+    assert heard == {name for name, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_one_surface_for_all(name, options):
+    torch.manual_seed(0)
+    model = build_model(name, 5, **options).eval()
+    pixels = torch.randn(2, 3, 40, 40)
+    features = model.forward_features(pixels)
+    assert features.ndim == 4
+    assert torch.equal(model.forward_head(features), model(pixels))
+    headless = build_model(name, 0, **options).eval()
+    assert headless(pixels).shape == (2, headless.feature_dim)
+
+
+def test_drop_path_rises_with_depth_and_sleeps_outside_training():
+    model = build_model("resnet34", 5, width=0.125, drop_path=0.3)
+    rates = [module.p for module in model.modules() if type(module).__name__ == "StochasticDepth"]
+    assert len(rates) == 15  # the first block's rate is 0
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(0.3)
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model.eval()(pixels), model(pixels))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), [VARIANTS[3], VARIANTS[7]])
+def test_compiles(name, options):
+    torch.manual_seed(0)
+    model, pixels = build_model(name, 5, **{**options, "width": 0.125}).eval(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(torch.compile(model)(pixels), model(pixels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "options"), [VARIANTS[0], VARIANTS[3], VARIANTS[6], VARIANTS[7]])
+def test_exports_to_onnx_with_its_normalisation(name, options, tmp_path):
+    torch.manual_seed(0)
+    model = build_classifier(name, 5, options).eval()
+    pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()
+    file = tmp_path / "model.onnx"
+    torch.onnx.export(model, (pixels,), file, dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(file)
+    found = session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0]
+    assert np.allclose(found, model(pixels).detach(), rtol=1e-3, atol=1e-3)
 
 
 def test_channels_last_and_bf16_give_about_the_same():
@@ -130,10 +265,35 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ("resnet81", {}, r"no network 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("timm:resnet18dd", {}, r"timm has no model 'resnet18dd' \(did you mean"),
         ("resnet18", {"stm": "small"}, r"model\.options\.stm: .*did you mean 'stem'"),
-        ("resnet18", {"stem": "tiny"}, r"expected auto, imagenet or small, got 'tiny'"),
+        ("resnet18", {"stem": "tiny"}, r"model\.options\.stem: should be 'imagenet', 'small' or 'deep'.*got 'tiny'"),
+        ("resnet18", {"width": "half"}, r"model\.options\.width: should be a valid number, got 'half'"),
+        ("vgg16", {"stem": "small"}, r"model\.options\.stem: vgg16 has no such option"),
         ("timm:resnet18", {"nonsense": 1}, r"model\.options: timm:resnet18 does not take them"),
     ],
 )
 def test_a_wrong_model_is_one_helpful_line(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build_model(name, 2, **options)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg11"])
+def test_torchvisions_file_fits_by_name_or_by_order(name, tmp_path):
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50() if name == "resnet50" else torchvision.models.vgg11_bn()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    model = build_model(name, 3)
+    new = load_weights(model, tmp_path / "weights.pth")
+    assert new == (["fc.weight", "fc.bias"] if name == "resnet50" else ["classifier.6.weight", "classifier.6.bias"])
+    first, last = list(theirs.state_dict().values()), list(model.state_dict().values())
+    assert all(torch.equal(a, b) for a, b in list(zip(first, last, strict=True))[:-2])
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("resnet18", "conv1"), ("resnet50", "conv1"), ("vgg11", "stage1.0"), ("timm:resnet18", "conv1")]
+)
+def test_layers_are_counted_from_the_head(name, first):
+    depths = layer_depths(build_model(name, 3))
+    head = "classifier.6" if name == "vgg11" else "fc"
+    assert {name for name, depth in depths.items() if depth == 0} == {f"{head}.weight", f"{head}.bias"}
+    assert depths[f"{first}.weight"] == max(depths.values())
+    assert set(depths.values()) == set(range(max(depths.values()) + 1))

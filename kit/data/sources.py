@@ -1,0 +1,102 @@
+"""Where a picture's bytes are: in a file of its own, or a row of one file that holds many.
+
+`train.csv#17` is row 17 of a table of pixels (`pixels-csv`: columns pixel0, pixel1, ... of a square picture, row by
+row), `train-images-idx3-ubyte.gz#17` picture 17 of an idx file (LeCun's MNIST format, gzipped or not). Such a row
+comes as a PGM file's bytes, so that whoever reads pictures need not know.
+"""
+
+import gzip
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.errors import KitError
+
+MARK = "#"
+_held: dict[tuple[str, int], np.ndarray] = {}  # the containers read last
+_lock = threading.Lock()
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of the picture at `path`; raises `OSError` like a file would."""
+    file, row = split_row(path)
+    if row is None:
+        return path.read_bytes()
+    picture = _container(file)[row]
+    height, width = picture.shape
+    return b"P5 %d %d 255\n" % (width, height) + picture.tobytes()
+
+
+def split_row(path: Path) -> tuple[Path, int | None]:
+    """(the file, the row within it; none where the file is the picture)"""
+    name, mark, row = path.name.rpartition(MARK)
+    return (path.with_name(name), int(row)) if mark and row.isdecimal() and not path.exists() else (path, None)
+
+
+def read_idx(file: Path) -> np.ndarray:
+    """An idx file of unsigned bytes, of any rank, as uint8. Raises `KitError` when it is none."""
+    data = file.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise KitError(f"{file}: damaged: {error}; get it again") from None
+    if data[:3] != b"\0\0\x08" or len(data) < 4:
+        raise KitError(f"{file}: is no idx file of unsigned bytes (it begins with {data[:4]!r}, expected 00 00 08)")
+    rank = data[3]
+    shape = np.frombuffer(data, ">u4", rank, 4).astype(int)
+    if len(data) != 4 + 4 * rank + shape.prod():
+        raise KitError(f"{file}: says it holds {' x '.join(map(str, shape))} bytes, and does not; get it again")
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def read_pixel_table(file: Path) -> pd.DataFrame:
+    """The columns of a pixels-csv that are no pixels, as text."""
+    header = pd.read_csv(file, nrows=0).columns
+    others = [column for column in header if not _is_pixel(column)]
+    if len(others) == len(header):
+        raise KitError(f"{file}: has no columns pixel0, pixel1, ... (its columns: {', '.join(header[:6])})")
+    if not others:
+        return pd.DataFrame(index=range(len(_container(file))))
+    return pd.read_csv(file, usecols=others, dtype=str, keep_default_na=False)
+
+
+def _container(file: Path) -> np.ndarray:
+    """uint8 (N, H, W), read once while it does not change."""
+    key = (str(file), file.stat().st_mtime_ns)
+    with _lock:
+        if key not in _held:
+            while len(_held) >= 2:
+                del _held[next(iter(_held))]
+            _held[key] = _pixel_csv(file) if file.suffix == ".csv" else _idx_pictures(file)
+        return _held[key]
+
+
+def num_pictures(file: Path) -> int:
+    return len(_container(file))
+
+
+def _idx_pictures(file: Path) -> np.ndarray:
+    pictures = read_idx(file)
+    if pictures.ndim != 3:
+        raise KitError(f"{file}: holds an array of rank {pictures.ndim}; pictures have rank 3 (idx3)")
+    return pictures
+
+
+def _pixel_csv(file: Path) -> np.ndarray:
+    table = pd.read_csv(file, usecols=_is_pixel)
+    side = math.isqrt(table.shape[1])
+    if side * side != table.shape[1] or list(table.columns) != [f"pixel{k}" for k in range(side * side)]:
+        raise KitError(f"{file}: has {table.shape[1]} pixel columns; expected pixel0, pixel1, ... of a square picture")
+    values = table.to_numpy()
+    bad = ~((values >= 0) & (values <= 255)).all(axis=1)
+    if bad.any():
+        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel outside 0..255, or none")
+    return values.astype(np.uint8).reshape(-1, side, side)
+
+
+def _is_pixel(column: str) -> bool:
+    return column.startswith("pixel") and column[5:].isdecimal()
