@@ -57,8 +57,6 @@ def read_pixel_table(file: Path) -> pd.DataFrame:
     """The columns of a pixels-csv that are no pixels, as text."""
     header = pd.read_csv(file, nrows=0).columns
     others = [column for column in header if not _is_pixel(column)]
-    if len(others) == len(header):
-        raise KitError(f"{file}: has no columns pixel0, pixel1, ... (its columns: {', '.join(header[:6])})")
     if not others:
         return pd.DataFrame(index=range(len(_container(file))))
     return pd.read_csv(file, usecols=others, dtype=str, keep_default_na=False)
@@ -88,6 +86,8 @@ def _idx_pictures(file: Path) -> np.ndarray:
 
 def _pixel_csv(file: Path) -> np.ndarray:
     table = pd.read_csv(file, usecols=_is_pixel)
+    if table.empty:
+        raise KitError(f"{file}: has no columns pixel0, pixel1, ..., or no rows; layout pixels-csv needs both")
     side = math.isqrt(table.shape[1])
     if side * side != table.shape[1] or list(table.columns) != [f"pixel{k}" for k in range(side * side)]:
         raise KitError(f"{file}: has {table.shape[1]} pixel columns; expected pixel0, pixel1, ... of a square picture")

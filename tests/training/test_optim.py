@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from kit.config import Train
+from kit.models import build_classifier
 from kit.training.ema import EMA
-from kit.training.optim import build_optimizer, learning_rate
+from kit.training.optim import build_optimizer, learning_rate, set_learning_rate, set_training
 
 
 def test_cosine_with_warmup_at_known_points():
@@ -57,3 +58,34 @@ def test_ema_follows_its_definition():
         expected = decay * expected + (1 - decay) * step
     assert ema.model.weight.item() == pytest.approx(expected, rel=1e-4)
     assert ema.model.num_batches_tracked == 199
+
+
+def test_deeper_layers_learn_more_slowly_and_the_head_by_its_own_rate():
+    model = build_classifier("resnet18", 3, {"width": 0.125})
+    train = Train(learning_rate=0.01, layer_decay=0.5, head_learning_rate=0.04)
+    optimizer = build_optimizer(model, train)
+    set_learning_rate(optimizer, 0.01)
+    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {name_of[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert set(rates) == set(name_of.values())
+    assert rates["network.fc.weight"] == rates["network.fc.bias"] == pytest.approx(0.04)
+    assert rates["network.layer4.1.conv1.weight"] == pytest.approx(0.005)
+    assert rates["network.layer4.0.bn1.bias"] == pytest.approx(0.0025)
+    assert rates["network.conv1.weight"] == min(rates.values()) == pytest.approx(0.01 * 0.5**9)  # 8 blocks and itself
+
+
+def test_while_frozen_only_the_head_moves():
+    torch.manual_seed(0)
+    model = build_classifier("resnet18", 3, {"width": 0.125})
+    optimizer = build_optimizer(model, Train(learning_rate=0.1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for frozen in (True, False):
+        set_training(model, frozen)
+        model(torch.rand(4, 3, 32, 32) * 255).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        if frozen:
+            assert moved == {"network.fc.weight", "network.fc.bias"}, "batch-norm statistics stand still too"
+    assert "network.conv1.weight" in moved
+    assert "network.bn1.running_mean" in moved
