@@ -12,8 +12,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kit import schema
-from kit.errors import ConfigError, nearest
-from kit.tasks import METRICS, Format
+from kit.errors import ConfigError
+from kit.tasks import Format, Task, find_metric
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -28,7 +28,7 @@ class Files:
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     test: Annotated[tuple[str, ...], Field(min_length=1)]
     sample_submission: tuple[str, ...] = ()  # none: a row per test image, in their order
-    train_labels: tuple[str, ...] = ()  # layout idx
+    train_labels: tuple[str, ...] = ()  # layouts csv, json and idx
     test_labels: tuple[str, ...] = ()  # of a benchmark that gives them away; they only ever score
 
     def roles(self) -> dict[str, tuple[str, ...]]:
@@ -38,14 +38,19 @@ class Files:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Labels:
-    """Where a training image's class stands."""
+    """Where a training image's target stands."""
 
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]  # the order of the model's outputs
-    # filename: class.id.ext. folders: a folder per class. idx: MNIST's format, pictures in one file and labels in
-    # another. pixels-csv: a row per picture, its class in `column`, its pixels in pixel0, pixel1, ...
-    layout: Literal["filename", "folders", "idx", "pixels-csv"] = "filename"
-    column: str = "label"
-    first_id: int = 0  # layouts idx and pixels-csv: the first picture's id
+    classes: tuple[str, ...] = ()  # the order of the model's outputs; empty where the target is a number
+    # filename: class.id.ext. folders: a folder per class. csv: a table of ids. json: COCO's images and annotations.
+    # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a row per picture, its pixels in
+    # pixel0, pixel1, ...
+    layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
+    id_column: str = "id"  # csv: a file's name, with or without its ending
+    column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
+    wide: bool = False  # csv: a column of 0 and 1 per class, named like it, instead of `column`
+    separator: str = " "  # csv, task labels: between the classes in one cell
+    group_column: str | None = None  # csv: images of one patient, site, ... stay in one fold
+    first_id: int = 0  # idx and pixels-csv: the first picture's id
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
@@ -58,9 +63,11 @@ class Submission:
 
     format: Format
     id_column: str = "id"
-    column: str | None = "label"  # formats label and probability
+    column: str | None = "label"  # all formats but probabilities, which has a column per class
     positive: str | None = None  # format probability: whose probability
-    values: dict[str, int | str] = field(default_factory=dict)  # format label: class -> what is written
+    values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
+    separator: str = " "  # formats labels and top_k: between the classes in one cell
+    new_class: str | None = None  # format top_k: the class that stands for none of the others
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -73,29 +80,41 @@ class Competition:
     labels: Labels
     metric: str
     submission: Submission
+    task: Task = "classes"
     slug: Name | None = None
 
     def __post_init__(self) -> None:
-        if self.labels.layout == "idx" and not self.files.train_labels:
-            raise ValueError("files.train_labels: layout idx keeps the labels in a file of their own; which?")
-        if self.metric not in METRICS:
-            raise ValueError(f"metric: no metric '{self.metric}'{nearest(self.metric, METRICS)}")
-        metric, wanted, classes = METRICS[self.metric], self.submission.format, self.labels.classes
+        metric, wanted, classes = find_metric(self.metric), self.submission.format, self.labels.classes
+        layout, submission = self.labels.layout, self.submission
+        if layout in {"idx", "csv", "json"} and not self.files.train_labels:
+            raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; which?")
+        if self.task == "number" and classes:
+            raise ValueError("labels.classes: a number has none")
+        if self.task != "number" and len(classes) < (1 if self.task == "labels" else 2):
+            raise ValueError(f"labels.classes: task {self.task} needs at least two")
+        if self.task not in metric.tasks:
+            raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {self.task}")
         if wanted not in metric.formats:
             raise ValueError(
-                f"submission.format: {self.metric} is computed from {' or '.join(metric.formats)}, not from '{wanted}'"
+                f"submission.format: {metric.name} is computed from {' or '.join(metric.formats)}, not from '{wanted}'"
             )
+        if wanted == "labels" and self.task != "labels":
+            raise ValueError(f"submission.format: task {self.task} hands in one class: format label")
+        if wanted == "label" and self.task == "labels":
+            raise ValueError("submission.format: task labels hands in several classes: format labels")
         if wanted == "probability":
-            if len(classes) != 2:
+            if len(classes) != (1 if self.task == "labels" else 2):
                 raise ValueError(
                     f"submission.format: one probability column fits two classes, there are {len(classes)}"
                 )
-            if self.submission.positive not in classes:
+            if submission.positive not in classes:
                 raise ValueError(f"submission.positive: should be one of {', '.join(classes)}")
-        if wanted in {"label", "probability"} and not self.submission.column:
+        if wanted != "probabilities" and not submission.column:
             raise ValueError("submission.column: missing")
-        if self.submission.values and set(self.submission.values) != set(classes):
+        if submission.values and set(submission.values) != set(classes):
             raise ValueError(f"submission.values: should name each class once: {', '.join(classes)}")
+        if submission.new_class is not None and submission.new_class not in classes:
+            raise ValueError(f"submission.new_class: '{submission.new_class}' is not one of labels.classes")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -111,6 +130,27 @@ class Competition:
         return self.labels.classes
 
     @property
+    def num_outputs(self) -> int:
+        """Width of the model's answer: a logit per class, or one number."""
+        return len(self.classes) or 1
+
+    @property
+    def targets(self) -> list[str]:
+        """Columns of the index: `target_label`, or one per label (0 or 1), or the number's."""
+        if self.task == "labels":
+            return [f"target_{name}" for name in self.classes]
+        return [f"target_{self.labels.column}" if self.task == "number" else "target_label"]
+
+    @property
+    def predictions(self) -> list[str]:
+        """Columns of oof.csv and test.csv: `prob_<class>` each, or `pred_<target>`."""
+        return [f"prob_{name}" for name in self.classes] or [f"pred_{self.labels.column}"]
+
+    @property
     def positive_index(self) -> int:
         """The class whose probability a one-column submission holds."""
         return self.classes.index(self.submission.positive or self.classes[-1])
+
+    def written(self, name: str) -> str:
+        """A class as it is handed in."""
+        return str(self.submission.values.get(name, name))

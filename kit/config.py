@@ -71,6 +71,10 @@ class Train:
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
     warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
     step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
+    # auto: by the task, cross_entropy (classes, ordinal), bce (labels) or mse (number); `ordinal` adds the distance
+    loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
+    focal_gamma: NonNegativeFloat = 2.0  # focal: how little counts what is right already
     label_smoothing: Fraction = 0.0
     clip_grad_norm: PositiveFloat | None = None
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
@@ -120,7 +124,8 @@ class Ensemble:
 
     average: Literal["probs", "logits"] = "probs"
     members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
-    clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # submitted probabilities stay within [clip, 1 - clip]
+    clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # for log loss, probabilities stay within [clip, 1 - clip]
+    postprocess: Literal["auto", "none"] = "auto"  # what the metric rewards, fitted on OOF, kept where it helps
 
 
 @dataclass(frozen=True, config=schema.STRICT)

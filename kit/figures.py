@@ -86,15 +86,45 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
     _save(figure, path)
 
 
-def class_counts(counts: Mapping[str, int], path: Path) -> None:
-    """Training images per class."""
+def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: Path) -> None:
+    """Predicted over true values, both float (N,), with the line where they agree."""
+    figure, axis = plt.subplots(figsize=(6, 6))
+    axis.scatter(wanted, said, s=8, alpha=0.4, linewidth=0)
+    ends = [min(wanted.min(), said.min()), max(wanted.max(), said.max())]
+    axis.plot(ends, ends, color="0.5", linewidth=1)
+    axis.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=title)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
+    """ROC AUC of each label."""
+    figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(scores) + 1)))
+    bars = axis.barh(list(scores), list(scores.values()), color="C0")
+    axis.bar_label(bars, fmt="{:.4f}", padding=4)
+    axis.invert_yaxis()
+    axis.set(xlabel="ROC AUC", title=title, xlim=(0, 1.12))
+    axis.grid(False, axis="y")
+    _save(figure, path)
+
+
+def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
+    """How often which value occurs; `values` float (N,)."""
+    figure, axis = plt.subplots(figsize=(8, 4))
+    axis.hist(values, bins=50)
+    axis.set(xlabel=name, ylabel="images", title=title)
+    _save(figure, path)
+
+
+def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None:
+    """Training images per class, of `num_images` in all."""
     height = max(2.0, 0.3 * len(counts) + 1)
     figure, axis = plt.subplots(figsize=(8, height))
     names = list(counts)
     bars = axis.barh(names, [counts[name] for name in names], color="C0")
     axis.bar_label(bars, fmt="{:,.0f}", padding=4)
     axis.invert_yaxis()
-    axis.set(xlabel="images", title=f"{sum(counts.values()):,} training images by class")
+    axis.set(xlabel="images", title=f"{num_images:,} training images by class")
     axis.margins(x=0.12)
     axis.grid(False, axis="y")
     _save(figure, path)

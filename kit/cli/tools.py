@@ -6,6 +6,7 @@ import typer
 
 from kit.cli.options import HERE, Config, Debug, Json, Root, Set, app, load
 from kit.config import DEFAULT_CONFIG
+from kit.workspace import Workspace
 
 
 @app.command(rich_help_panel="Beside it")
@@ -33,3 +34,15 @@ def models(
     from kit.tools import models as tool
 
     return tool.run(name, size, options)
+
+
+@app.command(rich_help_panel="Beside it")
+def compare(
+    first: Annotated[str, typer.Argument(help="A run.")],
+    second: Annotated[str, typer.Argument(help="The run that may be better.")],
+    workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """Is one run really better than another? Paired bootstrap on their OOF."""
+    from kit.tools import compare as tool
+
+    return tool.run(Workspace(workspace), first, second)

@@ -7,19 +7,29 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from kit.data.table import read_rows, trainable
+from kit.data.table import fold_groups, read_rows, trainable
 from kit.errors import KitError, examples
 
 
+def too_small(labels: np.ndarray, groups: np.ndarray, num_folds: int) -> dict[str, int]:
+    """Strata with fewer independent images than folds -> how many they have: some folds hold none of them."""
+    pairs = pd.DataFrame({"label": labels, "group": groups}).drop_duplicates()
+    counts = pairs["label"].value_counts()
+    return {str(label): int(count) for label, count in counts.items() if count < num_folds}
+
+
 def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """int64 (N,): each image's fold. Raises `KitError` where a class has too few independent images."""
-    for label in np.unique(labels):
-        count = len(np.unique(groups[labels == label]))
-        if count < num_folds:
-            raise KitError(
-                f"class '{label}' has {count} independent images, too few for {num_folds} folds: "
-                f"lower data.num_folds to {max(count, 2)} or less, or leave the class out"
-            )
+    """int64 (N,): each image's fold; what is too small to be spread over all folds is spread together.
+
+    Raises `KitError` where there are fewer groups than folds.
+    """
+    if len(np.unique(groups)) < num_folds:
+        raise KitError(
+            f"there are {len(np.unique(groups))} independent groups of images, too few for {num_folds} folds; lower "
+            f"data.num_folds, or correct `labels.group_column`"
+        )
+    small = list(too_small(labels, groups, num_folds))
+    labels = np.where(np.isin(labels, small), "\0small", labels.astype(str))
     folds = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
@@ -35,8 +45,8 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
         raise KitError(f"{path}: no such file; type `kit split` first")
     table = read_rows(path)
     usable = trainable(index)
-    expected = index.loc[usable, ["image_id", "group"]]
-    joined = expected.merge(table, on="image_id", how="outer", suffixes=("", "_then"), indicator=True)
+    expected = index.loc[usable, ["image_id"]].assign(group=fold_groups(index[usable]))
+    joined = expected.merge(table[["image_id", "fold"]], on="image_id", how="outer", indicator=True)
     strangers = joined[joined["_merge"] != "both"]
     if len(strangers):
         raise KitError(
@@ -49,7 +59,7 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     if (torn > 1).any():
         torn_ids = joined.loc[joined["group"] == torn[torn > 1].index[0], "image_id"]
         raise KitError(
-            f"{path}: near-identical images stand in different folds ({examples(torn_ids)}); `kit split --force`"
+            f"{path}: images of one group stand in different folds ({examples(torn_ids)}); `kit split --force`"
         )
     folds = np.full(len(index), -1, dtype=np.int64)
     lookup = dict(zip(table["image_id"], table["fold"], strict=True))

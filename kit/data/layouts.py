@@ -1,4 +1,4 @@
-"""Which pictures there are, and each one's class, by the competition's layout."""
+"""Which pictures there are, and what is to be predicted of each, by the competition's layout."""
 
 import re
 from collections.abc import Sequence
@@ -7,60 +7,113 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit import console
 from kit.competition import Competition
+from kit.data.label_files import read_labels
 from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
 from kit.data.table import TARGET
 from kit.errors import KitError, counted, examples
 
-COLUMNS = ["image_id", "split", TARGET, "path", "problem"]
 HIDDEN = ("Thumbs.db", "desktop.ini")
 
 
-def list_split(competition: Competition, split: str, place: Path, labels: Path | None = None) -> pd.DataFrame:
-    """image_id, split, target_label, path (absolute), problem: a row per picture.
+def list_split(
+    competition: Competition,
+    split: str,
+    place: Path,
+    labels: Path | None = None,
+    wanted: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem.
 
-    `place`: the folder, or the one file, that holds them; `labels`: the file of their labels, where there is one (a
-    test set may have it too). Files go by id in natural order. A picture whose class is not known is a problem of its
-    own, pictures of which none has one are a wrong description (`KitError`). Hidden files are passed over.
+    `place`: the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is
+    one (a test set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural
+    order, tables in their own. A picture whose target is not known is a problem of its own, pictures of which none has
+    one are a wrong description (`KitError`). Hidden files are passed over.
     """
-    if competition.labels.layout in {"idx", "pixels-csv"}:
-        return _list_container(competition, split, place, labels)
-    table = _list_folder(competition, split, place)
+    layout = competition.labels.layout
+    if layout in {"idx", "pixels-csv"}:
+        table = _list_container(competition, split, place, labels)
+    elif layout in {"csv", "json"}:
+        table = _list_table(competition, split, place, labels, wanted)
+    else:
+        table = _list_folder(competition, split, place, wanted)
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
         raise KitError(
             f"{place}: two files have one id: {examples(Path(p).name for p in repeated['path'])}; rename one"
         )
-    return table
+    columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
+    return table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
 
 
-def _list_folder(competition: Competition, split: str, folder: Path) -> pd.DataFrame:
-    classes, by_folder = competition.classes, competition.labels.layout == "folders"
+def _files(folder: Path) -> list[Path]:
+    """Every file that may be a picture, in natural order."""
     if not folder.is_dir():
         raise KitError(f"{folder}: is no folder of pictures; correct `labels.layout` in the competition's YAML")
     files = [f for f in folder.rglob("*") if f.is_file() and not f.name.startswith((".", "__"))]
     files = sorted((f for f in files if f.name not in HIDDEN), key=_natural)
     if not files:
-        raise KitError(f"{folder}: no files; expected the {split} images there")
-    stems = [file.stem for file in files]
-    if by_folder and len(set(stems)) < len(stems):  # cat/1.jpg and dog/1.jpg
-        stems = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+        raise KitError(f"{folder}: no files; expected images there")
+    return files
+
+
+def _list_folder(competition: Competition, split: str, folder: Path, wanted: Sequence[str] | None) -> pd.DataFrame:
+    """filename and folders: the files themselves say what they are."""
+    classes, by_folder = competition.classes, competition.labels.layout == "folders"
+    files = _files(folder)
+    ids = [file.stem for file in files]
+    if split == "test" and wanted is not None and files[0].name in set(wanted):  # the sample's ids have the ending
+        ids = [file.name for file in files]
+    elif by_folder and len(set(ids)) < len(ids):  # cat/1.jpg and dog/1.jpg
+        ids = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
     expected = "in a folder named like its class:" if by_folder else "class.id.ext with one of"
-    rows = []
-    for file, stem in zip(files, stems, strict=True):
-        label, problem = "", ""
-        if split == "train":
-            name = file.parent.name if by_folder else file.name.split(".")[0]
-            label = name if name in classes else ""
-            problem = "" if label else f"no class in the name: expected {expected} {', '.join(classes)}"
-        rows.append((stem, split, label, str(file), problem))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    if split == "train" and (table[TARGET] == "").all():
+    labels = [""] * len(files)
+    if split == "train":
+        names = [file.parent.name if by_folder else file.name.split(".")[0] for file in files]
+        labels = [name if name in classes else "" for name in names]
+        if not any(labels):
+            raise KitError(
+                f"{folder}: no file is {expected} {', '.join(classes)} (there is "
+                f"{examples(file.relative_to(folder) for file in files)}); correct `labels` in the competition's YAML"
+            )
+    problem = f"no class in the name: expected {expected} {', '.join(classes)}"
+    problems = [problem if split == "train" and not label else "" for label in labels]
+    return pd.DataFrame({"image_id": ids, TARGET: labels, "path": list(map(str, files)), "problem": problems})
+
+
+def _list_table(
+    competition: Competition, split: str, folder: Path, labels: Path | None, wanted: Sequence[str] | None
+) -> pd.DataFrame:
+    """csv and json: a table names the images, train and test may stand in one folder."""
+    files = _files(folder)
+    table = read_labels(competition, labels) if labels is not None else pd.DataFrame({"image_id": [], "file": []})
+    source = f"{labels}: column '{competition.labels.id_column}'" if labels is not None else "the sample submission"
+    if split == "test" and wanted is not None:
+        table = pd.DataFrame({"image_id": list(wanted)}).merge(table, on="image_id", how="left").fillna("")
+        source = "the sample submission"
+    elif table.empty:
+        table = pd.DataFrame({"image_id": [file.stem for file in files], "file": [file.name for file in files]})
+    by_name: dict[str, list[Path]] = {}
+    for file in files:
+        inside = file.relative_to(folder)
+        for name in {file.name, file.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
+            by_name.setdefault(name, []).append(file)
+    names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
+    found = [by_name.get(name, []) for name in names]
+    if not any(found):
         raise KitError(
-            f"{folder}: no file is {expected} {', '.join(classes)} (there is "
-            f"{examples(file.relative_to(folder) for file in files)}); `labels` of the competition's YAML says which"
+            f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({examples(names)}; files there: "
+            f"{examples(file.name for file in files)}); correct `labels.id_column` or `files` in the competition's YAML"
         )
-    return table
+    several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
+    if several:
+        raise KitError(f"{folder}: {len(several):,} ids name several files ({examples(several)}); rename them")
+    used = {place for places in found for place in places}
+    if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
+        console.warn(f"{folder}: {len(files) - len(used):,} files stand in no row of {labels}; they are left out")
+    paths = [str(places[0]) if places else str(folder / name) for name, places in zip(names, found, strict=True)]
+    return table.assign(path=paths)
 
 
 def _list_container(competition: Competition, split: str, file: Path, labels: Path | None) -> pd.DataFrame:
@@ -85,13 +138,11 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
             )
     problems = np.where([not label or label in competition.classes for label in known], "", "not one of the classes")
     ids = [str(competition.labels.first_id + row) for row in range(count)]
-    labels_known = [label if label in competition.classes else "" for label in known]
-    if split == "train" and not any(labels_known):
+    target = [label if label in competition.classes else "" for label in known]
+    if split == "train" and not any(target):
         raise KitError(f"{file}: no label is one of {', '.join(competition.classes)} (there is {examples(set(known))})")
     paths = [f"{file}{MARK}{row}" for row in range(count)]
-    return pd.DataFrame(
-        {"image_id": ids, "split": split, TARGET: labels_known, "path": paths, "problem": problems}, columns=COLUMNS
-    )
+    return pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
 
 
 def _by_number(classes: tuple[str, ...], numbers: np.ndarray, file: Path) -> list[str]:

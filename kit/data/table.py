@@ -1,41 +1,57 @@
 """The index as a table: its columns, how it is read, which rows may be used for what.
 
-`index.csv`: image_id, split, target_label, path, format, width, height, bytes, md5, dhash, group, mean_r..b,
-var_r..b, problem. Means and variances are of RGB in [0, 1] at full size. An unreadable file has width 0.
+`index.csv`: image_id, split, target_<name> per target, path, format, width, height, bytes, md5, dhash, group,
+given_group, mean_r..b, var_r..b, problem. Targets are text, empty where they are not known. `group`: near-identical
+pictures; `given_group`: the competition's own (patient, site). Means and variances are of RGB in [0, 1] at full size.
+An unreadable file has width 0.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from kit.errors import KitError
+from kit.competition import Competition
+from kit.errors import KitError, examples
 
 TARGET = "target_label"
 CHANNELS = ("r", "g", "b")
 MEANS = [f"mean_{c}" for c in CHANNELS]
 VARIANCES = [f"var_{c}" for c in CHANNELS]
-COLUMNS = [
-    "image_id", "split", TARGET, "path", "format", "width", "height", "bytes", "md5", "dhash", "group",
-    *MEANS, *VARIANCES, "problem",
-]  # fmt: skip
-_TEXT = dict.fromkeys(("image_id", "split", TARGET, "path", "format", "md5", "dhash", "problem"), str)
+LISTED = ["image_id", "split", "path", "given_group"]
+SEEN = ["format", "width", "height", "bytes", "md5", "dhash", "group", *MEANS, *VARIANCES, "problem"]
+_TEXT = ("image_id", "split", "path", "given_group", "format", "md5", "dhash", "problem")
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """The index with ids as text and empty text as ""; raises `KitError` when it is not there or not an index."""
+    """The index with ids and targets as text and empty text as ""; raises `KitError` when it is not there or none."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit index` first")
-    index = pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values={c: [""] for c in [*MEANS, *VARIANCES]})
-    missing = [column for column in COLUMNS if column not in index]
-    if missing:
-        raise KitError(f"{path}: column {missing[0]} is missing; type `kit index --force` to write it anew")
+    index = _read(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
+    missing = [column for column in [*LISTED, *SEEN] if column not in index]
+    if missing or not target_columns(index):
+        raise KitError(
+            f"{path}: column {(missing or ['target_'])[0]} is missing; type `kit index --force` to write it anew"
+        )
     return index
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """A CSV of images (folds, OOF, test predictions): ids and classes stay text, so `NA` and `007` survive."""
-    return pd.read_csv(path, dtype={"image_id": str, TARGET: str}, keep_default_na=False)
+    """A CSV of images (folds, OOF, test predictions): ids and targets stay text, so `NA` and `007` survive."""
+    return _read(path, ("image_id",), {})
+
+
+def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.DataFrame:
+    header = pd.read_csv(path, nrows=0).columns
+    kinds = {name: str for name in header if name in text or name.startswith("target_")}
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
+
+
+def target_columns(table: pd.DataFrame) -> list[str]:
+    return [str(column) for column in table if str(column).startswith("target_")]
 
 
 def readable(index: pd.DataFrame) -> np.ndarray:
@@ -43,19 +59,82 @@ def readable(index: pd.DataFrame) -> np.ndarray:
     return (index["width"] > 0).to_numpy()
 
 
+def known(index: pd.DataFrame) -> np.ndarray:
+    """bool (N,): rows whose target is known."""
+    return (index[target_columns(index)] != "").all(axis=1).to_numpy()
+
+
 def trainable(index: pd.DataFrame) -> np.ndarray:
-    """bool (N,): readable training images with a known class."""
-    return readable(index) & (index["split"] == "train").to_numpy() & (index[TARGET] != "").to_numpy()
+    """bool (N,): readable training images with a known target."""
+    return readable(index) & (index["split"] == "train").to_numpy() & known(index)
 
 
 def labelled_test(index: pd.DataFrame) -> np.ndarray:
-    """bool (N,): readable test images whose class is known (a benchmark's): good for a score, never for training."""
-    return readable(index) & (index["split"] == "test").to_numpy() & (index[TARGET] != "").to_numpy()
+    """bool (N,): readable test images whose target is known (a benchmark's): good for a score, never for training."""
+    return readable(index) & (index["split"] == "test").to_numpy() & known(index)
 
 
-def class_numbers(index: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
-    """int64 (N,): each row's class as its place in `classes`, -1 where there is none."""
-    return index[TARGET].map({name: number for number, name in enumerate(classes)}).fillna(-1).to_numpy(np.int64)
+def targets(table: pd.DataFrame, competition: Competition) -> np.ndarray:
+    """What is to be predicted, by row.
+
+    Classes: int64 (N,), the place in `competition.classes`, -1 where unknown. Labels: float32 (N, C) of 0 and 1. A
+    number: float32 (N, 1). Unknown labels and numbers are nan.
+    """
+    if competition.task in {"classes", "ordinal"}:
+        place = {name: number for number, name in enumerate(competition.classes)}
+        return table[TARGET].map(place).fillna(-1).to_numpy(np.int64)
+    columns = table[competition.targets].replace("", np.nan)
+    return columns.to_numpy(np.float32)
+
+
+def class_counts(table: pd.DataFrame, competition: Competition) -> dict[str, int]:
+    """Images of each class (an image with several labels counts for each of them); empty for numbers."""
+    if competition.task == "labels":
+        return {name: int((table[f"target_{name}"] == "1").sum()) for name in competition.classes}
+    if competition.task == "number":
+        return {}
+    counts = table[TARGET].value_counts()
+    return {name: int(counts.get(name, 0)) for name in competition.classes}
+
+
+def predictions(table: pd.DataFrame, competition: Competition) -> np.ndarray:
+    """float (N, C) of an oof.csv or test.csv."""
+    return table[competition.predictions].to_numpy(float)
+
+
+def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.ndarray:
+    """text (N,): what every fold should hold its share of.
+
+    Classes as they are; combinations of labels, rare ones by their rarest label; numbers by tenths of their range of
+    ranks.
+    """
+    if competition.task in {"classes", "ordinal"}:
+        return index[TARGET].to_numpy(str)
+    values = targets(index, competition)
+    if competition.task == "number":
+        bins = min(10, max(2, len(index) // (2 * num_folds)))
+        return pd.qcut(pd.Series(values[:, 0]).rank(method="first"), bins, labels=False).to_numpy().astype(str)
+    combined = np.array(["".join("01"[int(v)] for v in row) for row in values])
+    counts = pd.Series(combined).map(pd.Series(combined).value_counts()).to_numpy()
+    frequency = np.where(values > 0, values.sum(axis=0), np.inf)
+    rarest = np.where(values.any(axis=1), frequency.argmin(axis=1).astype(str), "none")
+    return np.where(counts >= 2 * num_folds, combined, rarest)
+
+
+def fold_groups(index: pd.DataFrame) -> np.ndarray:
+    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked by others."""
+    given = index["given_group"].where(index["given_group"] != "", [f"\0{row}" for row in range(len(index))])
+    codes, size = pd.factorize(given)[0], len(index)
+    near = pd.factorize(index["group"])[0]
+    edges = coo_array((np.ones(size), (near, near.max(initial=-1) + 1 + codes)), shape=(2 * size + 2, 2 * size + 2))
+    return connected_components(edges, directed=False)[1][near].astype(np.int64)
+
+
+def require_one_row(ids: pd.Series, what: str) -> None:
+    """Raise `KitError` where an id stands twice."""
+    repeated = ids[ids.duplicated(keep=False)]
+    if len(repeated):
+        raise KitError(f"{what}: {repeated.nunique():,} ids stand in several rows ({examples(repeated.unique())})")
 
 
 def channel_statistics(index: pd.DataFrame) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""A model's probabilities, averaged over TTA views."""
+"""A model's predictions, averaged over TTA views."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -10,8 +10,9 @@ from kit.config import View
 from kit.inference.views import show
 
 
-def predict_probs(
+def predict(
     model: nn.Module,
+    activate: Callable[[torch.Tensor], torch.Tensor],
     batches: Iterable[torch.Tensor],
     views: Sequence[View],
     image_size: int,
@@ -20,9 +21,10 @@ def predict_probs(
     memory_format: torch.memory_format,
     autocast: Callable[[], AbstractContextManager],
 ) -> torch.Tensor:
-    """Pixels (B, 3, P, P) batch by batch -> probs float32 (N, C), rows sum to 1.
+    """Pixels (B, 3, P, P) batch by batch -> predictions float32 (N, C): what `activate` makes of the model's outputs.
 
-    `average` is over the views: of probs (arithmetic mean) or logits (softmax of their mean). Each batch is read once.
+    `average` is over the views: of `probs` (the predictions' arithmetic mean) or of `logits` (what is made of the mean
+    output). Each batch is read once.
     """
     model = model.to(device).to(memory_format=memory_format).eval()
     results = []
@@ -33,8 +35,8 @@ def predict_probs(
             for view in views:
                 shown = show(pixels, view, image_size).contiguous(memory_format=memory_format)
                 with autocast():
-                    logits = model(shown)
-                seen.append(logits.float() if average == "logits" else logits.float().softmax(dim=1))
+                    outputs = model(shown).float()
+                seen.append(outputs if average == "logits" else activate(outputs))
             mean = torch.stack(seen).mean(dim=0)
-            results.append((mean.softmax(dim=1) if average == "logits" else mean).cpu())
+            results.append((activate(mean) if average == "logits" else mean).cpu())
     return torch.cat(results)

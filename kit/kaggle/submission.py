@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit.competition import Competition
 from kit.errors import KitError, examples
+from kit.tasks import find_metric
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,35 @@ def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = (
 
 
 def make_submission(
-    competition: Competition, sample: pd.DataFrame, ids: list[str], probs: np.ndarray, clip: float
+    competition: Competition, sample: pd.DataFrame, ids: list[str], decisions: np.ndarray
 ) -> pd.DataFrame:
-    """The sample's rows, in its order, with our values. `probs`: float (N, C), row i is `ids[i]`.
+    """The sample's rows, in its order, with our values. Row i of `decisions` (`scoring.metrics.decide`) is `ids[i]`.
 
     Raises `KitError` when the sample asks for an id that has no prediction.
     """
-    id_column = competition.submission.id_column
+    submission = competition.submission
     row_of = {image_id: row for row, image_id in enumerate(ids)}
-    unknown = [i for i in sample[id_column] if i not in row_of]
+    unknown = [i for i in sample[submission.id_column] if i not in row_of]
     if unknown:
         raise KitError(
             f"the sample submission asks for {len(unknown):,} images that the test set does not hold "
             f"({examples(unknown)}); are both from the same download?"
         )
-    probs = probs[[row_of[i] for i in sample[id_column]]].astype(np.float64)
+    ours = decisions[[row_of[i] for i in sample[submission.id_column]]]
+    names = np.array([competition.written(name) for name in competition.classes], dtype=object)
     result = sample.copy()
-    if competition.submission.format == "label":
-        values = competition.submission.values
-        result[competition.submission.column] = [
-            values.get(competition.classes[k], competition.classes[k]) for k in probs.argmax(axis=1)
-        ]
-    elif competition.submission.format == "probability":
-        result[competition.submission.column] = np.clip(probs[:, competition.positive_index], clip, 1 - clip)
+    if submission.format == "label":
+        result[submission.column] = names[ours]
+    elif submission.format == "labels":
+        result[submission.column] = [submission.separator.join(names[row]) for row in ours.astype(bool)]
+    elif submission.format == "top_k":
+        result[submission.column] = [submission.separator.join(names[row]) for row in ours]
+    elif submission.format == "probability":
+        result[submission.column] = ours[:, competition.positive_index]
+    elif submission.format == "number":
+        result[submission.column] = ours[:, 0]
     else:
-        result[list(competition.classes)] = np.clip(probs, clip, 1 - clip)
+        result[list(competition.classes)] = ours
     return result
 
 
@@ -107,22 +112,14 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
 
 
 def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """The value columns as float (N, columns); label formats as the place of each label among the allowed ones."""
-    if competition.submission.format == "label":
-        values = competition.submission.values
-        allowed = [str(values.get(name, name)) for name in competition.classes]
-        cells = table[competition.submission.column]
-        strange = cells[~cells.isin(allowed)]
-        if len(strange):
-            return np.empty(0), [
-                f"{len(strange):,} labels are none of {examples(allowed, 5)} ({examples(strange.unique())})"
-            ]
-        return cells.map({label: number for number, label in enumerate(allowed)}).to_numpy(float)[:, None], []
+    """The value columns as float (N, columns), hard classes as their place among the allowed ones; what is wrong."""
+    wanted, ids = competition.submission.format, table[competition.submission.id_column]
     columns = table[_value_columns(competition)]
+    if wanted in {"label", "labels", "top_k"}:
+        return _places(competition, columns.iloc[:, 0])
     numbers = columns.apply(pd.to_numeric, errors="coerce").to_numpy(float)
     bad = ~np.isfinite(numbers).all(axis=1)
-    outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1)
-    ids = table[competition.submission.id_column]
+    outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (wanted != "number")
     errors = []
     if bad.any():
         errors.append(f"{bad.sum():,} rows hold no number (ids {examples(ids[bad])})")
@@ -131,13 +128,32 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
     return numbers, errors
 
 
+def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Hard classes: the first one of each cell as its place, float (N, 1), and what is wrong with any."""
+    submission = competition.submission
+    place = {competition.written(name): number for number, name in enumerate(competition.classes)}
+    parts = [[cell] if submission.format == "label" else cell.split(submission.separator) for cell in cells]
+    strange = sorted({one for row in parts for one in row if one not in place})
+    if strange:
+        return np.empty(0), [f"{len(strange):,} labels are none of {examples(place, 5)} ({examples(strange)})"]
+    errors = []
+    twice = [cell for cell, row in zip(cells, parts, strict=True) if len(set(row)) < len(row)]
+    if twice:
+        errors.append(f"{len(twice):,} rows name a class twice ({examples(twice)})")
+    most = find_metric(competition.metric).k
+    long = [cell for cell, row in zip(cells, parts, strict=True) if submission.format == "top_k" and len(row) > most]
+    if long:
+        errors.append(f"{len(long):,} rows name more than {most} classes ({examples(long)})")
+    return np.array([[place[row[0]]] for row in parts], float), errors
+
+
 def _check_values(
     competition: Competition, table: pd.DataFrame, values: np.ndarray, reference: pd.Series | None
 ) -> list[str]:
     doubts = []
-    if len(table) > 1 and (values == values[0]).all():
+    if len(table) > 1 and table[_value_columns(competition)].nunique().max() == 1:
         doubts.append("every row says the same")
-    if competition.submission.format == "probabilities":
+    if competition.submission.format == "probabilities" and competition.task != "labels":
         off = np.abs(values.sum(axis=1) - 1) > 0.02
         if off.any():
             doubts.append(f"{off.sum():,} rows do not sum to 1")

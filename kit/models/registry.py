@@ -14,6 +14,7 @@ from kit.errors import ConfigError, nearest
 from kit.models.pretrained import build_timm, layer_depths, load_weights, own_normalisation
 from kit.models.resnet import ResNet
 from kit.models.vgg import VGG
+from kit.tasks import Task
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(ResNet, (2, 2, 2, 2), False),
@@ -64,18 +65,37 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> logits (N, num_classes)."""
+    """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_classes).
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    `activate` makes predictions of the outputs, by the task. A number's mean and spread (`set_number_scale`) are part
+    of the weights.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes") -> None:
         super().__init__()
         self.mean: torch.Tensor
         self.std: torch.Tensor
+        self.target_scale: torch.Tensor
+        self.task = task
+        if task == "number":
+            self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
         self.network = network
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.network((pixels.float() - self.mean) / self.std)
+
+    def set_number_scale(self, mean: float, std: float) -> None:
+        """The training targets' mean and standard deviation: what an output of 0, and a step of 1, stands for."""
+        self.target_scale.copy_(torch.tensor([mean, std]))
+
+    def activate(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs (N, C), float32 -> probabilities of classes (rows sum to 1) or of labels, or numbers."""
+        if self.task == "number":
+            mean, std = self.target_scale.to(outputs.device)
+            return outputs * std + mean
+        return outputs.sigmoid() if self.task == "labels" else outputs.softmax(dim=1)
 
     def layer_depths(self) -> dict[str, int]:
         """Every parameter's name -> how many layers stand between it and the logits; the head's are 0."""
@@ -91,6 +111,7 @@ def build_classifier(
     std: Sequence[float] | None = None,
     fallback: tuple[Sequence[float], Sequence[float]] = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
     image_size: int | None = None,
+    task: Task = "classes",
 ) -> Classifier:
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
 
@@ -109,4 +130,4 @@ def build_classifier(
         load_weights(network, Path(weights).expanduser())
     own = own_normalisation(network) if weights != "none" else None
     chosen = (mean, std) if mean is not None and std is not None else own or fallback
-    return Classifier(network, *chosen)
+    return Classifier(network, *chosen, task)

@@ -1,5 +1,6 @@
 """explore: what the data is like -> `data/<competition>/stats.json` and `figures/`."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,24 @@ from kit.config import Experiment
 from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
 from kit.data.sources import read_bytes
-from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, read_index, readable, trainable
+from kit.data.table import (
+    MEANS,
+    TARGET,
+    VARIANCES,
+    channel_statistics,
+    class_counts,
+    read_index,
+    readable,
+    targets,
+    trainable,
+)
 from kit.errors import counted
 from kit.randomness import key
 from kit.workspace import Workspace, file_hash, fingerprint, is_done, mark_done, read_json, write_json
 
-VERSION = 1
+VERSION = 2
 PER_SHEET = 40
+SHEETS = 20  # classes with a sheet
 THUMBNAIL = 128
 MIN_FOR_ADVERSARIAL = 50  # images a side; fewer tell nothing
 
@@ -42,7 +54,8 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Ex
     path, stamp = index_path.with_name("stats.json"), index_path.with_name(".explore.json")
     index = read_index(index_path)
     inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes))
-    outputs = [path, *(folder / f"{name}.png" for name in ("classes", "sizes", "channels"))]
+    first = "target" if competition.task == "number" else "classes"
+    outputs = [path, *(folder / f"{name}.png" for name in (first, "sizes", "channels"))]
     if is_done(stamp, inputs, outputs) and not force:
         console.stage("explore", f"{path} is up to date")
     else:
@@ -57,17 +70,18 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Ex
 
 def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]:
     usable, train = index[readable(index)], index[trainable(index)]
-    counts = train[TARGET].value_counts()
     mean, std = channel_statistics(train)
     pixels = (train["width"] * train["height"]).to_numpy(float)
     problems = index.loc[index["problem"] != "", ["path", "problem"]]
     groups = _groups(usable)
-    contradicting = [g for g in groups if g.loc[g["split"] == "train", TARGET].nunique() > 1]
+    named = competition.targets if competition.task != "number" else []
+    contradicting = [g for g in groups if any(g.loc[g["split"] == "train", c].nunique() > 1 for c in named)]
     twins = [g for g in groups if g["split"].nunique() > 1]
     return {
         "competition": competition.name,
         "images": {split: int((index["split"] == split).sum()) for split in ("train", "test")},
-        "classes": {name: int(counts.get(name, 0)) for name in competition.classes},
+        "classes": class_counts(train, competition),
+        "target": _spread(pd.Series(targets(train, competition)[:, 0])) if competition.task == "number" else None,
         "width": _spread(usable["width"]),
         "height": _spread(usable["height"]),
         "aspect": _spread(usable["width"] / usable["height"]),
@@ -124,22 +138,26 @@ def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
 
 def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path) -> None:
     usable, train = index[readable(index)], index[trainable(index)]
-    counts = train[TARGET].value_counts()
-    figures.class_counts({name: int(counts.get(name, 0)) for name in competition.classes}, folder / "classes.png")
+    if competition.task == "number":
+        name = competition.labels.column
+        figures.histogram(
+            targets(train, competition)[:, 0], name, f"{len(train):,} training images", folder / "target.png"
+        )
+    else:
+        figures.class_counts(class_counts(train, competition), len(train), folder / "classes.png")
     width, height, split = (usable[name].to_numpy() for name in ("width", "height", "split"))
     figures.image_sizes(width, height, split, folder / "sizes.png")
     means, stds = train[MEANS].to_numpy(float), np.sqrt(train[VARIANCES].to_numpy(float))
     figures.channel_histograms(means, stds, f"{len(train):,} training images", folder / "channels.png")
     generator = np.random.default_rng(key("contact sheet", competition.name))
-    for name in competition.classes:
-        members = train[train[TARGET] == name]
+    for name, members in _classes_shown(train, competition).items():
         some = members.iloc[np.sort(generator.choice(len(members), min(PER_SHEET, len(members)), replace=False))]
         _sheet(
             some,
             some["image_id"].tolist(),
             f"{name}: {len(some)} of {len(members):,}",
             raw,
-            folder / f"class-{name}.png",
+            folder / f"class-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png",
         )
     groups = _groups(usable)
     pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)
@@ -154,6 +172,19 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
         raw,
         folder / "problems.png",
     )
+
+
+def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, pd.DataFrame]:
+    """What gets a contact sheet of its own: the most frequent classes; for a number, its lowest and highest tenth."""
+    if competition.task == "number":
+        ordered = train.iloc[np.argsort(targets(train, competition)[:, 0], kind="stable")]
+        tenth = max(1, len(train) // 10)
+        return {"lowest": ordered.head(tenth), "highest": ordered.tail(tenth)}
+    counts = class_counts(train, competition)
+    names = [name for name in counts if counts[name] >= sorted(counts.values())[-SHEETS:][0]][:SHEETS]
+    if competition.task == "labels":
+        return {name: train[train[f"target_{name}"] == "1"] for name in names}
+    return {name: train[train[TARGET] == name] for name in names}
 
 
 def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path: Path) -> None:

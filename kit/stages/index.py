@@ -19,11 +19,12 @@ from kit.data.duplicates import MINIATURE, near_identical_groups
 from kit.data.images import EXTENSIONS, ImageProblem, decode, difference_hash
 from kit.data.layouts import list_split
 from kit.data.sources import read_bytes, split_row
-from kit.data.table import COLUMNS, MEANS, TARGET, VARIANCES, read_index, readable
-from kit.errors import KitError, counted
+from kit.data.table import MEANS, SEEN, TARGET, VARIANCES, class_counts, read_index, readable, target_columns
+from kit.errors import KitError, counted, examples
+from kit.kaggle.submission import read_sample
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,9 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     files = list_competition(competition, raw)
     stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
-        held = dict.fromkeys(split_row(Path(path))[0] for path in files["path"])
+        held = [path for path in dict.fromkeys(split_row(Path(p))[0] for p in files["path"]) if path.exists()]
         listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in held]
-        inputs = fingerprint(
-            VERSION, list(competition.classes), files[["image_id", TARGET]].to_numpy().tolist(), listing
-        )
+        inputs = fingerprint(VERSION, files.drop(columns=["path", "problem"]).astype(str).to_numpy().tolist(), listing)
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")
         else:
@@ -56,7 +55,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
                 table.to_csv(temporary, index=False, float_format="%.7g")
             mark_done(stamp, inputs)
         result = _result(path)
-    _report(result, read_index(path))
+    _report(result, read_index(path), competition)
     return result
 
 
@@ -71,10 +70,39 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
                 f"`kit download --from DIR` with a folder that holds {' or '.join(names)}"
             )
         places[role] = there[0]
-    parts = [
-        list_split(competition, split, places[split], places.get(f"{split}_labels")) for split in ("train", "test")
-    ]
-    return pd.concat(parts, ignore_index=True)
+    wanted = None
+    if competition.files.sample_submission:
+        wanted = read_sample(competition, raw)[competition.submission.id_column].tolist()
+    train = list_split(competition, "train", places["train"], places.get("train_labels"), wanted)
+    test = list_split(competition, "test", places["test"], places.get("test_labels"), wanted)
+    _check(competition, train, test, wanted, places)
+    return pd.concat([train, test], ignore_index=True)
+
+
+def _check(
+    competition: Competition, train: pd.DataFrame, test: pd.DataFrame, wanted: list[str] | None, places: dict[str, Path]
+) -> None:
+    """What would otherwise come up after hours of training: ids without a picture, classes without an example."""
+    there = set(test["image_id"])
+    missing = [image_id for image_id in wanted or [] if image_id not in there]
+    if missing:
+        raise KitError(
+            f"{places['sample_submission']}: column '{competition.submission.id_column}': {len(missing):,} ids are no "
+            f"picture of {places['test'].name} ({examples(missing)}; there is {examples(sorted(there))}); correct "
+            f"`submission.id_column` or `files.test` in the competition's YAML, or download again"
+        )
+    if competition.task == "number":
+        return
+    if competition.task == "labels":
+        seen = {name for name in competition.classes if (train[f"target_{name}"] == "1").any()}
+    else:
+        seen = set(train[TARGET])
+    unseen = [name for name in competition.classes if name not in seen]
+    if unseen:
+        raise KitError(
+            f"{places.get('train_labels', places['train'])}: no training image has the class {examples(unseen)}; "
+            f"correct `labels.classes` in the competition's YAML, or the labels"
+        )
 
 
 def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
@@ -96,26 +124,20 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
     hashes = np.array([int(h, 16) for h in table.loc[seen, "dhash"]], dtype=np.uint64)
     groups = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
-    return table[COLUMNS]
+    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
 
 
 def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
     """One file's columns, and its miniature for the comparison of near-identical pictures."""
     empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
-    row: dict[str, Any] = {
-        "format": "",
-        "width": 0,
-        "height": 0,
-        "bytes": 0,
-        "md5": "",
-        "dhash": "",
-        "problem": "",
-        **empty,
-    }
+    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
+    row["problem"] = ""
     try:
         data = read_bytes(path)
         row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
         picture = decode(data)
+    except FileNotFoundError:
+        return row | {"problem": "no such file"}, None
     except (OSError, ImageProblem) as error:
         return row | {"problem": str(error)}, None
     height, width = picture.rgb.shape[:2]
@@ -135,10 +157,11 @@ def _result(path: Path) -> IndexResult:
     return IndexResult(path, int(train.sum()), int((~train).sum()), int(problems.sum()), unreadable, groups)
 
 
-def _report(result: IndexResult, index: pd.DataFrame) -> None:
-    counts = index.loc[index["split"] == "train", TARGET].value_counts().sort_index()
-    classes = ", ".join(f"{name or 'without a class'}: {count:,}" for name, count in counts.items())
-    console.stage("index", f"{result.num_train:,} training images ({classes}), {result.num_test:,} test images")
+def _report(result: IndexResult, index: pd.DataFrame, competition: Competition) -> None:
+    counts = class_counts(index[index["split"] == "train"], competition)
+    classes = examples((f"{name}: {count:,}" for name, count in counts.items()), 20)
+    inside = f" ({classes})" if counts else ""
+    console.stage("index", f"{result.num_train:,} training images{inside}, {result.num_test:,} test images")
     console.stage("index", f"{counted(result.num_groups, 'group')} of near-identical images, each kept in one fold")
     troubled = index[index["problem"] != ""]
     if len(troubled):

@@ -19,20 +19,20 @@ from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.loader import Batches
-from kit.data.table import TARGET, class_numbers, labelled_test, read_index, read_rows, readable, trainable
+from kit.data.table import labelled_test, predictions, read_index, read_rows, readable, targets, trainable
 from kit.errors import ConfigError, KitError, counted
-from kit.inference.predictor import predict_probs
+from kit.inference.predictor import predict
 from kit.inference.views import expand
 from kit.models import build_classifier
 from kit.run_folder import freeze, frozen
 from kit.schema import to_mapping
-from kit.scoring.blend import mean_probs
-from kit.scoring.metrics import score
+from kit.scoring.blend import mean_predictions
+from kit.scoring.metrics import per_image, score
 from kit.training.checkpoint import load_model
 from kit.training.precision import Precision, default_device
 from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, is_done, mark_done
 
-VERSION = 2
+VERSION = 3
 WORST = 40  # errors shown
 CHUNK = 2048  # pictures of --images held in memory
 
@@ -106,8 +106,8 @@ def run_images(
                 console.warn(f"{file}: {problem}; left out")
         if names:
             pixels, rows = np.stack(squares), np.arange(len(names))
-            members = [_probs(experiment, workspace, competition, pixels, fold, rows) for fold in folds]
-            mean = mean_probs(members, experiment.ensemble.average)
+            members = [_predict(experiment, workspace, competition, pixels, fold, rows) for fold in folds]
+            mean = mean_predictions(members, experiment.ensemble.average, competition.task)
             tables.append(pd.DataFrame({"file": names}).join(_columns(competition, mean)))
     if not tables:
         raise KitError(f"{folder}: holds no picture")
@@ -150,22 +150,19 @@ def _predict_fold(
     oof_path, test_path, stamp = folder / "oof.csv", folder / "test.csv", folder / ".predict.json"
     test = (index["split"] == "test").to_numpy()
     looked_at = np.concatenate([oof_rows, np.flatnonzero(test)])
-    images = index.iloc[looked_at][["image_id", "md5", TARGET]].to_numpy().tolist()
+    images = index.iloc[looked_at][["image_id", "md5", *competition.targets]].to_numpy().tolist()
     facts = {"model": file_hash(folder / "model.safetensors"), "tta": to_mapping(experiment)["tta"]}
     inputs = fingerprint(VERSION, facts, images, list(competition.classes))
     outputs = [test_path] if fold == "full" else [oof_path, test_path]
-    targets = class_numbers(index, competition.classes)
     if is_done(stamp, inputs, outputs) and not force:
         console.stage("predict", f"fold {fold} is up to date")
     else:
         test_rows = np.flatnonzero(test & readable(index))
         rows = np.concatenate([oof_rows, test_rows])
-        probs = _probs(experiment, workspace, competition, pixels, fold, rows)
-        prior = np.bincount(targets[trainable(index)], minlength=len(competition.classes)) / trainable(index).sum()
-        everything = np.tile(prior.astype(np.float32), (len(index), 1))  # an unreadable test image gets the prior
-        everything[rows] = probs
+        everything = np.tile(_prior(index, competition), (len(index), 1))  # what an unreadable test image gets
+        everything[rows] = _predict(experiment, workspace, competition, pixels, fold, rows)
         if fold != "full":
-            columns = index.iloc[oof_rows][["image_id", TARGET]].reset_index(drop=True)
+            columns = index.iloc[oof_rows][["image_id", *competition.targets]].reset_index(drop=True)
             columns.insert(1, "fold", fold)
             _write(columns.join(_columns(competition, everything[oof_rows])), oof_path)
         columns = index.loc[test, ["image_id"]].reset_index(drop=True)
@@ -174,9 +171,8 @@ def _predict_fold(
     views = f"with {counted(len(expand(experiment.tta.views)), 'view')}"
     on_test = f"{test.sum():,} test images"
     if labelled_test(index).any():
-        value = _table_score(
-            competition, read_rows(test_path).merge(index.loc[labelled_test(index), ["image_id", TARGET]])
-        )
+        truth = index.loc[labelled_test(index), ["image_id", *competition.targets]]
+        value = _table_score(competition, read_rows(test_path).merge(truth))
         on_test += f" ({competition.metric} {value:.4f})"
     if fold == "full":
         console.stage("predict", f"fold full: {on_test} {views}; no CV, it has seen every training image")
@@ -186,7 +182,15 @@ def _predict_fold(
     return value
 
 
-def _probs(
+def _prior(index: pd.DataFrame, competition: Competition) -> np.ndarray:
+    """float32 (C,): the training targets' mean: what one says who has not seen the picture."""
+    seen = targets(index[trainable(index)], competition)
+    if seen.ndim == 1:
+        seen = np.eye(competition.num_outputs)[seen]
+    return seen.mean(axis=0).astype(np.float32)
+
+
+def _predict(
     experiment: Experiment,
     workspace: Workspace,
     competition: Competition,
@@ -198,14 +202,16 @@ def _probs(
     device, train = default_device(), experiment.train
     weights, _ = load_model(workspace.fold(experiment.name, fold) / "model.safetensors")
     size, options = experiment.data.image_size, experiment.model.options
-    model = build_classifier(experiment.model.name, len(competition.classes), options, image_size=size)
+    shape = (experiment.model.name, competition.num_outputs, options)
+    model = build_classifier(*shape, image_size=size, task=competition.task)
     model.load_state_dict(weights)
     precision = Precision(train.precision, train.memory_format)
     order = Batches(pixels, np.zeros(len(pixels), np.int64), rows, max(64, train.batch_size), pixels.shape[1])
     stream: Any = order.stream(0, train.num_workers, device.type == "cuda")
     batches = (batch[0] for batch in console.track(stream, f"predict fold {fold}", len(order)))
-    probs = predict_probs(
+    return predict(
         model,
+        model.activate,
         batches,
         expand(experiment.tta.views),
         experiment.data.image_size,
@@ -213,12 +219,11 @@ def _probs(
         device,
         precision.layout,
         partial(precision.autocast, device),
-    )
-    return probs.numpy()
+    ).numpy()
 
 
 def _columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(probs, columns=[f"prob_{name}" for name in competition.classes])
+    return pd.DataFrame(probs, columns=competition.predictions)
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
@@ -228,31 +233,41 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def _table_score(competition: Competition, table: pd.DataFrame) -> float:
     """The metric of predictions that stand beside their targets."""
-    probs = table[[f"prob_{name}" for name in competition.classes]].to_numpy()
-    return score(competition.metric, class_numbers(table, competition.classes), probs)
+    return score(competition.metric, targets(table, competition), predictions(table, competition))
 
 
 def _figures(
     experiment: Experiment, workspace: Workspace, competition: Competition, index: pd.DataFrame, pixels: np.ndarray
 ) -> None:
-    """Confusion matrix and worst errors over every fold that is predicted so far."""
+    """What is right and what is wrong, and the worst errors, over every fold that is predicted so far."""
     files = [workspace.fold(experiment.name, fold) / "oof.csv" for fold in range(experiment.data.num_folds)]
     tables = [read_rows(file) for file in files if file.is_file()]
     oof = pd.concat(tables, ignore_index=True)
-    probs = oof[[f"prob_{name}" for name in competition.classes]].to_numpy()
-    targets, guesses = class_numbers(oof, competition.classes), probs.argmax(axis=1)
+    wanted, said = targets(oof, competition), predictions(oof, competition)
     folder = workspace.run(experiment.name) / "figures"
-    title = f"{experiment.name}: OOF of {len(tables)} folds, {len(oof):,} images"
-    figures.confusion_matrix(targets, guesses, competition.classes, title, folder / "confusion.png")
-    believed = probs[np.arange(len(oof)), targets]
-    worst = np.argsort(believed, kind="stable")[:WORST]
-    worst = worst[guesses[worst] != targets[worst]]
-    if len(worst) == 0:
-        return
-    train = index.index[index["split"] == "train"]
-    row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
-    pictures = [np.asarray(pixels[row_of[oof["image_id"].iloc[k]]]) for k in worst]
-    captions = [f"{oof['image_id'].iloc[k]}\n{competition.classes[guesses[k]]} {probs[k].max():.3f}" for k in worst]
-    title = f"{experiment.name}: the {len(worst)} worst errors (id; what the model said)"
-    figures.contact_sheet(pictures, captions, title, folder / "worst_errors.png")
-    console.stage("predict", f"figures: {folder / 'confusion.png'}, {folder / 'worst_errors.png'}")
+    title = f"{experiment.name}: OOF of {counted(len(tables), 'fold')}, {len(oof):,} images"
+    if competition.task == "number":
+        figures.scatter(wanted[:, 0], said[:, 0], competition.labels.column, title, folder / "predicted.png")
+        loss, wrong = np.abs(wanted - said)[:, 0], np.ones(len(oof), bool)
+        captions = [f"{value:.4g}, true {true:.4g}" for value, true in zip(said[:, 0], wanted[:, 0], strict=True)]
+    elif competition.task == "labels":
+        names = np.array(competition.classes)
+        aucs = [score("roc_auc", wanted[:, [c]], said[:, [c]]) for c in range(len(names))]
+        figures.label_scores(dict(zip(names, aucs, strict=True)), title, folder / "labels.png")
+        loss, wrong = per_image("log_loss", wanted, said), ((said > 0.5) != (wanted > 0.5)).any(axis=1)
+        off = np.abs(said - wanted).argmax(axis=1)
+        captions = [f"{names[c]} {said[k, c]:.3f}, true {wanted[k, c]:.0f}" for k, c in enumerate(off)]
+    else:
+        guesses = said.argmax(axis=1)
+        figures.confusion_matrix(wanted, guesses, competition.classes, title, folder / "confusion.png")
+        loss, wrong = 1 - said[np.arange(len(oof)), wanted], guesses != wanted
+        captions = [f"{competition.classes[guess]} {said[k].max():.3f}" for k, guess in enumerate(guesses)]
+    worst = [k for k in np.argsort(-np.asarray(loss), kind="stable")[:WORST] if wrong[k]]
+    if worst:
+        train = index.index[index["split"] == "train"]
+        row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
+        pictures = [np.asarray(pixels[row_of[oof["image_id"].iloc[k]]]) for k in worst]
+        texts = [f"{oof['image_id'].iloc[k]}\n{captions[k]}" for k in worst]
+        title = f"{experiment.name}: the {len(worst)} worst errors (id; what the model said)"
+        figures.contact_sheet(pictures, texts, title, folder / "worst_errors.png")
+    console.stage("predict", f"figures: {folder}")

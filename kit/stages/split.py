@@ -3,49 +3,76 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.folds import assign_folds
-from kit.data.table import TARGET, read_index, read_rows, trainable
+from kit.data.folds import assign_folds, too_small
+from kit.data.table import class_counts, fold_groups, read_index, read_rows, strata, targets, trainable
+from kit.errors import examples
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done
 
-VERSION = 1
+VERSION = 2
+SHOWN = 12  # classes in the table
 
 
 @dataclass(frozen=True)
 class SplitResult:
     path: Path
     counts: dict[int, dict[str, int]]  # fold -> class -> images
+    small: dict[str, int]  # classes with fewer independent images than folds
 
 
 def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> SplitResult:
-    """Stratified by class, grouped by near-duplicate, seeded; a fold lists the images that it scores."""
+    """Stratified by target, grouped by near-duplicate and given group, seeded; a fold lists the images it scores."""
     competition = Competition.load(experiment.competition)
     num_folds = experiment.data.num_folds
     index = read_index(workspace.index(competition.name))
-    index = index[trainable(index)]
+    index = index[trainable(index)].reset_index(drop=True)
     path = workspace.folds(competition.name, num_folds, experiment.seed)
     stamp = path.with_name(f".{path.stem}.json")
-    rows = index[["image_id", TARGET, "group"]].to_numpy().tolist()
-    inputs = fingerprint(VERSION, num_folds, experiment.seed, rows)
+    labels, groups = strata(index, competition, num_folds), fold_groups(index)
+    ids = index["image_id"].tolist()
+    inputs = fingerprint(VERSION, num_folds, experiment.seed, ids, labels.tolist(), groups.tolist())
     if is_done(stamp, inputs, [path]) and not force:
         console.stage("split", f"{path} is up to date")
     else:
-        folds = assign_folds(index[TARGET].to_numpy(), index["group"].to_numpy(), num_folds, experiment.seed)
+        folds = assign_folds(labels, groups, num_folds, experiment.seed)
         with atomic_path(path) as temporary:
-            index[["image_id", "group"]].assign(fold=folds)[["image_id", "fold", "group"]].to_csv(
-                temporary, index=False
-            )
+            pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
         mark_done(stamp, inputs)
-    table = read_rows(path).merge(index[["image_id", TARGET]], on="image_id")
-    counts = pd.crosstab(table["fold"], table[TARGET])
-    names = [name for name in competition.classes if name in counts]
-    console.table(
-        f"{num_folds} folds, seed {experiment.seed}",
-        ["fold", *names, "images"],
-        [[fold, *(f"{row[name]:,}" for name in names), f"{row.sum():,}"] for fold, row in counts.iterrows()],
-    )
-    return SplitResult(path, {int(str(f)): {str(k): int(v) for k, v in row.items()} for f, row in counts.iterrows()})
+    table = read_rows(path)[["image_id", "fold"]].merge(index, on="image_id")
+    counts = {int(str(fold)): class_counts(part, competition) for fold, part in table.groupby("fold")}
+    _report(experiment, competition, table, counts)
+    small = too_small(labels, groups, num_folds)
+    if small:
+        few = [f"{name} {count}" for name, count in sorted(small.items(), key=lambda item: item[1])]
+        console.warn(
+            f"{len(small):,} classes have fewer independent images than folds ({examples(few, 5)}): some folds lack them"
+        )
+    largest = pd.Series(groups).value_counts().iloc[0]
+    if largest > len(index) / num_folds:
+        console.warn(f"one group holds {largest:,} of {len(index):,} images, more than a fold: the folds are uneven")
+    return SplitResult(path, counts, small)
+
+
+def _report(
+    experiment: Experiment, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]
+) -> None:
+    title = f"{len(counts)} folds, seed {experiment.seed}"
+    sizes = table["fold"].value_counts()
+    if competition.task == "number":
+        values = targets(table, competition)[:, 0]
+        means = [(fold, values[(table["fold"] == fold).to_numpy()]) for fold in counts]
+        rows = [[fold, f"{np.mean(part):.3f}", f"{np.std(part):.3f}", f"{len(part):,}"] for fold, part in means]
+        console.table(title, ["fold", f"mean {competition.labels.column}", "std", "images"], rows)
+        return
+    names = list(competition.classes[:SHOWN])
+    more = [f"{len(competition.classes) - SHOWN} more"] if len(competition.classes) > SHOWN else []
+    rows = [
+        [fold, *(f"{row[name]:,}" for name in names), *(["..."] if more else []), f"{sizes[fold]:,}"]
+        for fold, row in counts.items()
+    ]
+    console.table(title, ["fold", *names, *more, "images"], rows)

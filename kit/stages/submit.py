@@ -14,7 +14,7 @@ from kit.data.table import read_index
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
-from kit.tasks import METRICS
+from kit.tasks import find_metric
 from kit.workspace import Workspace, file_hash, read_json, write_json
 
 
@@ -167,19 +167,19 @@ def _describe(passport: dict[str, Any], competition: Competition, path: Path) ->
 
 def _reference(competition: Competition, workspace: Workspace, path: Path) -> pd.Series | None:
     """P(positive class) by id, from the best cross-validated submission of this competition, if it is not `path`."""
-    if competition.submission.format == "probabilities" or len(competition.classes) != 2:
+    if competition.submission.format not in {"label", "probability"} or len(competition.classes) != 2:
         return None
     found = []
     for passport_path in workspace.submission("x").parent.glob("*.json"):
         passport, table = read_json(passport_path), passport_path.with_suffix(".csv")
         cv = _cv(passport, competition) if passport.get("competition") == competition.name else None
         if cv is not None and table.is_file() and table.resolve() != path.resolve():
-            found.append((cv if METRICS[competition.metric].higher_is_better else -cv, table))
+            found.append((cv if find_metric(competition.metric).higher_is_better else -cv, table))
     if not found:
         return None
     best = pd.read_csv(max(found)[1], dtype=str).set_index(competition.submission.id_column)
     cells = best[competition.submission.column or ""]
     if competition.submission.format == "label":
         positive = competition.classes[competition.positive_index]
-        return (cells == str(competition.submission.values.get(positive, positive))).astype(float)
+        return (cells == competition.written(positive)).astype(float)
     return cells.astype(float)

@@ -16,7 +16,7 @@ from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.loader import Batches, epoch_order
-from kit.data.table import channel_statistics, class_numbers, labelled_test, read_index, trainable
+from kit.data.table import channel_statistics, labelled_test, read_index, targets, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError, counted
 from kit.models import Classifier, build_classifier
@@ -25,7 +25,8 @@ from kit.run_folder import freeze, freeze_folds, frozen, same_folds
 from kit.scoring.metrics import score
 from kit.training.decide import decide, describe
 from kit.training.history import read_history
-from kit.training.loop import Feed, OutOfTime, fit
+from kit.training.loop import Feed, Objective, OutOfTime, fit
+from kit.training.losses import build_loss, number_scale, validation_loss
 from kit.training.precision import Precision, default_device
 from kit.workspace import (
     Fold,
@@ -40,7 +41,7 @@ from kit.workspace import (
     write_json,
 )
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ def run(
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
-    targets = class_numbers(index, competition.classes)
-    context = _Context(experiment, competition, index, fold_of_row, pixels, targets, device)
+    wanted_of = targets(index, competition)
+    build_loss(competition.task, experiment.train, wanted_of[trainable(index)], competition.num_outputs)
+    context = _Context(experiment, competition, index, fold_of_row, pixels, wanted_of, device)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     _announce(context, workspace, wanted)
@@ -133,7 +135,7 @@ def _open_run(
         return existing
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = _model(experiment, competition, ((0.5,) * 3, (0.25,) * 3))
-    decided, environment = decide(model, experiment, len(competition.classes), device)
+    decided, environment = decide(model, experiment, competition.num_outputs, device)
     write_json(workspace.run(experiment.name) / "environment.json", environment)
     freeze_folds(decided, workspace)
     freeze(decided, workspace)
@@ -196,9 +198,12 @@ def _train_fold(
         write_json(folder / ".started.json", {"inputs": inputs})
         torch.manual_seed(key("weights", experiment.seed, fold))
         model = _model(experiment, competition, channel_statistics(context.index.iloc[rows]))
+        if competition.task == "number":
+            model.set_number_scale(*number_scale(context.targets[rows]))
         history = fit(
             model,
             experiment.train,
+            _objective(context, model, rows),
             _feed(context, fold, rows),
             folder,
             Precision(experiment.train.precision, experiment.train.memory_format),
@@ -215,8 +220,14 @@ def _train_fold(
 
 def _model(experiment: Experiment, competition: Competition, fallback: tuple[Any, Any]) -> Classifier:
     model, data = experiment.model, experiment.data
-    num_classes, normalisation = len(competition.classes), (data.mean, data.std, fallback)
-    return build_classifier(model.name, num_classes, model.options, model.weights, *normalisation, data.image_size)
+    shape, normalisation = (model.name, competition.num_outputs, model.options), (data.mean, data.std, fallback)
+    return build_classifier(*shape, model.weights, *normalisation, data.image_size, competition.task)
+
+
+def _objective(context: _Context, model: Classifier, rows: np.ndarray) -> Objective:
+    competition, seen = context.competition, context.targets[rows]
+    loss = build_loss(competition.task, context.experiment.train, seen, competition.num_outputs)
+    return Objective(loss, validation_loss(competition.task, seen), model.activate)
 
 
 def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:

@@ -90,7 +90,7 @@ def _precision(experiment: Experiment) -> Finding:
     device, train, size = default_device(), experiment.train, experiment.data.image_size
     competition = Competition.load(experiment.competition)
     try:
-        num_classes = len(competition.classes)
+        num_classes = competition.num_outputs
         model = build_classifier(experiment.model.name, num_classes, experiment.model.options, image_size=size)
         options = candidates(device, train.precision, train.memory_format)
         best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))

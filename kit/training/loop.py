@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from kit import console
 from kit.config import Train
@@ -23,12 +22,13 @@ from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA
 from kit.training.history import history_text, is_best, sentence, stopped_early
+from kit.training.losses import Loss
 from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate, set_training
 from kit.training.precision import Precision
 from kit.workspace import write_text
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""pixels (B, 3, S, S), targets int64 (B,), rows int64 (B,)"""
+"""pixels (B, 3, S, S), targets (int64 (B,), or float32 (B, C)), rows int64 (B,)"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Feed:
 
     `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`: the fold's own, or none.
     `test()`: a benchmark's labelled test images, or none: watched, and never used to choose anything.
-    `score(targets, probs)`: the competition's metric, `metric` its name. `image_ids(rows)`: for messages.
+    `score(targets, predictions)`: the competition's metric, `metric` its name. `image_ids(rows)`: for messages.
     """
 
     num_steps: int
@@ -66,9 +66,19 @@ class OutOfTime(Exception):
     """`--max-hours` is over; the state is saved."""
 
 
+@dataclass(frozen=True)
+class Objective:
+    """`train`: what is minimised. `validation`: the task's plain loss. `activate`: outputs -> predictions."""
+
+    train: Loss
+    validation: Loss
+    activate: Callable[[torch.Tensor], torch.Tensor]
+
+
 def fit(
     model: nn.Module,
     train: Train,
+    objective: Objective,
     feed: Feed,
     folder: Path,
     precision: Precision,
@@ -110,9 +120,22 @@ def fit(
     with console.progress(title, total, state.epoch * feed.num_steps + state.step, "batches") as bar:
         while state.epoch < train.epochs and not stopped_early(state.history, train):
             _train_epoch(
-                model, ema, optimizer, scaler, train, feed, precision, device, step_key, state, save, deadline, bar
+                model,
+                ema,
+                optimizer,
+                scaler,
+                train,
+                objective.train,
+                feed,
+                precision,
+                device,
+                step_key,
+                state,
+                save,
+                deadline,
+                bar,
             )
-            loss, value = _validate(chosen, feed, feed.validation, precision, device)
+            loss, value = _validate(chosen, objective, feed, feed.validation, precision, device)
             line = {
                 "epoch": state.epoch + 1,
                 "seconds": round(state.seconds, 2),
@@ -123,7 +146,7 @@ def fit(
                 f"valid_{feed.metric}": value,
             }
             if feed.test is not None:
-                loss, value = _validate(chosen, feed, feed.test, precision, device)
+                loss, value = _validate(chosen, objective, feed, feed.test, precision, device)
                 line |= {"test_loss": loss, f"test_{feed.metric}": value}
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
             if train.select == "best" and is_best(state.history):
@@ -140,6 +163,7 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     train: Train,
+    loss_of: Loss,
     feed: Feed,
     precision: Precision,
     device: torch.device,
@@ -159,9 +183,8 @@ def _train_epoch(
         set_learning_rate(optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
         pixels = pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)
         with precision.autocast(device):
-            logits = model(pixels)
-        smoothing = train.label_smoothing
-        loss = F.cross_entropy(logits.float(), targets.to(device, non_blocking=True), label_smoothing=smoothing)
+            outputs = model(pixels)
+        loss = loss_of(outputs.float(), targets.to(device, non_blocking=True))
         scaler.scale(loss / train.accumulate_steps).backward()
         state.step += 1
         whole = state.step % train.accumulate_steps == 0 or state.step == feed.num_steps
@@ -215,6 +238,7 @@ def _finite(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _Sta
 @torch.inference_mode()
 def _validate(
     model: nn.Module,
+    objective: Objective,
     feed: Feed,
     images: Callable[[], Iterable[Batch]] | None,
     precision: Precision,
@@ -225,17 +249,16 @@ def _validate(
         return None, None
     was_training = model.training
     model.eval()
-    logits, targets = [], []
+    parts, targets = [], []
     for pixels, batch_targets, _ in images():
         with precision.autocast(device):
-            logits.append(
+            parts.append(
                 model(pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)).float().cpu()
             )
         targets.append(batch_targets)
     model.train(was_training)
-    all_logits, all_targets = torch.cat(logits), torch.cat(targets)
-    loss = F.cross_entropy(all_logits, all_targets).item()
-    return loss, feed.score(all_targets.numpy(), all_logits.softmax(dim=1).numpy())
+    outputs, wanted = torch.cat(parts), torch.cat(targets)
+    return objective.validation(outputs, wanted).item(), feed.score(wanted.numpy(), objective.activate(outputs).numpy())
 
 
 def _refuse_broken(model: nn.Module) -> None:

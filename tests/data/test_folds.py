@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kit.data.folds import assign_folds, read_folds
-from kit.data.table import COLUMNS, TARGET
+from kit.data.folds import assign_folds, read_folds, too_small
+from kit.data.table import LISTED, SEEN, TARGET
 from kit.errors import KitError
 
 
@@ -40,17 +40,23 @@ def test_the_seed_decides():
     assert not np.array_equal(assign_folds(labels, groups, 5, 1), assign_folds(labels, groups, 5, 2))
 
 
-def test_a_class_that_is_too_small_is_said():
+def test_a_class_that_is_too_small_is_spread_all_the_same():
     labels = np.array(["cat"] * 20 + ["dog"] * 3)
-    with pytest.raises(KitError, match=r"class 'dog' has 3 independent images, too few for 5 folds"):
-        assign_folds(labels, np.arange(23), 5, 0)
-    with pytest.raises(KitError, match="independent"):
-        assign_folds(np.array(["cat"] * 20 + ["dog"] * 10), np.r_[np.arange(20), np.full(10, 99)], 5, 0)
+    assert too_small(labels, np.arange(23), 5) == {"dog": 3}
+    folds = assign_folds(labels, np.arange(23), 5, 0)
+    assert set(folds) == set(range(5))
+    assert len(set(folds[20:])) == 3, "three dogs, three folds"
+    assert too_small(np.array(["cat"] * 20 + ["dog"] * 10), np.r_[np.arange(20), np.full(10, 99)], 5) == {"dog": 1}
+
+
+def test_fewer_groups_than_folds_is_said():
+    with pytest.raises(KitError, match="3 independent groups of images, too few for 5 folds"):
+        assign_folds(np.array(["cat"] * 20), np.arange(20) % 3, 5, 0)
 
 
 @pytest.fixture
 def index():
-    table = pd.DataFrame({column: [""] * 12 for column in COLUMNS})
+    table = pd.DataFrame({column: [""] * 12 for column in [*LISTED, *SEEN]})
     table["image_id"] = [f"i{k}" for k in range(12)]
     table["split"] = ["train"] * 10 + ["test"] * 2
     table[TARGET] = ["cat", "dog"] * 5 + ["", ""]
@@ -81,7 +87,7 @@ def test_folds_of_another_index_are_refused(tmp_path, index):
 def test_folds_that_tear_a_group_apart_are_refused(tmp_path, index):
     path = _write(tmp_path / "folds.csv", index)
     index.loc[[2, 3], "group"] = 2
-    with pytest.raises(KitError, match="near-identical images stand in different folds"):
+    with pytest.raises(KitError, match="images of one group stand in different folds"):
         read_folds(path, index, 2)
 
 

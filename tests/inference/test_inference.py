@@ -9,7 +9,7 @@ from torchvision.transforms import functional as TF
 
 from kit.config import View
 from kit.data.transforms import fit
-from kit.inference.predictor import predict_probs
+from kit.inference.predictor import predict
 from kit.inference.views import expand, show
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -31,8 +31,16 @@ class _Model(torch.nn.Module):
 
 def _predict(views, average="probs"):
     batches = [PIXELS[:3], PIXELS[3:]]
-    return predict_probs(
-        _Model(), batches, views, 32, average, torch.device("cpu"), torch.contiguous_format, contextlib.nullcontext
+    return predict(
+        _Model(),
+        lambda logits: logits.softmax(1),
+        batches,
+        views,
+        32,
+        average,
+        torch.device("cpu"),
+        torch.contiguous_format,
+        contextlib.nullcontext,
     )
 
 

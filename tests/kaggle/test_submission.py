@@ -27,24 +27,24 @@ def sample():
     return pd.DataFrame({"id": ["1", "2", "3", "10"], "label": ["0.5"] * 4})
 
 
-def test_probabilities_in_the_samples_order_and_clipped(redux, sample):
-    table = make_submission(redux, sample, IDS, PROBS, clip=0.01)
+def test_probabilities_in_the_samples_order(redux, sample):
+    table = make_submission(redux, sample, IDS, PROBS.clip(0.01, 0.99))
     assert table["id"].tolist() == ["1", "2", "3", "10"]
     assert table["label"].tolist() == pytest.approx([0.8, 0.01, 0.1, 0.6])
 
 
 def test_hard_labels_as_the_competition_spells_them(hard, sample):
-    assert make_submission(hard, sample, IDS, PROBS, clip=0).set_index("id")["label"].to_dict() == {
-        "1": 1,
-        "2": 0,
-        "3": 0,
-        "10": 1,
+    assert make_submission(hard, sample, IDS, PROBS.argmax(axis=1)).set_index("id")["label"].to_dict() == {
+        "1": "1",
+        "2": "0",
+        "3": "0",
+        "10": "1",
     }
 
 
 def test_an_image_without_a_prediction_is_said(redux, sample):
     with pytest.raises(KitError, match=r"asks for 1 images that the test set does not hold \(10\)"):
-        make_submission(redux, sample, IDS[:3], PROBS[:3], 0)
+        make_submission(redux, sample, IDS[:3], PROBS[:3])
 
 
 def _verdict(competition, sample, tmp_path, table, **options):
@@ -54,7 +54,7 @@ def _verdict(competition, sample, tmp_path, table, **options):
 
 
 def test_a_good_file_passes(redux, sample, tmp_path):
-    verdict = _verdict(redux, sample, tmp_path, make_submission(redux, sample, IDS, PROBS, 0.001))
+    verdict = _verdict(redux, sample, tmp_path, make_submission(redux, sample, IDS, PROBS))
     assert (verdict.num_rows, verdict.errors, verdict.doubts) == (4, [], [])
 
 
@@ -73,7 +73,7 @@ def test_a_good_file_passes(redux, sample, tmp_path):
 def test_what_kaggle_would_refuse(redux, sample, tmp_path, change, message):
     import re
 
-    verdict = _verdict(redux, sample, tmp_path, change(make_submission(redux, sample, IDS, PROBS, 0.001)))
+    verdict = _verdict(redux, sample, tmp_path, change(make_submission(redux, sample, IDS, PROBS)))
     assert any(re.search(message, error) for error in verdict.errors), verdict
 
 
@@ -83,7 +83,7 @@ def test_a_label_that_is_none(hard, sample, tmp_path):
 
 
 def test_doubts(redux, sample, tmp_path):
-    good = make_submission(redux, sample, IDS, PROBS, 0.001)
+    good = make_submission(redux, sample, IDS, PROBS)
     assert "every row says the same" in _verdict(redux, sample, tmp_path, good.assign(label=0.5)).doubts
     assert "order" in _verdict(redux, sample, tmp_path, good.iloc[::-1]).doubts[0]
     reference = good.set_index("id")["label"]

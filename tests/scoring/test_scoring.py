@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kit.scoring.blend import mean_probs
-from kit.scoring.metrics import all_scores, bootstrap_interval, score
+from kit.scoring.blend import mean_predictions
+from kit.scoring.bootstrap import bootstrap_interval, paired_difference
+from kit.scoring.metrics import all_scores, decide, score
 
 TARGETS = np.array([0, 1, 1, 0])
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
@@ -14,7 +15,7 @@ def test_known_answers():
     assert score("accuracy", TARGETS, PROBS) == 0.75
     assert score("log_loss", TARGETS, PROBS) == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7]).mean())
     assert score("roc_auc", TARGETS, PROBS) == 1.0
-    assert set(all_scores(TARGETS, PROBS)) == {"accuracy", "log_loss", "roc_auc"}
+    assert set(all_scores("classes", "top@2", TARGETS, PROBS)) == {"top@2", "accuracy", "log_loss", "roc_auc"}
 
 
 def test_certainty_that_is_wrong_costs_much_but_not_infinity():
@@ -31,17 +32,56 @@ def test_the_interval_holds_the_score_and_has_the_size_of_theory(metric):
     targets = generator.integers(0, 2, 2000)
     right = np.where(generator.random(2000) < 0.9, 0.8, 0.2)
     probs = np.stack([np.where(targets == 0, right, 1 - right), np.where(targets == 1, right, 1 - right)], axis=1)
-    low, high = bootstrap_interval(metric, targets, probs)
+    decided = decide(metric, False, probs)
+    low, high = bootstrap_interval(metric, targets, decided)
     assert low < score(metric, targets, probs) < high
     if metric == "accuracy":
         assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.9 * 0.1 / 2000), rel=0.15)
-    assert bootstrap_interval(metric, targets, probs) == (low, high)
+    assert bootstrap_interval(metric, targets, decided) == (low, high)
 
 
 def test_blend_of_probabilities_and_of_logits():
     one, two = np.array([[0.9, 0.1]]), np.array([[0.5, 0.5]])
-    assert mean_probs([one, two], "probs")[0] == pytest.approx([0.7, 0.3])
+    assert mean_predictions([one, two], "probs")[0] == pytest.approx([0.7, 0.3])
     odds = np.sqrt(9.0)
-    assert mean_probs([one, two], "logits")[0] == pytest.approx([odds / (1 + odds), 1 / (1 + odds)])
-    assert mean_probs([one], "logits") == pytest.approx(one)
-    assert np.isfinite(mean_probs([np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])], "logits")).all()
+    assert mean_predictions([one, two], "logits")[0] == pytest.approx([odds / (1 + odds), 1 / (1 + odds)])
+    assert mean_predictions([one], "logits") == pytest.approx(one)
+    assert np.isfinite(mean_predictions([np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])], "logits")).all()
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.02])
+def test_paired_intervals_cover_the_truth_at_the_stated_rate(gap):
+    """200 simulated pairs of runs whose true accuracies differ by `gap`: about 95 % of the intervals hold it."""
+    generator, count, covered, found = np.random.default_rng(7), 600, 0, 0
+    for _ in range(200):
+        hard = generator.random(count)  # shared by both runs, as in life
+        flips = generator.random((2, count))
+        right = [(0.7 * hard + 0.3 * flip) < limit for flip, limit in zip(flips, (0.8, 0.8 + gap), strict=True)]
+        grid = np.linspace(0, 1, 2001)
+        truth = np.diff([np.clip((limit - 0.7 * grid) / 0.3, 0, 1).mean() for limit in (0.8, 0.8 + gap)])[0]
+        probs = [np.stack([one, ~one], axis=1).astype(float) for one in right]
+        result = paired_difference(
+            "accuracy", np.zeros(count, np.int64), *(decide("accuracy", False, p) for p in probs)
+        )
+        covered += result.interval[0] - 1e-9 <= truth <= result.interval[1] + 1e-9
+        found += result.probability > 0.975
+    assert 182 <= covered <= 198
+    assert (found < 14) if gap == 0 else (found > 20)
+
+
+def test_a_run_against_itself_is_a_draw():
+    generator = np.random.default_rng(0)
+    probs = generator.dirichlet([1, 1], 300)
+    for metric in ("accuracy", "log_loss", "roc_auc"):
+        targets, decided = (probs[:, 1] > generator.random(300)).astype(np.int64), decide(metric, False, probs)
+        result = paired_difference(metric, targets, decided, decided)
+        assert (result.value, result.interval, result.probability) == (0.0, (0.0, 0.0), 0.5)
+
+
+def test_a_lower_log_loss_is_better():
+    targets = np.zeros(200, np.int64)
+    good, bad = np.tile([0.9, 0.1], (200, 1)), np.tile([0.6, 0.4], (200, 1))
+    good += np.random.default_rng(0).normal(0, 0.02, (200, 1)) * [1, -1]
+    result = paired_difference("log_loss", targets, bad, good)
+    assert result.value < 0
+    assert result.probability == 1.0

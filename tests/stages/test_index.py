@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kit.config import Experiment
-from kit.data.table import COLUMNS, channel_statistics, read_index, readable, trainable
+from kit.data.table import SEEN, channel_statistics, read_index, readable, trainable
 from kit.errors import KitError
 from kit.stages import download, explore, index, predict, split, train
 
@@ -34,7 +34,7 @@ def troubled(tiny, workspace, digits):
 def test_trouble_is_listed_and_kept_out_of_training(troubled):
     _experiment, workspace = troubled
     table = read_index(workspace.index("digits")).set_index("image_id")
-    assert list(table.reset_index()[COLUMNS]) == COLUMNS
+    assert list(table.reset_index()) == ["image_id", "split", "target_label", "path", "given_group", *SEEN]
     assert table.loc["3.9001", "problem"] == "not an image"
     assert table.loc["4.9002", "problem"] == "an empty file"
     assert table.loc["5.9003", "problem"] == "a PNG named .jpg"
@@ -107,7 +107,7 @@ def test_a_folder_without_a_single_known_class_is_a_wrong_description(tiny, work
     raw = download.run(tiny(), workspace, digits).raw
     for file in (raw / "train").iterdir():
         file.rename(file.with_name("x" + file.name))
-    with pytest.raises(KitError, match=r"no file is named class\.id\.ext with a class of 0, 1.*labels\.classes"):
+    with pytest.raises(KitError, match=r"no file is class\.id\.ext with one of 0, 1.*correct `labels`"):
         index.run(tiny(), workspace)
 
 

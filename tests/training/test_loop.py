@@ -7,13 +7,15 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from kit.config import Train
 from kit.errors import KitError
 from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
-from kit.training.loop import Feed, OutOfTime, fit
+from kit.training.loop import Feed, Objective, OutOfTime, fit
+from kit.training.losses import build_loss
 from kit.training.precision import Precision, _first_step, _same_step, candidates, choose, probe, runs_on
 
 CPU = torch.device("cpu")
@@ -53,8 +55,20 @@ def _model() -> torch.nn.Module:
 
 def _fit(folder, train: Train, feed: Feed | None = None, precision: Precision = FP32, deadline: float | None = None):
     folder.mkdir(exist_ok=True)
+    model = _model()
+    objective = Objective(build_loss("classes", train, _data()[1].numpy(), 2), F.cross_entropy, model.activate)
     return fit(
-        _model(), train, feed or _feed(), folder, precision, CPU, (0, 0), {"classes": ["a", "b"]}, "test", deadline
+        model,
+        train,
+        objective,
+        feed or _feed(),
+        folder,
+        precision,
+        CPU,
+        (0, 0),
+        {"classes": ["a", "b"]},
+        "test",
+        deadline,
     )
 
 

@@ -1,0 +1,133 @@
+"""Tables of labels: a CSV with a row per image, or COCO's JSON -> image_id, target columns, given_group, file.
+
+Everything is text; a label is "0" or "1". `file` is empty where the id itself names the picture's file. A cell that
+does not fit the competition's description is a `KitError` that names the file, the column and examples.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.competition import Competition
+from kit.data.table import TARGET, require_one_row
+from kit.errors import KitError, examples, nearest
+
+
+def read_labels(competition: Competition, file: Path) -> pd.DataFrame:
+    """The rows of a labels file, in its order."""
+    return _read_json(competition, file) if competition.labels.layout == "json" else _read_csv(competition, file)
+
+
+def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
+    labels = competition.labels
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise KitError(f"{file}: cannot be read as CSV: {error}") from None
+    needed = {"labels.id_column": [labels.id_column]}
+    needed |= {"labels.classes": list(competition.classes)} if labels.wide else {"labels.column": [labels.column]}
+    needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
+    for key, columns in needed.items():
+        missing = [column for column in columns if column not in table]
+        if missing:
+            raise KitError(
+                f"{file}: has no column '{missing[0]}'{nearest(missing[0], table.columns)}; correct `{key}` in the "
+                f"competition's YAML"
+            )
+    ids = table[labels.id_column]
+    require_one_row(ids, f"{file}: column '{labels.id_column}'")
+    result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
+    result[competition.targets] = _wide(competition, table, file) if labels.wide else _cells(competition, table, file)
+    return result.assign(file="")
+
+
+def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
+    """A column of 0 and 1 per class -> text (N, targets)."""
+    columns = list(competition.classes)
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    wrong = ~np.isin(numbers, (0.0, 1.0))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise KitError(
+            f"{file}: column '{columns[column]}' holds '{table[columns].iloc[row, column]}'; expected 0 or 1"
+        )
+    if competition.task == "labels":
+        return np.where(numbers > 0, "1", "0")
+    count = numbers.sum(axis=1)
+    if (count != 1).any():
+        row = int(np.flatnonzero(count != 1)[0])
+        raise KitError(
+            f"{file}: {table[competition.labels.id_column].iloc[row]} has {count[row]:.0f} classes, expected one (and "
+            f"{(count != 1).sum() - 1:,} more such rows); for several classes an image, set task: labels"
+        )
+    return np.array(columns)[numbers.argmax(axis=1)][:, None]
+
+
+def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
+    """One column: a class, delimited classes, or a number -> text (N, targets)."""
+    column = competition.labels.column
+    cells = table[column].str.strip()
+    where = f"{file}: column '{column}'"
+    if competition.task == "number":
+        numbers = pd.to_numeric(cells, errors="coerce")
+        wrong = cells[~np.isfinite(numbers)]
+        if len(wrong):
+            raise KitError(f"{where}: {len(wrong):,} cells are no numbers ({examples(map(repr, wrong.unique()))})")
+        return cells.to_numpy(str)[:, None]
+    if competition.task == "labels":
+        sets = [[part for part in cell.split(competition.labels.separator) if part] for cell in cells]
+        _refuse_strangers({part for parts in sets for part in parts}, competition, where)
+        return np.array([["1" if name in parts else "0" for name in competition.classes] for parts in sets])
+    _refuse_strangers(set(cells), competition, where)
+    return cells.to_numpy(str)[:, None]
+
+
+def _refuse_strangers(found: set[str], competition: Competition, where: str) -> None:
+    strangers = sorted(found - set(competition.classes))
+    if strangers:
+        raise KitError(
+            f"{where}: {len(strangers):,} values are none of the {len(competition.classes)} classes "
+            f"({examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}); correct "
+            f"`labels.classes` in the competition's YAML, or the cells"
+        )
+
+
+def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
+    """COCO: images (id, file_name), annotations (image_id, category_id), categories (id, name)."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        images = {str(image["id"]): str(image["file_name"]) for image in raw["images"]}
+        names = {category["id"]: str(category["name"]) for category in raw.get("categories", [])}
+        marks = [
+            (str(a["image_id"]), names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(
+            f"{file}: is not COCO's JSON (images with id and file_name, annotations with image_id and category_id): "
+            f"{type(error).__name__} {error}"
+        ) from None
+    if len(images) < len(raw["images"]):
+        raise KitError(f"{file}: images: an id stands twice")
+    homeless = [image for image, _ in marks if image not in images]
+    if homeless:
+        raise KitError(
+            f"{file}: annotations: {len(homeless):,} are of images that are not listed ({examples(homeless)})"
+        )
+    _refuse_strangers({name for _, name in marks}, competition, f"{file}: annotations")
+    sets: dict[str, set[str]] = {image: set() for image in images}
+    for image, name in marks:
+        sets[image].add(name)
+    result = pd.DataFrame({"image_id": list(images), "given_group": "", "file": list(images.values())})
+    if competition.task == "labels":
+        bits = [["1" if name in sets[image] else "0" for name in competition.classes] for image in images]
+        result[competition.targets] = bits if marks else [[""] * len(competition.classes)] * len(bits)
+        return result
+    several = [image for image, found in sets.items() if len(found) > 1]
+    if several:
+        raise KitError(
+            f"{file}: annotations: {len(several):,} images have several classes ({examples(several)}); set task: labels"
+        )
+    result[TARGET] = [next(iter(sets[image]), "") for image in images]
+    return result

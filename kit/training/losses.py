@@ -1,0 +1,105 @@
+"""What training minimises, chosen from the task unless the experiment says otherwise."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from kit.config import Train
+from kit.errors import ConfigError
+from kit.tasks import Task
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(outputs float32 (B, C), targets as `data.table.targets` gives them) -> a scalar."""
+
+FITTING: dict[Task, tuple[str, ...]] = {
+    "classes": ("cross_entropy", "focal"),
+    "labels": ("bce", "focal"),
+    "ordinal": ("cross_entropy", "ordinal", "focal"),
+    "number": ("mse", "mae", "huber"),
+}
+"""The first is the default."""
+
+
+def build_loss(task: Task, train: Train, targets: np.ndarray, num_classes: int) -> Loss:
+    """The training loss; `targets` are the training images' (for class weights, and a number's mean and spread).
+
+    Raises `ConfigError` for a loss that does not fit the task.
+    """
+    name = FITTING[task][0] if train.loss == "auto" else train.loss
+    if name not in FITTING[task]:
+        raise ConfigError(f"train.loss: {name} does not fit task {task}; expected auto, {', '.join(FITTING[task])}")
+    if task == "number":
+        if train.class_weights != "none":
+            raise ConfigError("train.class_weights: a number has no classes")
+        mean, std = number_scale(targets)
+        kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}[name]
+        return lambda outputs, wanted: kind(outputs, (wanted - mean) / std)
+    weights = _balanced(targets, num_classes) if train.class_weights == "balanced" else None
+    if task == "labels":
+        return partial(_labels_loss, smoothing=train.label_smoothing, weights=weights, gamma=_gamma(name, train))
+    if name == "ordinal":
+        return partial(_ordinal_loss, smoothing=train.label_smoothing, weights=weights)
+    return partial(_classes_loss, smoothing=train.label_smoothing, weights=weights, gamma=_gamma(name, train))
+
+
+def validation_loss(task: Task, targets: np.ndarray) -> Loss:
+    """The task's plain loss: cross-entropy (nats), or the squared error in standard deviations."""
+    plain = Train(loss="auto")
+    return build_loss(task, plain, targets, 0)
+
+
+def number_scale(targets: np.ndarray) -> tuple[float, float]:
+    """(mean, standard deviation) of a number's training targets (N, 1); the network learns what is left."""
+    return float(targets.mean()), float(targets.std()) or 1.0
+
+
+def _gamma(name: str, train: Train) -> float:
+    return train.focal_gamma if name == "focal" else 0.0
+
+
+def _balanced(targets: np.ndarray, num_classes: int) -> torch.Tensor:
+    """Each class as important as any other: N / (C * count) for classes, negatives / positives for labels."""
+    if targets.ndim == 2:
+        positives = targets.sum(axis=0)
+        return torch.tensor((len(targets) - positives) / np.maximum(positives, 1), dtype=torch.float32)
+    counts = np.bincount(targets, minlength=num_classes)
+    return torch.tensor(len(targets) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _classes_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None, gamma: float
+) -> torch.Tensor:
+    """Cross-entropy; with gamma, less weight on what is right already (Lin et al. 2017, arXiv 1708.02002)."""
+    weights = weights.to(outputs.device) if weights is not None else None
+    if gamma == 0:
+        return F.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing)
+    losses = F.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing, reduction="none")
+    right = outputs.softmax(dim=1).gather(1, targets[:, None])[:, 0]
+    return ((1 - right) ** gamma * losses).mean()
+
+
+def _labels_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None, gamma: float
+) -> torch.Tensor:
+    """A binary cross-entropy per label, mean over all."""
+    weights = weights.to(outputs.device) if weights is not None else None
+    soft = targets * (1 - smoothing) + smoothing / 2
+    losses = F.binary_cross_entropy_with_logits(outputs, soft, pos_weight=weights, reduction="none")
+    if gamma:
+        probs = outputs.sigmoid()
+        losses = (1 - (targets * probs + (1 - targets) * (1 - probs))) ** gamma * losses
+    return losses.mean()
+
+
+def _ordinal_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None
+) -> torch.Tensor:
+    """Cross-entropy plus the squared distance of the cumulative distributions, which grows with how far off a guess is
+    (squared earth mover's distance: Hou et al. 2016, arXiv 1611.05916)."""
+    classes = torch.arange(outputs.shape[1], device=outputs.device)
+    reached = (targets[:, None] <= classes).float()
+    distance = (outputs.softmax(dim=1).cumsum(dim=1) - reached).square().sum(dim=1).mean()
+    return _classes_loss(outputs, targets, smoothing, weights, 0.0) + distance
