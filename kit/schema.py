@@ -104,7 +104,7 @@ def to_mapping(instance: Any) -> dict[str, Any]:
 
 
 def dump_yaml(raw: dict[str, Any]) -> str:
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def _first_problem(cls: type, error: ValidationError) -> str:

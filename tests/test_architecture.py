@@ -44,8 +44,10 @@ def _allowed(path: Path, target: str) -> bool:
         return True
     if target in GROUND or target in {"__version__", ""}:
         return True
-    if room in VERBS:
+    if room == "assembly":
         return target in PARTS
+    if room in VERBS:
+        return target in PARTS or target == "assembly"
     return room in PARTS and target == room
 
 

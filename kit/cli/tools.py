@@ -1,12 +1,39 @@
 """The verbs beside the pipeline: parse, call, print."""
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import HERE, Config, Debug, Json, Root, Set, app, load
+from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, load
 from kit.config import DEFAULT_CONFIG
 from kit.workspace import Workspace
+
+
+@app.command(rich_help_panel="The whole way")
+def init(
+    source: From = None,
+    slug: Annotated[str | None, typer.Option("--slug", help="Kaggle's name: download it, read its metric.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Default: the slug's, or the folder's.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="What files cannot tell: roc_auc, ...")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: the likelier reading.")] = False,
+    workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """Your own competition: look at its files, write its YAML and a first experiment's."""
+    from kit.tools import init as tool
+
+    ask = None if yes or not sys.stdin.isatty() else _ask
+    return tool.run(Workspace(workspace), source, slug, name, metric, ask, force)
+
+
+def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:
+    lines = "\n".join(f"  {value:<12}{meaning}" for value, meaning in options)
+    names = [value for value, _ in options]
+    answer = typer.prompt(f"{question}\n{lines}\n", default=names[0])
+    while answer not in names:
+        answer = typer.prompt(f"one of {', '.join(names)}", default=names[0])
+    return answer
 
 
 @app.command(rich_help_panel="Beside it")

@@ -38,7 +38,11 @@ def split_row(path: Path) -> tuple[Path, int | None]:
 
 def read_idx(file: Path) -> np.ndarray:
     """An idx file of unsigned bytes, of any rank, as uint8. Raises `KitError` when it is none."""
-    data = file.read_bytes()
+    return parse_idx(file.read_bytes(), str(file))
+
+
+def parse_idx(data: bytes, file: str) -> np.ndarray:
+    """The array in an idx file's bytes, as `read_idx`; `file` is its name in errors."""
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)

@@ -30,6 +30,7 @@ class CompetitionFacts:
     submissions_disabled: bool
     deadline: str
     max_daily_submissions: int
+    evaluation_metric: str  # in Kaggle's words, "" where it does not say
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class KaggleClient:
             bool(answer.submissions_disabled),
             deadline,
             answer.max_daily_submissions or 0,
+            answer.evaluation_metric or "",
         )
 
     def submissions_left(self, slug: str) -> int:

@@ -14,6 +14,7 @@ import kit
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.data.members import Member, read_member, same_test
 from kit.data.table import labelled_test, predictions, read_index, targets
 from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate

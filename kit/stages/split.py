@@ -50,7 +50,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
     if small:
         few = [f"{name} {count}" for name, count in sorted(small.items(), key=lambda item: item[1])]
         console.warn(
-            f"{len(small):,} classes have fewer independent images than folds ({examples(few, 5)}): some folds lack them"
+            f"{len(small):,} classes have fewer independent images than folds ({examples(few)}): some folds lack them"
         )
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:

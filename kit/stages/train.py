@@ -2,31 +2,27 @@
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from kit import console, figures
+from kit.assembly import Setup, feed, fold_model, initial_model, objective, training_rows
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
-from kit.data.loader import Batches, epoch_order
-from kit.data.table import channel_statistics, labelled_test, read_index, targets, trainable
+from kit.data.table import read_index, targets, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError, counted
-from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.run_folder import freeze, freeze_folds, frozen, same_folds
-from kit.scoring.metrics import score
 from kit.training.decide import decide, describe
 from kit.training.history import read_history
-from kit.training.loop import Feed, Objective, OutOfTime, fit
-from kit.training.losses import build_loss, number_scale, validation_loss
+from kit.training.loop import OutOfTime, fit
+from kit.training.losses import build_loss
 from kit.training.precision import Precision, default_device
 from kit.workspace import (
     Fold,
@@ -54,19 +50,6 @@ class TrainResult:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Context:
-    """What all folds share."""
-
-    experiment: Experiment
-    competition: Competition
-    index: pd.DataFrame
-    folds: np.ndarray
-    pixels: np.ndarray
-    targets: np.ndarray
-    device: torch.device
-
-
 def run(
     experiment: Experiment,
     workspace: Workspace,
@@ -87,6 +70,8 @@ def run(
     folds_path = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
     fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
     build_augment(experiment.augment, experiment.data.image_size)  # a wrong line is refused before anything is made
+    wanted_of = targets(index, competition)
+    build_loss(competition.task, experiment.train, wanted_of[trainable(index)], competition.num_outputs)
     device = default_device()
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
@@ -94,15 +79,13 @@ def run(
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
-    wanted_of = targets(index, competition)
-    build_loss(competition.task, experiment.train, wanted_of[trainable(index)], competition.num_outputs)
-    context = _Context(experiment, competition, index, fold_of_row, pixels, wanted_of, device)
+    setup = Setup(experiment, competition, index, fold_of_row, pixels, wanted_of, device)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
-    _announce(context, workspace, wanted)
+    _announce(setup, workspace, wanted)
     try:
         for fold in wanted:
-            line = _train_fold(context, workspace, fold, force, deadline)
+            line = _train_fold(setup, workspace, fold, force, deadline)
             if line.get(f"valid_{competition.metric}") is not None:
                 scores[str(fold)] = line[f"valid_{competition.metric}"]
     except torch.OutOfMemoryError:
@@ -134,7 +117,7 @@ def _open_run(
         console.stage("train", f"run {experiment.name} goes on as it was made: {describe(existing)}")
         return existing
     torch.manual_seed(key("weights", experiment.seed, 0))
-    model = _model(experiment, competition, ((0.5,) * 3, (0.25,) * 3))
+    model = initial_model(experiment, competition)
     decided, environment = decide(model, experiment, competition.num_outputs, device)
     write_json(workspace.run(experiment.name) / "environment.json", environment)
     freeze_folds(decided, workspace)
@@ -142,27 +125,20 @@ def _open_run(
     return decided
 
 
-def _announce(context: _Context, workspace: Workspace, folds: list[Fold]) -> None:
+def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> None:
     """How long it will take, from the speed that was measured when the run was made."""
-    train = context.experiment.train
+    train = setup.experiment.train
     epochs, images = 0, 0.0
     for fold in folds:
-        place = workspace.fold(context.experiment.name, fold)
+        place = workspace.fold(setup.experiment.name, fold)
         if not (place / ".train.json").is_file():
             left = train.epochs - len(read_history(place))
-            epochs, images = epochs + left, images + left * len(_training_rows(context, fold))
+            epochs, images = epochs + left, images + left * len(training_rows(setup, fold))
     if epochs == 0:
         return
-    speed = read_json(workspace.run(context.experiment.name) / "environment.json")["images_per_second"]
+    speed = read_json(workspace.run(setup.experiment.name) / "environment.json")["images_per_second"]
     text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
     console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
-
-
-def _training_rows(context: _Context, fold: Fold) -> np.ndarray:
-    """Rows of the index that this fold's model learns from."""
-    if fold == "full":
-        return np.flatnonzero(trainable(context.index))
-    return np.flatnonzero((context.folds >= 0) & (context.folds != fold))
 
 
 def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
@@ -175,14 +151,12 @@ def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> N
         figures.learning_curves(histories, metric, experiment.name, path)
 
 
-def _train_fold(
-    context: _Context, workspace: Workspace, fold: Fold, force: bool, deadline: float | None
-) -> dict[str, Any]:
-    experiment, competition = context.experiment, context.competition
+def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, deadline: float | None) -> dict[str, Any]:
+    experiment, competition = setup.experiment, setup.competition
     folder = workspace.fold(experiment.name, fold)
     stamp, model_file = folder / ".train.json", folder / "model.safetensors"
-    rows = _training_rows(context, fold)
-    inputs = _fingerprint(context, fold, rows)
+    rows = training_rows(setup, fold)
+    inputs = _fingerprint(setup, fold, rows)
     with lock(folder / ".lock", str(folder)):
         sweep_temporaries(folder)
         if force:
@@ -196,18 +170,15 @@ def _train_fold(
                 f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
             )
         write_json(folder / ".started.json", {"inputs": inputs})
-        torch.manual_seed(key("weights", experiment.seed, fold))
-        model = _model(experiment, competition, channel_statistics(context.index.iloc[rows]))
-        if competition.task == "number":
-            model.set_number_scale(*number_scale(context.targets[rows]))
+        model = fold_model(setup, fold, rows)
         history = fit(
             model,
             experiment.train,
-            _objective(context, model, rows),
-            _feed(context, fold, rows),
+            objective(setup, model, rows),
+            feed(setup, fold, rows),
             folder,
             Precision(experiment.train.precision, experiment.train.memory_format),
-            context.device,
+            setup.device,
             (experiment.seed, fold),
             {"model": experiment.model.name, "classes": list(competition.classes)},
             f"fold {fold}",
@@ -218,49 +189,9 @@ def _train_fold(
     return history[-1]
 
 
-def _model(experiment: Experiment, competition: Competition, fallback: tuple[Any, Any]) -> Classifier:
-    model, data = experiment.model, experiment.data
-    shape, normalisation = (model.name, competition.num_outputs, model.options), (data.mean, data.std, fallback)
-    return build_classifier(*shape, model.weights, *normalisation, data.image_size, competition.task)
-
-
-def _objective(context: _Context, model: Classifier, rows: np.ndarray) -> Objective:
-    competition, seen = context.competition, context.targets[rows]
-    loss = build_loss(competition.task, context.experiment.train, seen, competition.num_outputs)
-    return Objective(loss, validation_loss(competition.task, seen), model.activate)
-
-
-def _feed(context: _Context, fold: Fold, rows: np.ndarray) -> Feed:
-    experiment, index = context.experiment, context.index
-    train, size = experiment.train, experiment.data.image_size
-    augment = build_augment(experiment.augment, size)
-    on_gpu = context.device.type == "cuda"
-    make = partial(Batches, context.pixels, context.targets, batch_size=train.batch_size, image_size=size)
-
-    def batches(epoch: int, start: int) -> Any:
-        order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
-        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(
-            start, train.num_workers, on_gpu
-        )
-
-    validation_rows = np.flatnonzero(context.folds == fold) if fold != "full" else np.empty(0, np.int64)
-    test_rows = np.flatnonzero(labelled_test(index)) if fold == "full" else np.empty(0, np.int64)
-    order = epoch_order(rows, train.batch_size, experiment.seed, fold, 0)
-    return Feed(
-        num_steps=-(-len(order) // train.batch_size),
-        num_images=len(order),
-        batches=batches,
-        validation=(lambda: make(order=validation_rows).stream(0)) if len(validation_rows) else None,
-        metric=context.competition.metric,
-        score=partial(score, context.competition.metric),
-        image_ids=lambda numbers: index["image_id"].iloc[numbers].tolist(),
-        test=(lambda: make(order=test_rows).stream(0)) if len(test_rows) else None,
-    )
-
-
-def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
+def _fingerprint(setup: Setup, fold: Fold, rows: np.ndarray) -> str:
     """What decides this fold's weights: images and classes, the experiment's part, the weights file's bytes."""
-    experiment = context.experiment
+    experiment = setup.experiment
     weights = experiment.model.weights
     if weights not in {"none", "timm"}:
         path = Path(weights).expanduser()
@@ -269,8 +200,8 @@ def _fingerprint(context: _Context, fold: Fold, rows: np.ndarray) -> str:
                 f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file"
             )
         weights = file_hash(path)
-    images = context.index.iloc[rows]
-    parts = [images["image_id"].tolist(), images["md5"].tolist(), context.targets[rows].tolist()]
+    images = setup.index.iloc[rows]
+    parts = [images["image_id"].tolist(), images["md5"].tolist(), setup.targets[rows].tolist()]
     return fingerprint(VERSION, fold, parts, weights)
 
 

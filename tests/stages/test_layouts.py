@@ -181,6 +181,6 @@ def test_idx_arrays_of_any_rank(tmp_path):
 
 def test_idx_without_labels_is_a_wrong_description(tmp_path):
     path = Path(_idx(tmp_path))
-    path.write_text(path.read_text().replace("  train_labels:\n  - train-labels\n", ""))
+    path.write_text(path.read_text().replace("  train_labels: [train-labels]\n", ""))
     with pytest.raises(ConfigError, match=r"files\.train_labels: layout idx"):
         Competition.load(path)

@@ -1,0 +1,95 @@
+"""An experiment's parts, wired for one fold: its images, its model, its loss. For stages and tools that train."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.loader import Batches, epoch_order
+from kit.data.table import channel_statistics, labelled_test, trainable
+from kit.data.transforms import build_augment
+from kit.models import Classifier, build_classifier
+from kit.randomness import key
+from kit.scoring.metrics import score
+from kit.training.loop import Feed, Objective
+from kit.training.losses import build_loss, number_scale, validation_loss
+from kit.workspace import Fold
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all folds share. `folds` int64 (N,), `pixels` uint8 (N, S, S, 3), `targets` as in `data.table`."""
+
+    experiment: Experiment
+    competition: Competition
+    index: pd.DataFrame
+    folds: np.ndarray
+    pixels: np.ndarray
+    targets: np.ndarray
+    device: torch.device
+
+
+def training_rows(setup: Setup, fold: Fold) -> np.ndarray:
+    """Rows of the index that this fold's model learns from."""
+    if fold == "full":
+        return np.flatnonzero(trainable(setup.index))
+    return np.flatnonzero((setup.folds >= 0) & (setup.folds != fold))
+
+
+def fold_model(setup: Setup, fold: Fold, rows: np.ndarray) -> Classifier:
+    """The fold's model with its initial weights, by (seed, fold), normalised by its own training images."""
+    torch.manual_seed(key("weights", setup.experiment.seed, fold))
+    model = initial_model(setup.experiment, setup.competition, channel_statistics(setup.index.iloc[rows]))
+    if setup.competition.task == "number":
+        model.set_number_scale(*number_scale(setup.targets[rows]))
+    return model
+
+
+def initial_model(
+    experiment: Experiment, competition: Competition, fallback: tuple[Any, Any] = ((0.5,) * 3, (0.25,) * 3)
+) -> Classifier:
+    """The experiment's model; `fallback`: RGB mean and std where neither the config nor the weights name them."""
+    model, data = experiment.model, experiment.data
+    shape, normalisation = (model.name, competition.num_outputs, model.options), (data.mean, data.std, fallback)
+    return build_classifier(*shape, model.weights, *normalisation, data.image_size, competition.task)
+
+
+def objective(setup: Setup, model: Classifier, rows: np.ndarray) -> Objective:
+    """What this fold's training minimises, and what is shown of its validation."""
+    competition, seen = setup.competition, setup.targets[rows]
+    loss = build_loss(competition.task, setup.experiment.train, seen, competition.num_outputs)
+    return Objective(loss, validation_loss(competition.task, seen), model.activate)
+
+
+def feed(setup: Setup, fold: Fold, rows: np.ndarray) -> Feed:
+    """The fold's batches: training (augmented, counted randomness), its validation images, a benchmark's test set."""
+    experiment, index = setup.experiment, setup.index
+    train, size = experiment.train, experiment.data.image_size
+    augment = build_augment(experiment.augment, size)
+    on_gpu = setup.device.type == "cuda"
+    make = partial(Batches, setup.pixels, setup.targets, batch_size=train.batch_size, image_size=size)
+
+    def batches(epoch: int, start: int) -> Any:
+        order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
+        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(
+            start, train.num_workers, on_gpu
+        )
+
+    validation_rows = np.flatnonzero(setup.folds == fold) if fold != "full" else np.empty(0, np.int64)
+    test_rows = np.flatnonzero(labelled_test(index)) if fold == "full" else np.empty(0, np.int64)
+    order = epoch_order(rows, train.batch_size, experiment.seed, fold, 0)
+    return Feed(
+        num_steps=-(-len(order) // train.batch_size),
+        num_images=len(order),
+        batches=batches,
+        validation=(lambda: make(order=validation_rows).stream(0)) if len(validation_rows) else None,
+        metric=setup.competition.metric,
+        score=partial(score, setup.competition.metric),
+        image_ids=lambda numbers: index["image_id"].iloc[numbers].tolist(),
+        test=(lambda: make(order=test_rows).stream(0)) if len(test_rows) else None,
+    )

@@ -1,0 +1,124 @@
+"""What a folder of downloads holds, zips included and not unpacked: pictures by folder, tables, COCO and idx files.
+
+Names are those that stand in raw/ after `kit download`; `role` is what the competition's YAML calls it.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+from PIL import Image
+
+from kit.data.images import EXTENSIONS
+from kit.errors import ConfigError, KitError
+
+IDX = ("-idx1-ubyte", "-idx3-ubyte")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or folder. `pictures`: their paths inside it. `read(path)`: a picture's bytes; "": the file's own."""
+
+    role: str
+    read: Callable[[str], bytes]
+    pictures: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """As unpacked: `train.zip` becomes `train`."""
+        return self.role.removesuffix(".zip")
+
+    def table(self) -> pd.DataFrame:
+        """The CSV as text. Raises `KitError` when it is none."""
+        try:
+            return pd.read_csv(io.BytesIO(self.read("")), dtype=str, keep_default_na=False)
+        except ValueError as error:
+            raise KitError(f"{self.role}: cannot be read as CSV: {error}") from None
+
+    def size_of(self, picture: str) -> tuple[int, int] | None:
+        """(width, height) from the file's header; none where Pillow does not know it."""
+        try:
+            return Image.open(io.BytesIO(self.read(picture))).size
+        except (OSError, ValueError):
+            return None
+
+
+def scan(folder: Path) -> list[Entry]:
+    """Everything of use in a folder, or in the one bundle zip that it holds. Raises when there is nothing."""
+    if not folder.exists():
+        raise ConfigError(f"--from {folder}: no such file or folder")
+    tops = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    bundle = [path for path in tops if path.suffix == ".zip" and _is_bundle(path)]
+    entries = _bundle(bundle[0]) if len(bundle) == 1 and len(tops) <= 2 else [e for p in tops if (e := _entry(p))]
+    if not entries:
+        raise KitError(f"{folder}: holds no pictures, no tables and no zips of them")
+    return entries
+
+
+def _entry(path: Path) -> Entry | None:
+    if path.is_dir():
+        pictures = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_picture(p.name))
+        return Entry(path.name, lambda inside: (path / inside).read_bytes(), pictures) if pictures else None
+    if path.suffix == ".zip":
+        return _zipped(path.name, path)
+    if path.suffix in {".csv", ".json"} or any(mark in path.name for mark in IDX):
+        return Entry(path.name, lambda _: path.read_bytes())
+    return None
+
+
+def _zipped(role: str, source: Path | io.BytesIO) -> Entry | None:
+    """A zip of pictures, or of one table."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    except zipfile.BadZipFile as error:
+        raise KitError(f"{role}: is no whole zip ({error}); get it again") from None
+
+    def member(name: str) -> bytes:
+        with zipfile.ZipFile(source) as archive:
+            return archive.read(name)
+
+    pictures = [name for name in members if _is_picture(name)]
+    if pictures:
+        top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg, and is unpacked without that folder
+        prefix = top if all(name.startswith(top) for name in pictures) else ""
+        return Entry(role, lambda inside: member(prefix + inside), [name.removeprefix(prefix) for name in pictures])
+    tables = [name for name in members if name.endswith((".csv", ".json"))]
+    return Entry(role.removesuffix(".zip"), lambda _: member(tables[0])) if len(tables) == 1 else None
+
+
+def _bundle(path: Path) -> list[Entry]:
+    """Kaggle's "download all": folders, tables and inner zips in one zip."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+
+    def member(name: str) -> bytes:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name)
+
+    entries: list[Entry | None] = []
+    for top in dict.fromkeys(name.split("/")[0] for name in names):
+        inside = [name.removeprefix(top + "/") for name in names if name.startswith(top + "/") and _is_picture(name)]
+        if inside:
+            entries.append(Entry(top, lambda name, top=top: member(f"{top}/{name}"), inside))  # type: ignore[misc]
+        elif top.endswith(".zip"):
+            entries.append(_zipped(top, io.BytesIO(member(top))))
+        elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
+            entries.append(Entry(top, lambda _, top=top: member(top)))  # type: ignore[misc]
+    return [entry for entry in entries if entry is not None]
+
+
+def _is_bundle(path: Path) -> bool:
+    """Does the zip hold tables beside pictures, or other zips?"""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    tables = [name for name in names if name.endswith((".csv", ".csv.zip"))]
+    return bool(tables) and len(names) > 1
+
+
+def _is_picture(name: str) -> bool:
+    plain = PurePosixPath(name)
+    return plain.suffix.lower() in EXTENSIONS and not plain.name.startswith((".", "__"))
