@@ -184,7 +184,7 @@ def _submission(
         _require(raw["metric"], task)
         return
     cells = sample[wanted[0]].str.strip() if sample is not None else pd.Series([], dtype=str)
-    words = max((len(cell.split()) for cell in cells), default=1)
+    words = max((1 if cell in classes else len(cell.split()) for cell in cells), default=1)
     if task == "labels":
         raw["metric"] = metric or "f1_samples"
         raw["submission"] = _columns(shown, "labels")

@@ -22,8 +22,7 @@ class Difference:
 
 def bootstrap_interval(metric: str, targets: np.ndarray, decisions: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """The 95 % percentile interval of the score of what `metrics.decide` made."""
-    low, high = np.nanpercentile(_resampled(metric, targets, [decisions], seed)[0], [2.5, 97.5])
-    return float(low), float(high)
+    return _percentiles(_resampled(metric, targets, [decisions], seed)[0])
 
 
 def paired_difference(
@@ -35,11 +34,17 @@ def paired_difference(
     that takes several seeds.
     """
     a, b = _resampled(metric, targets, [first, second], seed)
-    low, high = np.nanpercentile(b - a, [2.5, 97.5])
     better = (b > a) if find_metric(metric).higher_is_better else (b < a)
     probability = float(np.mean(better + 0.5 * (a == b)))
     value = measure(metric, targets, second) - measure(metric, targets, first)
-    return Difference(value, (float(low), float(high)), probability)
+    return Difference(value, _percentiles(b - a), probability)
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 %; nan where there is no value at all (ROC AUC of a class that does not occur)."""
+    values = values[~np.isnan(values)]
+    low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def _resampled(metric: str, targets: np.ndarray, members: list[np.ndarray], seed: int) -> list[np.ndarray]:

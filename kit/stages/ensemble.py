@@ -153,10 +153,11 @@ def _blend_oof(members: list[Member], competition: Competition, experiment: Expe
         ):
             raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
         aligned.append(predictions(other, competition))
-    result = first[["image_id", "fold", *competition.targets]].copy()
-    if len(first):
-        result[competition.predictions] = mean_predictions(aligned, experiment.ensemble.average, competition.task)
-    return result
+    if first.empty:
+        return first
+    mean = mean_predictions(aligned, experiment.ensemble.average, competition.task)
+    columns = pd.DataFrame(mean, columns=competition.predictions)
+    return pd.concat([first[["image_id", "fold", *competition.targets]].reset_index(drop=True), columns], axis=1)
 
 
 def _cv(oof: pd.DataFrame, competition: Competition, post: Postprocess) -> dict[str, Any]:
@@ -194,6 +195,8 @@ def _report(
     rows = []
     for name, one, _ in views:
         for metric, values in one["metrics"].items():
+            if np.isnan(values["pooled"]):  # ROC AUC where a class does not occur
+                continue
             label = name if metric == competition.metric else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
             rows.append(

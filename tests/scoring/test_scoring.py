@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval, paired_difference
@@ -85,3 +86,59 @@ def test_a_lower_log_loss_is_better():
     result = paired_difference("log_loss", targets, bad, good)
     assert result.value < 0
     assert result.probability == 1.0
+
+
+def test_metrics_of_labels_against_scikit_learn():
+    generator = np.random.default_rng(0)
+    probs = generator.random((300, 4))
+    targets = (generator.random((300, 4)) < probs).astype(np.float32)
+    columns = range(4)
+    assert score("roc_auc", targets, probs) == pytest.approx(
+        np.mean([sklearn.metrics.roc_auc_score(targets[:, c], probs[:, c]) for c in columns])
+    )
+    assert score("log_loss", targets, probs) == pytest.approx(
+        np.mean([sklearn.metrics.log_loss(targets[:, c], probs[:, c]) for c in columns])
+    )
+    said = probs >= 0.5
+    said[np.arange(300), probs.argmax(axis=1)] = True
+    for average in ("micro", "macro", "samples"):
+        expected = sklearn.metrics.f1_score(targets, said, average=average, zero_division=0)
+        assert score(f"f1_{average}", targets, probs) == pytest.approx(expected)
+
+
+def test_a_label_that_never_occurs_has_no_part_in_the_auc():
+    targets = np.array([[0, 0], [1, 0], [0, 0], [1, 0]], np.float32)
+    probs = np.array([[0.1, 0.5], [0.9, 0.5], [0.8, 0.1], [0.7, 0.2]])
+    assert score("roc_auc", targets, probs) == pytest.approx(0.75)
+
+
+def test_kappa_by_hand():
+    """Cohen's kappa with squared distances: 1 - observed / expected disagreement."""
+    targets = np.array([0, 1, 2, 2])
+    probs = np.eye(3)[[0, 1, 1, 2]]  # one grade off in one of four
+    observed = 1 / 4
+    expected = sum(
+        (i - j) ** 2 * np.mean(targets == i) * np.mean(probs.argmax(1) == j) for i in range(3) for j in range(3)
+    )
+    assert score("quadratic_weighted_kappa", targets, probs) == pytest.approx(1 - observed / expected)
+
+
+def test_ranked_guesses_by_hand():
+    probs = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])
+    targets = np.array([0, 2, 3])
+    assert score("map@2", targets, probs) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert score("map@4", targets, probs) == pytest.approx((1 + 1 / 2 + 1 / 4) / 3)
+    assert score("top@2", targets, probs) == pytest.approx(2 / 3)
+
+
+def test_numbers_by_hand():
+    targets, said = np.array([[1.0], [3.0]]), np.array([[2.0], [6.0]])
+    assert score("rmse", targets, said) == pytest.approx(np.sqrt(5))
+    assert score("mae", targets, said) == pytest.approx(2)
+
+
+def test_the_mean_of_labels_and_of_numbers():
+    one, two = np.array([[0.9]]), np.array([[0.5]])
+    odds = np.sqrt(9.0)
+    assert mean_predictions([one, two], "logits", "labels")[0, 0] == pytest.approx(odds / (1 + odds))
+    assert mean_predictions([np.array([[-3.0]]), np.array([[5.0]])], "logits", "number")[0, 0] == 1.0

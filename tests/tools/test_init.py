@@ -1,0 +1,281 @@
+"""kit init: fourteen drawn competitions, from a folder of downloads to a submission that their own rules accept."""
+
+import re
+from pathlib import Path
+
+import drawn
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.table import read_index
+from kit.errors import ConfigError, KitError
+from kit.stages import download, ensemble, index, predict, split, train
+from kit.tools import init
+from kit.workspace import Workspace
+
+QUICK = [
+    "data.num_folds=2", "data.image_size=24", "data.cache_size=24", "model.options.width=0.125", "train.epochs=1",
+    "train.warmup_epochs=0.3", "train.precision=fp32", "train.memory_format=contiguous", "train.num_threads=1",
+]  # fmt: skip
+
+
+def _described(make, tmp_path, metric=None, ask=None) -> tuple[Path, Workspace, Competition]:
+    folder = tmp_path / make.__name__
+    folder.mkdir()
+    make(folder)
+    workspace = Workspace(tmp_path)
+    result = init.run(workspace, folder, metric=metric, ask=ask)
+    return folder, workspace, Competition.load(result.competition)
+
+
+def _prepared(make, tmp_path, metric=None) -> tuple[Experiment, Workspace, Competition]:
+    folder, workspace, competition = _described(make, tmp_path, metric)
+    path = tmp_path / "configs" / "competitions" / f"{make.__name__}.yaml"
+    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", [*QUICK, f"competition={path}"])
+    download.run(experiment, workspace, folder)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    return experiment, workspace, competition
+
+
+def _submission(make, tmp_path, metric=None) -> tuple[pd.DataFrame, pd.DataFrame, Competition]:
+    """(what is handed in, the sample, the description)"""
+    experiment, workspace, competition = _prepared(make, tmp_path, metric)
+    train.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    result = ensemble.run(experiment, workspace)
+    assert np.isfinite(result.cv)
+    table = pd.read_csv(result.submission, dtype=str)
+    sample = pd.read_csv(tmp_path / make.__name__ / "sample_submission.csv", dtype=str)
+    assert list(table.columns) == list(sample.columns)
+    assert table.iloc[:, 0].tolist() == sample.iloc[:, 0].tolist()
+    return table, sample, competition
+
+
+@pytest.mark.parametrize(
+    ("make", "metric", "positive"),
+    [
+        (drawn.dogs_vs_cats_redux, "log_loss", "dog"),
+        (drawn.aerial_cactus, "roc_auc", "1"),
+        (drawn.histopathologic_cancer, "AUC", "1"),
+        (drawn.siim_isic, "roc_auc", "1"),
+    ],
+)
+def test_one_probability(make, metric, positive, tmp_path):
+    table, _sample, competition = _submission(make, tmp_path, metric)
+    assert competition.submission.positive == positive
+    probs = table.iloc[:, 1].astype(float)
+    assert probs.between(0, 1).all()
+    assert probs.nunique() > 1
+
+
+@pytest.mark.parametrize(
+    ("make", "metric", "num_columns"),
+    [
+        (drawn.dog_breed, "MulticlassLoss", 120),
+        (drawn.leaf_classification, "log_loss", 99),
+        (drawn.plant_pathology_2020, "Mean Columnwise AUC", 4),
+    ],
+)
+def test_a_probability_per_class(make, metric, num_columns, tmp_path):
+    table, _sample, competition = _submission(make, tmp_path, metric)
+    probs = table.iloc[:, 1:].astype(float).to_numpy()
+    assert competition.task == "classes"
+    assert probs.shape[1] == num_columns
+    assert np.allclose(probs.sum(axis=1), 1, atol=0.02)
+
+
+def test_several_labels_an_image_and_patients_that_stay_together(tmp_path):
+    table, _, competition = _submission(drawn.ranzcr_clip, tmp_path, "roc_auc")
+    assert competition.task == "labels"
+    assert competition.labels.group_column == "PatientID"
+    probs = table.iloc[:, 1:].astype(float).to_numpy()
+    assert probs.shape == (drawn.NUM_TEST, 11)
+    assert ((probs >= 0) & (probs <= 1)).all()
+    workspace = Workspace(tmp_path)
+    folds = pd.read_csv(workspace.folds("ranzcr_clip", 2, 0), dtype={"image_id": str})
+    patients = read_index(workspace.index("ranzcr_clip"))[["image_id", "given_group"]].merge(folds, on="image_id")
+    assert patients["given_group"].nunique() == 20
+    assert (patients.groupby("given_group")["fold"].nunique() == 1).all()
+
+
+def test_grades_are_in_order(tmp_path):
+    table, _, competition = _submission(drawn.aptos2019, tmp_path, "quadratic_weighted_kappa")
+    assert competition.task == "ordinal"
+    assert set(table["diagnosis"]) <= set("01234")
+
+
+def test_class_numbers_without_an_order(tmp_path):
+    table, _, competition = _submission(drawn.cassava, tmp_path, "accuracy")
+    assert competition.task == "classes"
+    assert set(table["label"]) <= set("01234")
+
+
+def test_five_guesses_and_a_new_class(tmp_path):
+    table, _, competition = _submission(drawn.whale, tmp_path, "map@5")
+    assert competition.submission.new_class == "new_whale"
+    known = {"new_whale", "w_1a", "w_2b", "w_3c", "w_4d", "w_5e", "w_9z"}
+    for cell in table["Id"]:
+        guesses = cell.split(" ")
+        assert len(guesses) == len(set(guesses)) == 5
+        assert set(guesses) <= known
+
+
+def test_several_words_a_cell(tmp_path):
+    table, _, competition = _submission(drawn.plant_pathology_2021, tmp_path, "MeanFScore")
+    assert (competition.task, competition.metric) == ("labels", "f1_samples")
+    words = {"healthy", "scab", "rust", "frog_eye_leaf_spot", "complex"}
+    assert set(competition.classes) == words
+    assert all(cell and set(cell.split(" ")) <= words for cell in table["labels"])
+
+
+def test_a_number(tmp_path):
+    table, _, competition = _submission(drawn.petfinder, tmp_path, "rmse")
+    assert competition.task == "number"
+    assert np.isfinite(table["Pawpularity"].astype(float)).all()
+    oof = pd.read_csv(tmp_path / "runs" / "petfinder" / "oof.csv")
+    assert {"target_Pawpularity", "pred_Pawpularity"} <= set(oof)
+    assert oof["pred_Pawpularity"].between(-50, 200).all(), "in the target's own unit"
+
+
+def test_coco(tmp_path):
+    table, _, competition = _submission(drawn.herbarium, tmp_path)
+    assert competition.labels.layout == "json"
+    assert set(table["Predicted"]) <= {f"plant {k}" for k in range(4)}
+
+
+def test_every_decision_has_a_reason_and_the_yaml_keeps_it(tmp_path):
+    _, _, competition = _described(drawn.dog_breed, tmp_path, "log_loss")
+    text = (tmp_path / "configs" / "competitions" / "dog_breed.yaml").read_text()
+    for reason in ("column 'id' names the files of train", "120 strings", "a column per class", "log_loss"):
+        assert reason in text
+    assert competition.classes[0] == "a000_hound"
+
+
+def test_two_readings_are_asked_for(tmp_path):
+    asked = []
+
+    def ask(question, options):
+        asked.append((question, [value for value, _ in options]))
+        return options[1][0]
+
+    _, _, competition = _described(drawn.aerial_cactus, tmp_path, ask=ask)
+    assert "log loss" in asked[0][0]
+    assert competition.metric == asked[0][1][1] == "roc_auc"
+
+
+def test_what_is_there_stays(tmp_path):
+    folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
+    with pytest.raises(ConfigError, match="is there already; --force"):
+        init.run(workspace, folder, metric="accuracy")
+    init.run(workspace, folder, metric="accuracy", force=True)
+
+
+def test_kaggles_words_for_a_metric():
+    for words, own in [
+        ("LogLoss", "log_loss"), ("QuadraticWeightedKappa", "quadratic_weighted_kappa"), ("MAP@5", "map@5"),
+        ("Area Under Receiver Operating Characteristic Curve", "roc_auc"), ("RootMeanSquaredError", "rmse"),
+        ("CategorizationAccuracy", "accuracy"), ("f1_macro", "f1_macro"), ("top@3", "top@3"),
+    ]:  # fmt: skip
+        assert init._metric_name(words) == own
+    with pytest.raises(ConfigError, match=r"--metric roc_acu: no metric 'roc_acu' \(did you mean 'roc_auc'"):
+        init._metric_name("roc_acu")
+
+
+def _edit(path: Path, change) -> None:
+    change(pd.read_csv(path, dtype=str)).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "metric", "spoil", "message"),
+    [
+        (
+            drawn.dog_breed, "log_loss",
+            lambda f: _edit(f / "labels.csv", lambda t: t.rename(columns={"breed": "kind"})),
+            r"labels\.csv: has no column 'breed'.*correct `labels\.column`",
+        ),
+        (
+            drawn.histopathologic_cancer, "roc_auc",
+            lambda f: _edit(f / "train_labels.csv", lambda t: t.assign(id="x" + t["id"])),
+            r"train_labels\.csv: column 'id': none of 60 ids is a file in .*train \(xf00000.*files there: f00000\.tif",
+        ),
+        (
+            drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: pd.concat([t, t.head(2)])),
+            r"train\.csv: column 'image_id': 2 ids stand in several rows \(1000\.jpg, 1001\.jpg\)",
+        ),
+        (
+            drawn.aptos2019, "kappa", lambda f: _edit(f / "train.csv", lambda t: t.replace({"diagnosis": {"4": "7"}})),
+            r"train\.csv: column 'diagnosis': 1 values are none of the 5 classes \('7'; classes: 0, 1, 2, 3, 4\)",
+        ),
+        (
+            drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: t[t["label"] != "3"]),
+            r"train\.csv: no training image has the class 3; correct `labels\.classes`",
+        ),
+        (
+            drawn.petfinder, "rmse", lambda f: _edit(f / "train.csv", lambda t: t.assign(Pawpularity="good")),
+            r"train\.csv: column 'Pawpularity': 60 cells are no numbers \('good'\)",
+        ),
+        (
+            drawn.plant_pathology_2020, "roc_auc", lambda f: _edit(f / "train.csv", lambda t: t.assign(rust="1")),
+            r"train\.csv: Train_\d+ has 2 classes, expected one .*set task: labels",
+        ),
+        (
+            drawn.ranzcr_clip, "roc_auc", lambda f: _edit(f / "train.csv", lambda t: t.assign(**{"CVC - Normal": "2"})),
+            r"train\.csv: column 'CVC - Normal' holds '2'; expected 0 or 1",
+        ),
+        (
+            drawn.dogs_vs_cats_redux, "log_loss",
+            lambda f: _edit(f / "sample_submission.csv", lambda t: t.assign(id=t["id"].astype(int) + 5)),
+            r"sample_submission\.csv: column 'id': 5 ids are no picture of test \(13, 14, 15 and 2 more",
+        ),
+        (
+            drawn.leaf_classification, "log_loss",
+            lambda f: _edit(f / "sample_submission.csv", lambda t: t.drop(columns="Quercus_07")),
+            r"sample_submission\.csv: has no column 'Quercus_07'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_description_is_one_line(make, metric, spoil, message, tmp_path):
+    folder, workspace, _ = _described(make, tmp_path, metric)
+    path = tmp_path / "configs" / "competitions" / f"{make.__name__}.yaml"
+    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", [*QUICK, f"competition={path}"])
+    spoil(folder)
+    download.run(experiment, workspace, folder)
+    with pytest.raises(KitError, match=message) as caught:
+        index.run(experiment, workspace)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: [path.unlink() for path in (f / "test").iterdir()], "pictures for training in train, and none"),
+        (lambda f: (f / "labels.csv").unlink(), "no labels found: no table has a column with the names of train's"),
+        (lambda f: _edit(f / "labels.csv", lambda t: t.assign(a="x", b="y").drop(columns="breed")), "which column is"),
+    ],
+)
+def test_files_that_are_no_competition(spoil, message, tmp_path):
+    drawn.dog_breed(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(KitError, match=re.escape(message)):
+        init.run(Workspace(tmp_path / "w"), tmp_path)
+
+
+def test_one_bundle_zip(tmp_path):
+    """Kaggle's "download all" of a competition with folders and tables."""
+    import zipfile
+
+    (tmp_path / "loose").mkdir()
+    drawn.aerial_cactus(tmp_path / "loose")
+    with zipfile.ZipFile(tmp_path / "aerial-cactus.zip", "w") as archive:
+        for path in sorted((tmp_path / "loose").iterdir()):
+            archive.write(path, path.name)
+    result = init.run(Workspace(tmp_path), tmp_path / "aerial-cactus.zip", metric="roc_auc")
+    competition = Competition.load(result.competition)
+    assert competition.files.train == ("train.zip",)
+    experiment = Experiment.load(result.experiment, [*QUICK, f"competition={result.competition}"])
+    download.run(experiment, Workspace(tmp_path), tmp_path / "aerial-cactus.zip")
+    assert index.run(experiment, Workspace(tmp_path)).num_train == drawn.NUM_TRAIN
