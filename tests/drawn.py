@@ -200,9 +200,9 @@ def whale(folder: Path) -> None:
 
 
 def cassava(folder: Path) -> None:
-    """Classes by number, hard labels."""
+    """Classes by number, hard labels; the same file names in train and test."""
     kinds, test = _kinds(5, NUM_TRAIN, 0), _kinds(5, NUM_TEST, 1)
-    train_ids, test_ids = [str(1000 + n) for n in range(NUM_TRAIN)], [str(2000 + n) for n in range(NUM_TEST)]
+    train_ids, test_ids = [str(1000 + n) for n in range(NUM_TRAIN)], [str(1000 + n) for n in range(NUM_TEST)]
     write_folder(folder / "train_images", _pictures(kinds, train_ids, ".jpg"))
     write_folder(folder / "test_images", _pictures(test, test_ids, ".jpg", 1000))
     table = pd.DataFrame({"image_id": [f"{i}.jpg" for i in train_ids], "label": kinds})

@@ -21,6 +21,7 @@ class Kaggle:
     entered: bool = True
     submissions_disabled: bool = False
     left: int = 4
+    evaluation_metric: str = "CategorizationAccuracy"
     pending_polls: int = 1  # GetSubmission answers PENDING so often
     final_status: str = "COMPLETE"
     public_score: str = "0.91234"
@@ -73,6 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self.json({
             "userHasEntered": self.kaggle.entered, "submissionsDisabled": self.kaggle.submissions_disabled,
             "deadline": "2014-02-01T00:00:00Z", "maxDailySubmissions": 5,
+            "evaluationMetric": self.kaggle.evaluation_metric,
         })  # fmt: skip
 
     def _GetSubmissionLimits(self, request: dict) -> None:  # noqa: N802

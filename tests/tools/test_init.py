@@ -1,12 +1,14 @@
 """kit init: fourteen drawn competitions, from a folder of downloads to a submission that their own rules accept."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import drawn
 import numpy as np
 import pandas as pd
 import pytest
+from kaggle_server import SLUG
 
 from kit.competition import Competition
 from kit.config import Experiment
@@ -264,18 +266,40 @@ def test_files_that_are_no_competition(spoil, message, tmp_path):
         init.run(Workspace(tmp_path / "w"), tmp_path)
 
 
-def test_one_bundle_zip(tmp_path):
-    """Kaggle's "download all" of a competition with folders and tables."""
-    import zipfile
-
+def _bundle(tmp_path: Path) -> Path:
+    """Kaggle's "download all" of a competition with inner zips and tables."""
     (tmp_path / "loose").mkdir()
     drawn.aerial_cactus(tmp_path / "loose")
     with zipfile.ZipFile(tmp_path / "aerial-cactus.zip", "w") as archive:
         for path in sorted((tmp_path / "loose").iterdir()):
             archive.write(path, path.name)
-    result = init.run(Workspace(tmp_path), tmp_path / "aerial-cactus.zip", metric="roc_auc")
+    return tmp_path / "aerial-cactus.zip"
+
+
+def test_one_bundle_zip(tmp_path):
+    result = init.run(Workspace(tmp_path), _bundle(tmp_path), metric="roc_auc")
     competition = Competition.load(result.competition)
     assert competition.files.train == ("train.zip",)
     experiment = Experiment.load(result.experiment, [*QUICK, f"competition={result.competition}"])
     download.run(experiment, Workspace(tmp_path), tmp_path / "aerial-cactus.zip")
     assert index.run(experiment, Workspace(tmp_path)).num_train == drawn.NUM_TRAIN
+
+
+def test_a_slug_is_downloaded_once_and_brings_kaggles_metric(tmp_path, kaggle):
+    kaggle.bundle = _bundle(tmp_path).read_bytes()
+    kaggle.evaluation_metric = "Area Under Receiver Operating Characteristic Curve"
+    workspace = Workspace(tmp_path / "w")
+    result = init.run(workspace, slug=SLUG)
+    competition = Competition.load(result.competition)
+    assert (competition.name, competition.slug, competition.metric) == (SLUG, SLUG, "roc_auc")
+    experiment = Experiment.load(result.experiment, [*QUICK, f"competition={result.competition}"])
+    download.run(experiment, workspace)
+    assert index.run(experiment, workspace).num_train == drawn.NUM_TRAIN
+    assert sum("Download" in call for call in kaggle.calls) == 1
+
+
+def test_a_metric_that_the_kit_does_not_have_is_said(tmp_path, kaggle, capsys):
+    kaggle.bundle = _bundle(tmp_path).read_bytes()
+    kaggle.evaluation_metric = "Mean Dice"
+    assert Competition.load(init.run(Workspace(tmp_path / "w"), slug=SLUG).competition).metric == "log_loss"
+    assert "Kaggle scores by 'Mean Dice', which the kit does not have" in capsys.readouterr().out

@@ -1,0 +1,55 @@
+"""Keep the learning curves of measured runs, and draw all of them in one figure.
+
+    python benchmarks/curves.py WORKSPACE RUN...     curves/RUN.csv from runs/RUN, then figures/curves.png from all CSVs
+
+A curve is the mean over the run's folds; the metric is the fold's own images', or the test set's of `--fold full`.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from kit import figures
+from kit.config import Experiment
+from kit.training.history import read_history
+from kit.workspace import Workspace
+
+HERE = Path(__file__).resolve().parent
+
+
+def keep(workspace: Workspace, run: str) -> Path:
+    """curves/RUN.csv: competition, fold, epoch, seconds, images_per_second, train_loss, metric, value."""
+    experiment = Experiment.load(workspace.run(run) / "experiment.yaml")
+    rows = []
+    for folder in sorted(workspace.run(run).glob("fold_*")):
+        for line in read_history(folder):
+            kind = "test" if "test_loss" in line else "valid"
+            metric = next(key for key in line if key.startswith(f"{kind}_") and key != f"{kind}_loss")
+            facts = {key: line[key] for key in ("epoch", "seconds", "images_per_second", "train_loss")}
+            fold = folder.name.removeprefix("fold_")
+            rows.append(
+                {"competition": experiment.competition, "fold": fold, **facts, "metric": metric, "value": line[metric]}
+            )
+    path = HERE / "curves" / f"{run}.csv"
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def draw() -> Path:
+    panels: dict[str, dict] = {}
+    for file in sorted((HERE / "curves").glob("*.csv")):
+        table = pd.read_csv(file)
+        competition = str(table["competition"].iloc[0])
+        mean = table.groupby("epoch")[["train_loss", "value"]].mean()
+        name = file.stem.removeprefix(competition + "-")
+        panels.setdefault(competition, {})[name] = (mean.index, mean["train_loss"], mean["value"])
+    figures.run_curves(panels, HERE / "figures" / "curves.png")
+    return HERE / "figures" / "curves.png"
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        print(keep(Workspace(Path(sys.argv[1])), name))
+    print(draw())
