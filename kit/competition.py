@@ -67,7 +67,7 @@ class Submission:
     positive: str | None = None  # format probability: whose probability
     values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
     separator: str = " "  # formats labels and top_k: between the classes in one cell
-    new_class: str | None = None  # format top_k: the class that stands for none of the others
+    new_class: str | None = None  # format top_k: stands for none of the others; training images may show it, or not
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -91,7 +91,8 @@ class Competition:
         if self.task == "number" and classes:
             raise ValueError("labels.classes: a number has none")
         if self.task != "number" and len(classes) < (1 if self.task == "labels" else 2):
-            raise ValueError(f"labels.classes: task {self.task} needs at least two")
+            least = "one" if self.task == "labels" else "two"
+            raise ValueError(f"labels.classes: task {self.task} needs at least {least}")
         if self.task not in metric.tasks:
             raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {self.task}")
         if wanted not in metric.formats:
@@ -113,8 +114,14 @@ class Competition:
             raise ValueError("submission.column: missing")
         if submission.values and set(submission.values) != set(classes):
             raise ValueError(f"submission.values: should name each class once: {', '.join(classes)}")
-        if submission.new_class is not None and submission.new_class not in classes:
-            raise ValueError(f"submission.new_class: '{submission.new_class}' is not one of labels.classes")
+        if submission.new_class is not None and wanted != "top_k":
+            raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
+        only_csv = {"group_column": self.labels.group_column is not None, "wide": self.labels.wide}
+        unfit = [key for key, given in only_csv.items() if given and layout != "csv"]
+        if unfit:
+            raise ValueError(f"labels.{unfit[0]}: only layout csv has such columns, not {layout}")
+        if (self.task == "number" and layout != "csv") or (self.task == "labels" and layout not in {"csv", "json"}):
+            raise ValueError(f"task: {self.task} needs layout csv{' or json' if self.task == 'labels' else ''}")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -150,6 +157,12 @@ class Competition:
     def positive_index(self) -> int:
         """The class whose probability a one-column submission holds."""
         return self.classes.index(self.submission.positive or self.classes[-1])
+
+    @property
+    def handed_in(self) -> tuple[str, ...]:
+        """What may stand in a submission: the classes, and one of the unknown where no training image shows it."""
+        new = self.submission.new_class
+        return self.classes if new is None or new in self.classes else (*self.classes, new)
 
     def written(self, name: str) -> str:
         """A class as it is handed in."""

@@ -125,6 +125,7 @@ class Ensemble:
     average: Literal["probs", "logits"] = "probs"
     members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # for log loss, probabilities stay within [clip, 1 - clip]
+    new_class_threshold: Fraction = 0.5  # of a class of the unknown that no training image has
     postprocess: Literal["auto", "none"] = "auto"  # what the metric rewards, fitted on OOF, kept where it helps
 
 
@@ -150,7 +151,11 @@ class Experiment:
         """
         file = schema.find_config(path)
         raw = {"name": file.stem} | schema.read_mapping(file)
-        experiment = schema.build(cls, schema.apply_overrides(raw, overrides), str(file))
+        raw = schema.apply_overrides(raw, overrides)
+        beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
+        if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
+            raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own
+        experiment = schema.build(cls, raw, str(file))
         for item in experiment.augment:
             if len(item) != 1:
                 raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")

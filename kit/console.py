@@ -42,7 +42,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     """A table; the first column is text, the others stand at the right."""
     view = Table(title=title, title_justify="left", title_style="bold", header_style="cyan")
     for number, column in enumerate(columns):
-        view.add_column(column, justify="left" if number == 0 else "right")
+        view.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         view.add_row(*(escape(str(cell)) for cell in row))
     _console.print(view)

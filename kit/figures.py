@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from kit.workspace import atomic_path
 
 sns.set_theme(style="whitegrid", palette="deep")
+MANY_CLASSES = 50  # named in a figure
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -42,7 +43,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
             left.plot(epochs, [line[f"{kind}_loss"] for line in history], marker=".", color=color, label=f"fold {fold}")
             right.plot(epochs, [line[f"{kind}_{metric}"] for line in history], marker=".", color=color)
     shown = " and ".join(sorted(watched, reverse=True)) or "no validation"
-    left.set(xlabel="epoch", ylabel="loss (nats)", title=f"{title}: {shown}, training dotted", ylim=(0, None))
+    left.set(xlabel="epoch", ylabel="loss", title=f"{title}: {shown}, training dotted", ylim=(0, None))
     if left.get_legend_handles_labels()[1]:
         left.legend()
     right.set(xlabel="epoch", ylabel=f"{shown} {metric}", title=f"{metric}; learning rate dashed")
@@ -86,14 +87,24 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title
 
 
 def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Counts, true class by row; `targets` and `guesses` int (N,)."""
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (targets, guesses), 1)
-    side = max(4.0, 0.55 * len(classes) + 2.5)
+    """Counts, true class by row; `targets` and `guesses` int (N,). Of many classes, those with most errors."""
+    wrong = targets != guesses
+    errors = np.bincount(targets[wrong], minlength=len(classes)) + np.bincount(guesses[wrong], minlength=len(classes))
+    shown = np.sort(np.argsort(-errors, kind="stable")[:MANY_CLASSES])
+    place = np.full(len(classes), -1)
+    place[shown] = np.arange(len(shown))
+    inside = (place[targets] >= 0) & (place[guesses] >= 0)
+    counts = np.zeros((len(shown), len(shown)), np.int64)
+    np.add.at(counts, (place[targets[inside]], place[guesses[inside]]), 1)
+    totals = np.bincount(targets, minlength=len(classes))[shown]
+    if len(shown) < len(classes):
+        title += f"; the {len(shown)} of {len(classes):,} classes with most errors"
+    side = max(4.0, 0.55 * len(shown) + 2.5) if len(shown) <= 20 else 0.25 * len(shown) + 4
     figure, axis = plt.subplots(figsize=(side + 0.8, side))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    labels: dict[str, Any] = {"xticklabels": classes, "yticklabels": classes}
-    labels["annot"] = counts if len(classes) <= 20 else False
+    shares = counts / np.maximum(totals[:, None], 1)
+    names = [classes[number] for number in shown]
+    labels: dict[str, Any] = {"xticklabels": names, "yticklabels": names}
+    labels["annot"] = counts if len(shown) <= 20 else False
     sns.heatmap(
         shares, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=axis, cbar_kws={"label": "share of the row"}, **labels
     )
@@ -114,9 +125,10 @@ def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: P
 
 
 def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
-    """ROC AUC of each label."""
-    figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(scores) + 1)))
-    bars = axis.barh(list(scores), list(scores.values()), color="C0")
+    """ROC AUC of each label; of many, the lowest."""
+    lowest = dict(sorted(scores.items(), key=lambda item: item[1])[:MANY_CLASSES])
+    figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(lowest) + 1)))
+    bars = axis.barh(list(lowest), list(lowest.values()), color="C0")
     axis.bar_label(bars, fmt="{:.4f}", padding=4)
     axis.invert_yaxis()
     axis.set(xlabel="ROC AUC", title=title, xlim=(0, 1.12))
@@ -133,16 +145,21 @@ def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
 
 
 def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None:
-    """Training images per class, of `num_images` in all."""
-    height = max(2.0, 0.3 * len(counts) + 1)
-    figure, axis = plt.subplots(figsize=(8, height))
-    names = list(counts)
-    bars = axis.barh(names, [counts[name] for name in names], color="C0")
-    axis.bar_label(bars, fmt="{:,.0f}", padding=4)
-    axis.invert_yaxis()
-    axis.set(xlabel="images", title=f"{num_images:,} training images by class")
-    axis.margins(x=0.12)
-    axis.grid(False, axis="y")
+    """Training images per class, of `num_images` in all; of many classes, the sorted counts."""
+    if len(counts) > MANY_CLASSES:
+        figure, axis = plt.subplots(figsize=(8, 4))
+        axis.plot(np.arange(1, len(counts) + 1), sorted(counts.values(), reverse=True))
+        axis.set(xlabel="class, by frequency", ylabel="images", yscale="log" if min(counts.values()) else "linear")
+    else:
+        figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(counts) + 1)))
+        names = list(counts)
+        bars = axis.barh(names, [counts[name] for name in names], color="C0")
+        axis.bar_label(bars, fmt="{:,.0f}", padding=4)
+        axis.invert_yaxis()
+        axis.set(xlabel="images")
+        axis.margins(x=0.12)
+        axis.grid(False, axis="y")
+    axis.set_title(f"{num_images:,} training images, {len(counts):,} classes")
     _save(figure, path)
 
 

@@ -42,6 +42,7 @@ METRICS = {
         Metric("mae", False, ("number",), ("number",)),
     )
 }
+MANY = 100  # classes
 FAMILIES = ("map@k", "top@k")  # mean average precision, and accuracy, of the k likeliest
 SHOWN: dict[Task, tuple[str, ...]] = {
     "classes": ("accuracy", "log_loss", "roc_auc"),
@@ -61,6 +62,7 @@ def find_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def shown_metrics(task: Task, own: str) -> list[str]:
-    """The competition's metric, and the others that the task's predictions allow."""
-    return list(dict.fromkeys([own, *SHOWN[task]]))
+def shown_metrics(task: Task, own: str, num_classes: int = 0) -> list[str]:
+    """The competition's metric, and the others that the task's predictions allow (ROC AUC of many classes is slow)."""
+    others = [name for name in SHOWN[task] if name != "roc_auc" or num_classes <= MANY]
+    return list(dict.fromkeys([own, *others]))

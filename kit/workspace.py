@@ -6,6 +6,7 @@ A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). 
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -109,7 +110,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """`value` as JSON; nan, which JSON does not have, as null."""
+    write_text(path, json.dumps(_without_nan(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def read_json(path: Path) -> Any:

@@ -248,9 +248,28 @@ def herbarium(folder: Path) -> None:
         names = [f"{n % 3}/{first + n:05d}" for n in range(len(kinds_of))]
         write_folder(folder / split, _pictures(kinds_of, names, ".jpg", first))
         images = [{"id": first + n, "file_name": f"{name}.jpg"} for n, name in enumerate(names)]
-        marks = [{"id": n, "image_id": first + n, "category_id": int(k) * 10} for n, k in enumerate(kinds_of)]
+        marks = [{"id": n, "image_id": first + n, "category_id": 10 * (4 - int(k))} for n, k in enumerate(kinds_of)]
         raw = {"images": images} | ({"annotations": marks} if split == "train" else {})
-        raw |= {"categories": [{"id": k * 10, "name": f"plant {k}"} for k in range(4)]} if split == "train" else {}
+        raw |= (
+            {"categories": [{"id": 10 * (4 - k), "name": f"plant {k}"} for k in range(4)]} if split == "train" else {}
+        )
         (folder / f"{split}_metadata.json").write_text(json.dumps(raw))
-    sample = pd.DataFrame({"Id": range(5000, 5000 + NUM_TEST), "Predicted": "plant 0"})
+    sample = pd.DataFrame({"Id": range(5000, 5000 + NUM_TEST), "Predicted": 0})
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+
+
+def happywhale(folder: Path) -> None:
+    """Individuals of two species; the sample's first guess stands for none of them, and none is trained on as such."""
+    names = ["37c7aba9", "60008f29", "4b00fe57", "12e45678", "99abcdef", "aaaa0000"]
+    kinds, test = _kinds(6, NUM_TRAIN, 0), _kinds(6, NUM_TEST, 1)
+    train_ids, test_ids = [f"{n:04x}0" for n in range(NUM_TRAIN)], [f"{n:04x}1" for n in range(NUM_TEST)]
+    write_folder(folder / "train_images", _pictures(kinds, train_ids, ".jpg"))
+    write_folder(folder / "test_images", _pictures(test, test_ids, ".jpg", 1000))
+    table = pd.DataFrame({
+        "image": [f"{i}.jpg" for i in train_ids], "species": np.where(kinds < 3, "beluga", "orca"),
+        "individual_id": [names[k] for k in kinds],
+    })  # fmt: skip
+    table.to_csv(folder / "train.csv", index=False)
+    guess = " ".join([names[0], names[1], names[2], names[4], "new_individual"])
+    sample = pd.DataFrame({"image": [f"{i}.jpg" for i in test_ids], "predictions": guess})
     sample.to_csv(folder / "sample_submission.csv", index=False)

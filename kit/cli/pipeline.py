@@ -1,5 +1,6 @@
 """The pipeline's verbs, and the whole way: parse, call, print."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from kit import console
 from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, Root, Set, app, load
 from kit.competition import Competition
 from kit.config import DEFAULT_CONFIG, Experiment
+from kit.errors import ConfigError
 from kit.workspace import Workspace
 
 
@@ -120,7 +122,7 @@ def submit(
 @app.command(rich_help_panel="The whole way")
 def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
-    fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="As for train.")] = None,
     max_hours: MaxHours = None, set_: Set = [],
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -136,7 +138,6 @@ def run(
 def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False) -> Any:
     """Every stage on scikit-learn's handwritten digits: no account, no network, a few minutes."""
     experiment, place = load("configs/demo.yaml", set_, workspace)
-    from kit.competition import Competition
     from kit.tools import demo as tool
 
     archives = tool.write_archives(place.data(Competition.load(experiment.competition).name) / "archives")
@@ -154,6 +155,10 @@ def _pipeline(
 ) -> Any:
     """Every stage in order; none where --max-hours ended the training first."""
     folds = experiment.fold_numbers(fold or ("all" if experiment.ensemble.members == "folds" else "all,full"))
+    if folds == ["full"]:
+        experiment = dataclasses.replace(experiment, ensemble=dataclasses.replace(experiment.ensemble, members="full"))
+    elif "full" not in folds and experiment.ensemble.members == "full":
+        raise ConfigError(f"--fold {fold}: ensemble.members is full, so --fold should include it: --fold {fold},full")
     from kit.stages import download, ensemble, explore, index, predict, split, train
 
     began = time.monotonic()

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from kit.data.images import EXTENSIONS
+from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
@@ -25,6 +26,7 @@ class Entry:
     role: str
     read: Callable[[str], bytes]
     pictures: list[str] = field(default_factory=list)
+    held: dict[str, pd.DataFrame] = field(default_factory=dict)  # the table, once it is read
 
     @property
     def name(self) -> str:
@@ -33,16 +35,20 @@ class Entry:
 
     def table(self) -> pd.DataFrame:
         """The CSV as text. Raises `KitError` when it is none."""
-        try:
-            return pd.read_csv(io.BytesIO(self.read("")), dtype=str, keep_default_na=False)
-        except ValueError as error:
-            raise KitError(f"{self.role}: cannot be read as CSV: {error}") from None
+        if self.role not in self.held:
+            self.held[self.role] = read_text_csv(io.BytesIO(self.read("")), self.role)
+        return self.held[self.role]
+
+    @property
+    def columns(self) -> list[str]:
+        """The CSV's, without reading all of it."""
+        return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
 
     def size_of(self, picture: str) -> tuple[int, int] | None:
         """(width, height) from the file's header; none where Pillow does not know it."""
         try:
             return Image.open(io.BytesIO(self.read(picture))).size
-        except (OSError, ValueError):
+        except (OSError, ValueError, Image.DecompressionBombError):
             return None
 
 
@@ -69,53 +75,47 @@ def _entry(path: Path) -> Entry | None:
     return None
 
 
-def _zipped(role: str, source: Path | io.BytesIO) -> Entry | None:
-    """A zip of pictures, or of one table."""
+def _open(role: str, source: Path | io.BytesIO) -> tuple[zipfile.ZipFile, list[str]]:
+    """(the zip, kept open; its files' names)"""
     try:
-        with zipfile.ZipFile(source) as archive:
-            members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+        archive = zipfile.ZipFile(source)
     except zipfile.BadZipFile as error:
         raise KitError(f"{role}: is no whole zip ({error}); get it again") from None
+    return archive, [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
-    def member(name: str) -> bytes:
-        with zipfile.ZipFile(source) as archive:
-            return archive.read(name)
 
+def _zipped(role: str, source: Path | io.BytesIO) -> Entry | None:
+    """A zip of pictures, or of one table."""
+    archive, members = _open(role, source)
     pictures = [name for name in members if _is_picture(name)]
     if pictures:
         top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg, and is unpacked without that folder
         prefix = top if all(name.startswith(top) for name in pictures) else ""
-        return Entry(role, lambda inside: member(prefix + inside), [name.removeprefix(prefix) for name in pictures])
+        inside = [name.removeprefix(prefix) for name in pictures]
+        return Entry(role, lambda name: archive.read(prefix + name), inside)
     tables = [name for name in members if name.endswith((".csv", ".json"))]
-    return Entry(role.removesuffix(".zip"), lambda _: member(tables[0])) if len(tables) == 1 else None
+    return Entry(role.removesuffix(".zip"), lambda _: archive.read(tables[0])) if len(tables) == 1 else None
 
 
 def _bundle(path: Path) -> list[Entry]:
     """Kaggle's "download all": folders, tables and inner zips in one zip."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-
-    def member(name: str) -> bytes:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-
+    archive, names = _open(path.name, path)
     entries: list[Entry | None] = []
     for top in dict.fromkeys(name.split("/")[0] for name in names):
         inside = [name.removeprefix(top + "/") for name in names if name.startswith(top + "/") and _is_picture(name)]
         if inside:
-            entries.append(Entry(top, lambda name, top=top: member(f"{top}/{name}"), inside))  # type: ignore[misc]
+            entries.append(Entry(top, lambda name, top=top: archive.read(f"{top}/{name}"), inside))  # type: ignore[misc]
         elif top.endswith(".zip"):
-            entries.append(_zipped(top, io.BytesIO(member(top))))
+            entries.append(_zipped(top, io.BytesIO(archive.read(top))))
         elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
-            entries.append(Entry(top, lambda _, top=top: member(top)))  # type: ignore[misc]
+            entries.append(Entry(top, lambda _, top=top: archive.read(top)))  # type: ignore[misc]
     return [entry for entry in entries if entry is not None]
 
 
 def _is_bundle(path: Path) -> bool:
     """Does the zip hold tables beside pictures, or other zips?"""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-    tables = [name for name in names if name.endswith((".csv", ".csv.zip"))]
+    _, names = _open(path.name, path)
+    tables = [name for name in names if name.endswith((".csv", ".csv.zip", ".json"))]
     return bool(tables) and len(names) > 1
 
 

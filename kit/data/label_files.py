@@ -6,12 +6,13 @@ does not fit the competition's description is a `KitError` that names the file, 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
-from kit.data.table import TARGET, require_one_row
+from kit.data.table import TARGET, read_text_csv, require_one_row
 from kit.errors import KitError, examples, nearest
 
 
@@ -22,10 +23,7 @@ def read_labels(competition: Competition, file: Path) -> pd.DataFrame:
 
 def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     labels = competition.labels
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise KitError(f"{file}: cannot be read as CSV: {error}") from None
+    table = read_text_csv(file, str(file))
     needed = {"labels.id_column": [labels.id_column]}
     needed |= {"labels.classes": list(competition.classes)} if labels.wide else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
@@ -77,7 +75,7 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
             raise KitError(f"{where}: {len(wrong):,} cells are no numbers ({examples(map(repr, wrong.unique()))})")
         return cells.to_numpy(str)[:, None]
     if competition.task == "labels":
-        sets = [[part for part in cell.split(competition.labels.separator) if part] for cell in cells]
+        sets = [[part.strip() for part in cell.split(competition.labels.separator) if part.strip()] for cell in cells]
         _refuse_strangers({part for parts in sets for part in parts}, competition, where)
         return np.array([["1" if name in parts else "0" for name in competition.classes] for parts in sets])
     _refuse_strangers(set(cells), competition, where)
@@ -94,12 +92,21 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
         )
 
 
+def coco_names(raw: dict[str, Any]) -> dict[Any, str]:
+    """Category id -> its name; the id itself where names are missing or not unique."""
+    names = {}
+    for category in raw.get("categories", []):
+        number = category["id"] if "id" in category else category["category_id"]
+        names[number] = str(category.get("name", category.get("scientificName", number)))
+    return names if len(set(names.values())) == len(names) else {number: str(number) for number in names}
+
+
 def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
     """COCO: images (id, file_name), annotations (image_id, category_id), categories (id, name)."""
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        images = {str(image["id"]): str(image["file_name"]) for image in raw["images"]}
-        names = {category["id"]: str(category["name"]) for category in raw.get("categories", [])}
+        images = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}
+        names = coco_names(raw)
         marks = [
             (str(a["image_id"]), names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])
         ]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition
+from kit.data.images import EXTENSIONS
 from kit.data.label_files import read_labels
 from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
 from kit.data.table import TARGET
@@ -44,7 +45,11 @@ def list_split(
             f"{place}: two files have one id: {examples(Path(p).name for p in repeated['path'])}; rename one"
         )
     columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
-    return table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
+    table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
+    if split == "train":
+        unknown = (table[competition.targets] == "").any(axis=1) & (table["problem"] == "")
+        table.loc[unknown, "problem"] = "what it shows is not known"
+    return table
 
 
 def _files(folder: Path) -> list[Path]:
@@ -63,7 +68,7 @@ def _list_folder(competition: Competition, split: str, folder: Path, wanted: Seq
     classes, by_folder = competition.classes, competition.labels.layout == "folders"
     files = _files(folder)
     ids = [file.stem for file in files]
-    if split == "test" and wanted is not None and files[0].name in set(wanted):  # the sample's ids have the ending
+    if split == "test" and wanted is not None and {file.name for file in files} & set(wanted):  # ids with the ending
         ids = [file.name for file in files]
     elif by_folder and len(set(ids)) < len(ids):  # cat/1.jpg and dog/1.jpg
         ids = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
@@ -100,11 +105,17 @@ def _list_table(
         for name in {file.name, file.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
             by_name.setdefault(name, []).append(file)
     names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
-    found = [by_name.get(name, []) for name in names]
+    found = [_likely_pictures(by_name.get(name, [])) for name in names]
     if not any(found):
         raise KitError(
             f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({examples(names)}; files there: "
             f"{examples(file.name for file in files)}); correct `labels.id_column` or `files` in the competition's YAML"
+        )
+    missing = [name for name, places in zip(names, found, strict=True) if not places]
+    if missing and split == "test":
+        raise KitError(
+            f"{source}: {len(missing):,} ids are no file in {folder} ({examples(missing)}); is all unpacked, and "
+            f"`files.test` of the competition's YAML the right folder?"
         )
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
@@ -114,6 +125,12 @@ def _list_table(
         console.warn(f"{folder}: {len(files) - len(used):,} files stand in no row of {labels}; they are left out")
     paths = [str(places[0]) if places else str(folder / name) for name, places in zip(names, found, strict=True)]
     return table.assign(path=paths)
+
+
+def _likely_pictures(files: list[Path]) -> list[Path]:
+    """Of several files with one stem, those that are named like pictures (a.jpg beside a.json)."""
+    pictures = [file for file in files if file.suffix.lower() in EXTENSIONS]
+    return pictures or files
 
 
 def _list_container(competition: Competition, split: str, file: Path, labels: Path | None) -> pd.DataFrame:

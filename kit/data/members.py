@@ -43,7 +43,8 @@ def read_member(workspace: Workspace, competition: Competition, name: str, use_f
     if use_full and not full.is_file():
         raise KitError(f"{full}: no such file; type `kit train --fold full`, then `kit predict --fold full`")
     if not predicted and not use_full:
-        raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`")
+        hint = "; for the model of all training data alone: --set ensemble.members=full" if full.is_file() else ""
+        raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`{hint}")
     if 0 < len(predicted) < own.data.num_folds:
         console.warn(f"{name}: {len(predicted)} of {own.data.num_folds} folds are predicted; the CV covers these only")
     if own.train.select == "best":

@@ -8,6 +8,7 @@ comes as a PGM file's bytes, so that whoever reads pictures need not know.
 import gzip
 import math
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,13 @@ def parse_idx(data: bytes, file: str) -> np.ndarray:
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise KitError(f"{file}: damaged: {error}; get it again") from None
     if data[:3] != b"\0\0\x08" or len(data) < 4:
         raise KitError(f"{file}: is no idx file of unsigned bytes (it begins with {data[:4]!r}, expected 00 00 08)")
     rank = data[3]
+    if len(data) < 4 + 4 * rank:
+        raise KitError(f"{file}: ends within its header; get it again")
     shape = np.frombuffer(data, ">u4", rank, 4).astype(int)
     if len(data) != 4 + 4 * rank + shape.prod():
         raise KitError(f"{file}: says it holds {' x '.join(map(str, shape))} bytes, and does not; get it again")
@@ -96,9 +99,9 @@ def _pixel_csv(file: Path) -> np.ndarray:
     if side * side != table.shape[1] or list(table.columns) != [f"pixel{k}" for k in range(side * side)]:
         raise KitError(f"{file}: has {table.shape[1]} pixel columns; expected pixel0, pixel1, ... of a square picture")
     values = table.to_numpy()
-    bad = ~((values >= 0) & (values <= 255)).all(axis=1)
+    bad = ~((values >= 0) & (values <= 255) & (values % 1 == 0)).all(axis=1)
     if bad.any():
-        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel outside 0..255, or none")
+        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel that is no whole number of 0..255")
     return values.astype(np.uint8).reshape(-1, side, side)
 
 

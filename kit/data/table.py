@@ -8,6 +8,7 @@ An unreadable file has width 0.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,14 @@ def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.Da
     header = pd.read_csv(path, nrows=0).columns
     kinds = {name: str for name in header if name in text or name.startswith("target_")}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
+
+
+def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
+    """Any CSV, every cell as text. Raises `KitError` with the file's name when it is none."""
+    try:
+        return pd.read_csv(source, dtype=str, keep_default_na=False, nrows=nrows)
+    except ValueError as error:
+        raise KitError(f"{name}: cannot be read as CSV: {error}") from None
 
 
 def target_columns(table: pd.DataFrame) -> list[str]:
@@ -128,6 +137,12 @@ def fold_groups(index: pd.DataFrame) -> np.ndarray:
     near = pd.factorize(index["group"])[0]
     edges = coo_array((np.ones(size), (near, near.max(initial=-1) + 1 + codes)), shape=(2 * size + 2, 2 * size + 2))
     return connected_components(edges, directed=False)[1][near].astype(np.int64)
+
+
+def training_groups(index: pd.DataFrame) -> dict[str, int]:
+    """A training image's id -> its group (`fold_groups`)."""
+    train = index[trainable(index)].reset_index(drop=True)
+    return dict(zip(train["image_id"], fold_groups(train).tolist(), strict=True))
 
 
 def require_one_row(ids: pd.Series, what: str) -> None:

@@ -1,262 +1,199 @@
-"""What is to be predicted, and how it is handed in: the second half of `detect`, from labels and sample submission.
-
-Writes `task`, `labels`, `metric` and `submission` into the YAML's mapping, and a reason for each.
-"""
+"""What is to be predicted: the middle part of `detect`. Writes `task` and `labels` into the YAML's mapping."""
 
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from kit.errors import ConfigError, KitError, examples
-from kit.tasks import find_metric
+from kit.data.label_files import coco_names
+from kit.errors import KitError, examples
+from kit.tasks import Task, find_metric
 
 Choose = Callable[[str, Sequence[tuple[str, str]]], str]
 """(question, [(value, meaning), the likelier first]) -> a value"""
-Because = Callable[[str], None]
 
 GROUP = re.compile(
     r"^(patient|subject|person|individual|animal|case|study|site|series|group|hospital)[_ ]?(id|no|number)?$"
 )
 ORDERED = re.compile(r"diagnosis|grade|level|severity|stage|score|rating|isup|quality|degree")
-MANY = 30  # distinct numbers that are no classes any more
+MANY = 30  # distinct numbers that are no grades any more
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the files show. `table`: the labels' CSV as text; `submission`: the sample's; `classes`: from names."""
+@dataclass
+class Case:
+    """A competition as far as it is understood. `raw` is the YAML's mapping, `reasons` say why.
 
-    place: str
-    submission: pd.DataFrame | None
-    table: pd.DataFrame | None
-    id_column: str
+    `sample`: the sample submission; `table`: the labels' CSV as text, its files named by `id_column`; `classes`: from
+    folders, names, idx files or tables of pixels; `numbers`: class -> the number that stands for it (COCO).
+    """
+
+    metric: str | None
+    choose: Choose
+    raw: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    sample: pd.DataFrame | None = None
+    table: pd.DataFrame | None = None
+    id_column: str = ""
     classes: list[str] | None = None
-    column: str | None = None
-    coco: bytes | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def because(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The columns that the sample asks for."""
+        return [str(column) for column in self.sample.columns[1:]] if self.sample is not None else []
+
+    @property
+    def cells(self) -> pd.Series:
+        """The sample's answers where it has one column of them."""
+        single = self.sample is not None and len(self.wanted) == 1
+        return (
+            self.sample[self.wanted[0]].str.strip() if single and self.sample is not None else pd.Series([], dtype=str)
+        )
+
+    def fits(self, task: Task) -> bool:
+        """Does the metric, where it is known, score this task?"""
+        tasks: tuple[Task, ...] = ("classes", "labels")
+        if self.metric is None:
+            return True
+        return task in (tasks if self.metric == "f1" else find_metric(self.metric).tasks)
 
 
-def target_of_files(shown: Shown, metric: str | None, choose: Choose, raw: dict[str, Any], because: Because) -> None:
-    """Classes from folders, file names, idx, tables of pixels, or COCO."""
-    classes, several = shown.classes or [], False
-    if shown.coco is not None:
-        classes, several = _coco_classes(shown.coco)
-    because(f"{len(classes)} classes: {examples(classes, 6)}" + (", several to an image" if several else ""))
-    raw["task"] = "labels" if several else "classes"
-    raw["labels"] = {"classes": classes} | ({"column": shown.column} if shown.column else {})
-    _submission(shown, classes, metric, choose, raw, because)
+def target_of_files(case: Case) -> None:
+    """Classes that folders, file names, idx files or tables of pixels tell."""
+    classes = case.classes or []
+    case.because(f"{len(classes)} classes: {examples(classes, 6)}")
+    case.raw["task"] = "classes"
+    case.raw["labels"]["classes"] = classes
 
 
-def target_of_table(shown: Shown, metric: str | None, choose: Choose, raw: dict[str, Any], because: Because) -> None:
+def target_of_coco(case: Case, data: bytes) -> None:
+    """Classes of COCO's annotations; several where an image has several."""
+    raw = json.loads(data)
+    names = coco_names(raw)
+    marks = [(a["image_id"], names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])]
+    used = sorted({name for _, name in marks}, key=number_first)
+    several = len(set(marks)) > len({image for image, _ in marks})
+    case.because(f"{len(used)} classes: {examples(used, 6)}" + (", several to an image" if several else ""))
+    case.raw["task"] = "labels" if several else "classes"
+    case.raw["labels"]["classes"] = used
+    case.numbers = {name: int(number) for number, name in names.items() if str(number).isdecimal() and name in used}
+
+
+def target_of_table(case: Case) -> None:
     """A table of labels: columns of 0 and 1, strings, delimited strings, ordered or real numbers."""
-    assert shown.table is not None
-    table, wanted = shown.table, list(shown.submission.columns[1:]) if shown.submission is not None else []
-    groups = [
-        str(column) for column in table
-        if GROUP.match(str(column).lower()) and column not in {shown.id_column, *wanted} and not table[column].is_unique
-    ]  # fmt: skip
-    raw["labels"] = {}
-    if groups:
-        raw["labels"]["group_column"] = groups[0]
-        because(f"column '{groups[0]}' repeats ({table[groups[0]].nunique():,} values): its images stay in one fold")
+    assert case.table is not None
+    table, wanted = case.table, case.wanted
     wide = [column for column in wanted if column in table and set(table[column].unique()) <= {"0", "1", "0.0", "1.0"}]
-    if len(wanted) > 1 and wide == wanted:
-        _wide(shown, wanted, metric, choose, raw, because)
+    column = None if len(wanted) > 1 and wide == wanted else _target_column(case)
+    taken = {case.id_column, column, *wanted}
+    groups = [str(c) for c in table if GROUP.match(str(c).lower()) and c not in taken and not table[c].is_unique]
+    if groups:
+        case.raw["labels"]["group_column"] = groups[0]
+        case.because(
+            f"column '{groups[0]}' repeats ({table[groups[0]].nunique():,} values): its images stay in one fold"
+        )
+    if column is None:
+        _wide(case)
         return
-    column = _target_column(shown, wanted, groups, because)
+    case.raw["labels"]["column"] = column
     values = table[column].str.strip()
-    raw["labels"]["column"] = column
-    distinct = sorted(values.unique(), key=_number_first)
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all():
-        _numbers(column, values, numbers, distinct, metric, choose, raw, because)
+    if pd.to_numeric(values, errors="coerce").notna().all():
+        _numbers(case, column, values)
     else:
-        _strings(column, values, distinct, shown, raw, because)
-    if raw["task"] == "number":
-        raw["metric"] = metric or "rmse"
-        _require(raw["metric"], "number")
-        raw["submission"] = _columns(shown, "number")
-        because(f"a number a row -> {raw['metric']}")
-        return
-    _submission(shown, raw["labels"]["classes"], metric, choose, raw, because)
+        _strings(case, column, values)
 
 
-def _wide(
-    shown: Shown, wanted: list[str], metric: str | None, choose: Choose, raw: dict[str, Any], because: Because
-) -> None:
-    assert shown.table is not None
-    ones = shown.table[wanted].apply(pd.to_numeric).sum(axis=1)
-    single = bool((ones == 1).all())
-    raw["task"] = "classes" if single else "labels"
-    raw["labels"] |= {"wide": True, "classes": wanted}
-    kind = "always one of them set: one class an image" if single else "any number of them set: several labels an image"
-    because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
-    _submission(shown, wanted, metric, choose, raw, because)
+def _wide(case: Case) -> None:
+    assert case.table is not None
+    wanted = case.wanted
+    single = bool((case.table[wanted].apply(pd.to_numeric).sum(axis=1) == 1).all())
+    case.raw["task"] = "classes" if single else "labels"
+    case.raw["labels"] |= {"wide": True, "classes": wanted}
+    kind = "always one set: one class an image" if single else "any number set: several labels an image"
+    case.because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
 
 
-def _target_column(shown: Shown, wanted: list[str], groups: list[str], because: Because) -> str:
-    assert shown.table is not None
-    table = shown.table
+def _target_column(case: Case) -> str:
+    """The column that the sample asks for, or that holds what the sample's cells hold."""
+    assert case.table is not None
+    table, wanted = case.table, case.wanted
     if len(wanted) == 1 and wanted[0] in table:
-        because(f"target column '{wanted[0]}', as in the sample submission")
-        return str(wanted[0])
-    others = [str(c) for c in table if c != shown.id_column and c not in groups]
+        case.because(f"target column '{wanted[0]}', as in the sample submission")
+        return wanted[0]
+    others = [str(column) for column in table if column != case.id_column]
     if len(wanted) > 1:
-        for column in others:
-            if set(table[column].unique()) <= set(wanted):
-                because(f"target column '{column}', {table[column].nunique()} strings; the sample has them as columns")
-                return column
-    if len(wanted) == 1 and shown.submission is not None:
-        answers = {part for cell in shown.submission[wanted[0]].head(1000) for part in [cell, *cell.split()]}
-        for column in others:
-            if answers & set(table[column].unique()):
-                because(f"target column '{column}': the sample's '{wanted[0]}' holds its values")
-                return column
-    if len(others) == 1:
-        because(f"target column '{others[0]}', the only one left")
-        return others[0]
+        found = [column for column in others if set(table[column].unique()) <= set(wanted)]
+        why = "the sample has its strings as columns"
+    else:
+        answers = {part for cell in case.cells.head(1000) for part in [cell, *cell.split()]}
+        found = [column for column in others if answers & set(table[column].unique())]
+        why = f"the sample's '{examples(wanted)}' holds its values"
+    if len(found) > 1:
+        return case.choose("which column is the target?", [(name, f"e.g. {table[name].iloc[0]}") for name in found])
+    if found:
+        case.because(f"target column '{found[0]}', {table[found[0]].nunique():,} different: {why}")
+        return found[0]
+    left = [column for column in others if not GROUP.match(column.lower())]
+    if len(left) == 1:
+        case.because(f"target column '{left[0]}', the only one left")
+        return left[0]
     raise KitError(
         f"which column is the target? The labels have {examples(others, 8)}, the sample submission asks for "
         f"{examples(wanted, 4)}; write the competition's YAML by hand (configs/competitions/ has examples)"
     )
 
 
-def _numbers(
-    column: str, values: pd.Series, numbers: pd.Series, distinct: list[str], metric: str | None, choose: Choose,
-    raw: dict[str, Any], because: Because,
-) -> None:  # fmt: skip
-    whole = bool((numbers % 1 == 0).all())
-    fits = find_metric(metric).tasks if metric else None
-    in_order = whole and 2 < len(distinct) <= MANY and numbers.min() >= 0 and "number" not in (fits or ())
-    if (not in_order and len(distinct) > 2) or fits == ("number",):
-        raw["task"] = "number"
-        because(f"'{column}': {len(distinct):,} different numbers, {numbers.min():g} to {numbers.max():g} -> a number")
-        return
-    raw["labels"]["classes"] = distinct
-    text = f"'{column}': {len(distinct)} whole numbers, {distinct[0]} to {distinct[-1]}"
-    if len(distinct) == 2:
-        raw["task"] = "classes"
-        because(f"{text} -> two classes")
-    elif fits is not None:
-        raw["task"] = "ordinal" if "classes" not in fits else "classes"
-        because(f"{text}; {metric} -> {'in order' if raw['task'] == 'ordinal' else 'classes without an order'}")
-    else:
-        likely = [("ordinal", "they are in order, like a grade"), ("classes", "they are names of classes")]
-        likely = likely if ORDERED.search(column.lower()) else likely[::-1]
-        raw["task"] = choose(f"{text}: what are they?", likely)
-        because(f"{text} -> {raw['task']}")
+def _numbers(case: Case, column: str, values: pd.Series) -> None:
+    """Two classes, classes by number, grades, or a real value: by how many there are, the metric, and the sample."""
+    numbers = pd.to_numeric(values)
+    distinct = sorted(values.unique(), key=number_first)
+    whole = bool((numbers % 1 == 0).all()) and numbers.min() >= 0
+    ranked = len(case.cells) > 0 and max(len(cell.split()) for cell in case.cells) > 1
+    text = f"'{column}': {len(distinct):,} different numbers, {numbers.min():g} to {numbers.max():g}"
+    options: list[tuple[Task, str]] = []
+    if whole and len(distinct) == 2 and case.fits("classes"):
+        options = [("classes", "two classes")]
+    elif whole and ranked:
+        options = [("classes", "names of classes")]
+    elif whole:
+        grades: list[tuple[Task, str]] = [("ordinal", "grades, in order")] if len(distinct) <= MANY else []
+        names: list[tuple[Task, str]] = [("classes", "names of classes")]
+        value: list[tuple[Task, str]] = [("number", "a real value")]
+        options = grades + names + value if ORDERED.search(column.lower()) else names + grades + value
+        options = options if len(distinct) <= MANY else value + names
+    options = [option for option in options if case.fits(option[0])] or [("number", "a real value")]
+    sure = len(options) == 1 or (case.metric is not None and options[0][0] != "number")
+    task = options[0][0] if sure else case.choose(f"{text}: what are they?", options)
+    case.raw["task"] = task
+    case.because(f"{text} -> {dict(options)[task]}")  # type: ignore[index]
+    if task != "number":
+        case.raw["labels"]["classes"] = distinct
 
 
-def _strings(
-    column: str, values: pd.Series, distinct: list[str], shown: Shown, raw: dict[str, Any], because: Because
-) -> None:
-    for separator in (" ", "|", ",", ";"):
-        sets = [[part for part in cell.split(separator) if part] for cell in values]
+def _strings(case: Case, column: str, values: pd.Series) -> None:
+    """One class a cell, or several, delimited."""
+    distinct = sorted(values.unique(), key=number_first)
+    for separator in ("|", ",", ";", " "):
+        sets = [[part.strip() for part in cell.split(separator) if part.strip()] for cell in values]
         parts = sorted({part for one in sets for part in one})
-        if max(map(len, sets)) > 1 and len(parts) < len(distinct) and all(len(set(s)) == len(s) for s in sets):
-            raw["task"] = "labels"
-            raw["labels"] |= {"separator": separator, "classes": parts}
-            because(f"'{column}': up to {max(map(len, sets))} of {len(parts)} words a cell, separated by {separator!r}")
+        shared = len(parts) < len(distinct) and all(len(set(one)) == len(one) for one in sets)
+        if max(map(len, sets)) > 1 and shared and case.fits("labels"):
+            case.raw["task"] = "labels"
+            case.raw["labels"] |= {"separator": separator, "classes": parts}
+            case.because(f"'{column}': up to {max(map(len, sets))} of {len(parts)} words a cell, between {separator!r}")
             return
-    wanted = list(shown.submission.columns[1:]) if shown.submission is not None else []
-    raw["task"] = "classes"
-    raw["labels"]["classes"] = wanted if set(wanted) >= set(distinct) else distinct
-    because(f"'{column}': {len(distinct)} strings, one an image ({examples(distinct, 4)})")
+    case.raw["task"] = "classes"
+    case.raw["labels"]["classes"] = case.wanted if set(case.wanted) >= set(distinct) else distinct
+    case.because(f"'{column}': {len(distinct):,} strings, one an image ({examples(distinct, 4)})")
 
 
-def _submission(
-    shown: Shown, classes: list[str], metric: str | None, choose: Choose, raw: dict[str, Any], because: Because
-) -> None:
-    """Format and metric of classes and labels, by what the sample's cells look like."""
-    task, sample = raw["task"], shown.submission
-    wanted = list(sample.columns[1:]) if sample is not None else ["label"]
-    if len(wanted) > 1:
-        if set(wanted) != set(classes):
-            raise KitError(
-                f"the sample submission's columns ({examples(wanted, 4)}) are not the classes ({examples(classes, 4)})"
-            )
-        raw["labels"]["classes"] = wanted
-        raw["metric"] = metric or _probability_metric(task, choose, "a column per class")
-        raw["submission"] = _columns(shown, "probabilities")
-        because(f"a column per class, in the sample's order -> probabilities -> {raw['metric']}")
-        _require(raw["metric"], task)
-        return
-    cells = sample[wanted[0]].str.strip() if sample is not None else pd.Series([], dtype=str)
-    words = max((1 if cell in classes else len(cell.split()) for cell in cells), default=1)
-    if task == "labels":
-        raw["metric"] = metric or "f1_samples"
-        raw["submission"] = _columns(shown, "labels")
-        because(f"several labels in one cell -> {raw['metric']}")
-    elif words > 1:
-        raw["metric"] = metric or f"map@{words}"
-        raw["submission"] = _columns(shown, "top_k")
-        new = [word for word in cells.iloc[0].split() if word.startswith("new")]
-        if new and new[0] in classes:
-            raw["submission"]["new_class"] = new[0]
-        open_set = f", '{new[0]}' stands for none of the others" if new else ""
-        because(f"{words} classes in each cell of the sample, likeliest first -> {raw['metric']}{open_set}")
-    else:
-        raw["metric"] = metric or _one_column_metric(task, classes, cells, choose)
-        formats = find_metric(raw["metric"]).formats
-        if "probability" in formats and len(classes) == 2:
-            raw["submission"] = _columns(shown, "probability") | {"positive": classes[1]}
-            because(f"one column for two classes, {raw['metric']} -> the probability of '{classes[1]}'")
-        else:
-            raw["submission"] = _columns(shown, "label") | _values(classes, cells, because)
-            because(f"one class a row -> {raw['metric']}")
-    _require(raw["metric"], task)
-
-
-def _one_column_metric(task: str, classes: list[str], cells: pd.Series, choose: Choose) -> str:
-    if task == "ordinal":
-        return "quadratic_weighted_kappa"
-    if len(classes) > 2:
-        return "accuracy"
-    if len(cells) and pd.to_numeric(cells, errors="coerce").mod(1).gt(0).any():
-        return _probability_metric(task, choose, f"probabilities (the sample says {cells.iloc[0]})")
-    options = [("accuracy", "hard classes"), ("log_loss", "probabilities"), ("roc_auc", "a ranking")]
-    return choose("files cannot tell accuracy, log loss and ROC AUC apart (--metric says it): which?", options)
-
-
-def _probability_metric(task: str, choose: Choose, text: str) -> str:
-    options = [("log_loss", "how sure it is counts"), ("roc_auc", "only the order counts")]
-    options = options[::-1] if task == "labels" else options
-    return choose(f"{text}: files cannot tell log loss from ROC AUC (--metric says it): which?", options)
-
-
-def _values(classes: list[str], cells: pd.Series, because: Because) -> dict[str, Any]:
-    """Classes by number where the sample has numbers and the classes are names."""
-    numeric = len(cells) > 0 and bool(pd.to_numeric(cells, errors="coerce").notna().all())
-    if not numeric or set(cells) <= set(classes):
-        return {}
-    numbers = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
-    because(f"the sample has numbers: {numbers} (by alphabet: check it)")
-    return {"values": {name: number for number, name in enumerate(classes)}}
-
-
-def _columns(shown: Shown, kind: str) -> dict[str, Any]:
-    columns = list(shown.submission.columns) if shown.submission is not None else ["id", "label"]
-    return {"format": kind, "id_column": columns[0]} | ({"column": columns[1]} if kind != "probabilities" else {})
-
-
-def _require(metric: str, task: str) -> None:
-    if task not in find_metric(metric).tasks:
-        raise ConfigError(
-            f"--metric {metric}: scores {' or '.join(find_metric(metric).tasks)}; these files show {task}"
-        )
-
-
-def _coco_classes(data: bytes) -> tuple[list[str], bool]:
-    raw = json.loads(data)
-    names = {c["id"]: str(c["name"]) for c in raw.get("categories", [])}
-    used = [names.get(a["category_id"], str(a["category_id"])) for a in raw["annotations"]]
-    pairs = {(a["image_id"], a["category_id"]) for a in raw["annotations"]}
-    return sorted(set(used), key=_number_first), len(pairs) > len({image for image, _ in pairs})
-
-
-def _number_first(text: str) -> tuple[int, float, str]:
+def number_first(text: str) -> tuple[int, float, str]:
     """2 before 10, numbers before words."""
     try:
         return (0, float(text), text)

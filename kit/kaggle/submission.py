@@ -60,7 +60,7 @@ def make_submission(
             f"({examples(unknown)}); are both from the same download?"
         )
     ours = decisions[[row_of[i] for i in sample[submission.id_column]]]
-    names = np.array([competition.written(name) for name in competition.classes], dtype=object)
+    names = np.array([competition.written(name) for name in competition.handed_in], dtype=object)
     result = sample.copy()
     if submission.format == "label":
         result[submission.column] = names[ours]
@@ -131,7 +131,7 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
 def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Hard classes: the first one of each cell as its place, float (N, 1), and what is wrong with any."""
     submission = competition.submission
-    place = {competition.written(name): number for number, name in enumerate(competition.classes)}
+    place = {competition.written(name): number for number, name in enumerate(competition.handed_in)}
     parts = [[cell] if submission.format == "label" else cell.split(submission.separator) for cell in cells]
     strange = sorted({one for row in parts for one in row if one not in place})
     if strange:

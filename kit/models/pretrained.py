@@ -91,7 +91,9 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     """
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
-        raise ConfigError("train.layer_decay: this timm model does not tell its layers; leave it at 1")
+        raise ConfigError(
+            "train.layer_decay, head_learning_rate, freeze_epochs: this timm model tells no layers; leave them out"
+        )
     groups = group_parameters(model, matcher(coarse=False), reverse=True)
     head = head_names(model)
     deepest = max((number for name, number in groups.items() if not name.startswith(head)), default=0)

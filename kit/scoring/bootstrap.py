@@ -1,5 +1,10 @@
-"""How sure a score is, and whether one set of predictions beats another: resampling the images (Efron 1979)."""
+"""How sure a score is, and whether one set of predictions beats another: resampling the images (Efron 1979).
 
+Images of one group (a patient's, near-identical ones) are no independent evidence: with `groups`, int (N,), whole
+groups are drawn.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,33 +14,42 @@ from kit.tasks import find_metric
 
 DRAWS = 1000
 SLOW_DRAWS = 200  # of a metric that has to be computed anew each time
+CHUNK = 50  # draws held in memory
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a second score to a first one. `probability`: that the second is the better one."""
+    """Of a second score to a first one. `probability`: that the second is better; nan where no draw has both."""
 
     value: float
     interval: tuple[float, float]  # 95 %
     probability: float
 
 
-def bootstrap_interval(metric: str, targets: np.ndarray, decisions: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    metric: str, targets: np.ndarray, decisions: np.ndarray, groups: np.ndarray | None = None, seed: int = 0
+) -> tuple[float, float]:
     """The 95 % percentile interval of the score of what `metrics.decide` made."""
-    return _percentiles(_resampled(metric, targets, [decisions], seed)[0])
+    return _percentiles(_resampled(metric, targets, [decisions], groups, seed)[0])
 
 
 def paired_difference(
-    metric: str, targets: np.ndarray, first: np.ndarray, second: np.ndarray, seed: int = 0
+    metric: str,
+    targets: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Difference:
     """The second's score minus the first's, both on the same resampled images: what they share cancels out.
 
     `first` and `second` are what `metrics.decide` made. It covers the choice of images, not the luck of the training:
     that takes several seeds.
     """
-    a, b = _resampled(metric, targets, [first, second], seed)
+    a, b = _resampled(metric, targets, [first, second], groups, seed)
+    a, b = (values[~np.isnan(a) & ~np.isnan(b)] for values in (a, b))
     better = (b > a) if find_metric(metric).higher_is_better else (b < a)
-    probability = float(np.mean(better + 0.5 * (a == b)))
+    probability = float(np.mean(better + 0.5 * (a == b))) if len(a) else float("nan")
     value = measure(metric, targets, second) - measure(metric, targets, first)
     return Difference(value, _percentiles(b - a), probability)
 
@@ -47,12 +61,29 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(metric: str, targets: np.ndarray, members: list[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Each member's score on the same draws of the images."""
-    generator, count = np.random.default_rng(seed), len(targets)
+def _resampled(
+    metric: str, targets: np.ndarray, members: list[np.ndarray], groups: np.ndarray | None, seed: int
+) -> list[np.ndarray]:
+    """Each member's score on the same draws."""
     parts = [per_image(metric, targets, decisions) for decisions in members]
+    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
     if all(part is not None for part in parts):
-        draws = generator.multinomial(count, np.full(count, 1 / count), size=DRAWS)
-        return [draws @ part / count for part in parts if part is not None]
-    chosen = [generator.integers(count, size=count) for _ in range(SLOW_DRAWS)]
-    return [np.array([measure(metric, targets[rows], member[rows]) for rows in chosen]) for member in members]
+        stack = np.stack([part for part in parts if part is not None], axis=1)
+        sums = np.zeros((codes.max() + 1, stack.shape[1] + 1))  # of each group: every member's, and its size
+        np.add.at(sums, codes, np.hstack([stack, np.ones((len(stack), 1))]))
+        drawn = np.concatenate([counts @ sums for counts in _counts(len(sums), DRAWS, seed)])
+        return list((drawn[:, :-1] / drawn[:, -1:]).T)
+    values: list[list[float]] = [[] for _ in members]
+    for counts in _counts(codes.max() + 1, SLOW_DRAWS, seed):
+        for draw in counts:
+            rows = np.repeat(np.arange(len(targets)), draw[codes])
+            for member, found in zip(members, values, strict=True):
+                found.append(measure(metric, targets[rows], member[rows]))
+    return [np.array(found) for found in values]
+
+
+def _counts(num_groups: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """int (CHUNK, num_groups) at a time: how often each group is drawn."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, draws, CHUNK):
+        yield generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=min(CHUNK, draws - start))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
-from kit.tasks import Task, find_metric, shown_metrics
+from kit.tasks import find_metric
 
 EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would cost infinity
 
@@ -21,16 +21,12 @@ def score(metric: str, targets: np.ndarray, predictions: np.ndarray, params: Map
     return measure(metric, targets, decide(metric, targets.ndim == 2, predictions, params))
 
 
-def all_scores(task: Task, own: str, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The competition's own metric and every other that the task allows."""
-    return {name: score(name, targets, predictions) for name in shown_metrics(task, own)}
-
-
 def decide(metric: str, labels: bool, predictions: np.ndarray, params: Mapping[str, Any] | None = None) -> np.ndarray:
     """What is handed in where `metric` counts. `labels`: each column decides for itself.
 
     int64 (N,): a class each (accuracy, F1, kappa). bool (N, C): label sets (F1 of labels). int64 (N, k): the likeliest
-    classes (map@k, top@k). float (N, C): the predictions (the other metrics).
+    classes (map@k, top@k; a class of the unknown without training images is number C). float (N, C): the predictions
+    (the other metrics).
     """
     params = params or {}
     if metric == "log_loss":
@@ -40,13 +36,15 @@ def decide(metric: str, labels: bool, predictions: np.ndarray, params: Mapping[s
         return np.searchsorted(np.asarray(cuts), mean_class(predictions), side="right").astype(np.int64)
     if metric.startswith("f1") and labels:
         chosen = predictions >= np.asarray(params.get("thresholds", 0.5))
-        chosen[np.arange(len(chosen)), predictions.argmax(axis=1)] = True  # nobody hands in an empty set
+        if params.get("at_least_one", True):
+            chosen[np.arange(len(chosen)), predictions.argmax(axis=1)] = True
         return chosen
     if metric.startswith(("map@", "top@")):
         ranked = predictions
-        if "new_class" in params:  # as probable as this threshold, whatever the network says of it
-            ranked = predictions.copy()
+        if "threshold" in params:  # the class of the unknown is as probable as this, whatever the network says of it
+            ranked = np.hstack([predictions, np.zeros((len(predictions), 1))])
             ranked[:, params["new_class"]] = params["threshold"]
+            ranked = ranked[:, : max(predictions.shape[1], params["new_class"] + 1)]
         return np.argsort(-ranked, axis=1, kind="stable")[:, : find_metric(metric).k]
     if metric == "accuracy" or metric.startswith("f1"):
         return predictions.argmax(axis=1)
@@ -63,7 +61,8 @@ def measure(metric: str, targets: np.ndarray, decisions: np.ndarray) -> float:
     if metric == "roc_auc":
         return _roc_auc(targets, decisions)
     if metric == "quadratic_weighted_kappa":
-        return float(metrics.cohen_kappa_score(targets, decisions, weights="quadratic"))
+        grades = np.arange(max(targets.max(), decisions.max()) + 1)  # absent ones too: the distance is in grades
+        return float(metrics.cohen_kappa_score(targets, decisions, weights="quadratic", labels=grades))
     if metric.startswith("f1_"):
         return float(metrics.f1_score(targets, decisions, average=metric.removeprefix("f1_"), zero_division=0))
     if metric == "rmse":
@@ -107,7 +106,8 @@ def _tempered(probs: np.ndarray, labels: bool, temperature: float, clip: float) 
         else:
             odds = np.exp(logs - logs.max(axis=1, keepdims=True))
             probs = odds / odds.sum(axis=1, keepdims=True)
-    return np.clip(probs, clip, 1 - clip)
+    clipped = np.clip(probs, clip, 1 - clip)
+    return clipped if labels else clipped / clipped.sum(axis=1, keepdims=True)
 
 
 def _roc_auc(targets: np.ndarray, probs: np.ndarray) -> float:

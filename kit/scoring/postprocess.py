@@ -39,19 +39,24 @@ class Postprocess:
 def compile_for(
     metric: str, targets: np.ndarray, predictions: np.ndarray, folds: np.ndarray, plain: Mapping[str, Any]
 ) -> Postprocess:
-    """What suits `metric`, judged on OOF. `plain`: what is done anyway (`clip`), and facts (`new_class`).
+    """What suits `metric`, judged on OOF. `plain`: what is done anyway (`clip`; a `threshold` for a
+    `new_class` that has no training images), and facts (`new_class`).
 
     `targets` and `predictions` as in `metrics`; `folds` int64 (N,): the fold that scored each image.
     """
-    labels, fixed = targets.ndim == 2, {key: value for key, value in plain.items() if key == "clip"}
+    labels, fixed = targets.ndim == 2, {key: value for key, value in plain.items() if key != "new_class"}
+    if metric.startswith("f1") and labels:  # where every image has a label, nobody hands in an empty set
+        fixed["at_least_one"] = bool((targets.sum(axis=1) > 0).all())
+    if "threshold" in plain:
+        fixed["new_class"] = plain["new_class"]
     before = decide(metric, labels, predictions, fixed)
     old = measure(metric, targets, before)
-    if not _applies(metric, labels, plain) or len(np.unique(folds)) < 2:
+    if not _applies(metric, targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
     parts = []
     for fold in np.unique(folds):
         inside = folds != fold
-        params = fit(metric, targets[inside], predictions[inside], plain)
+        params = fit(metric, targets[inside], predictions[inside], fixed | dict(plain))
         rows = np.flatnonzero(~inside)
         parts.append((rows, decide(metric, labels, predictions[rows], params)))
     after = np.empty((len(targets), *parts[0][1].shape[1:]), parts[0][1].dtype)
@@ -59,7 +64,7 @@ def compile_for(
         after[rows] = decisions
     difference = paired_difference(metric, targets, before, after)
     kept = difference.probability >= KEEP
-    params = fit(metric, targets, predictions, plain) if kept else fixed
+    params = fit(metric, targets, predictions, fixed | dict(plain)) if kept else fixed
     new = measure(metric, targets, after)
     return Postprocess(params, after if kept else before, old, new, difference, kept, fixed)
 
@@ -71,21 +76,26 @@ def fit(metric: str, targets: np.ndarray, predictions: np.ndarray, plain: Mappin
     if metric == "quadratic_weighted_kappa":
         return {"cuts": _cut_points(targets, predictions)}
     if metric == "f1_macro":
-        columns = range(targets.shape[1])
-        return {"thresholds": [_best_threshold(targets[:, c], predictions[:, c]) for c in columns]}
+        columns, more = range(targets.shape[1]), {"at_least_one": plain.get("at_least_one", True)}
+        return more | {"thresholds": [_best_threshold(targets[:, c], predictions[:, c]) for c in columns]}
     if metric.startswith("f1"):
         grid = np.quantile(predictions, np.linspace(0.02, 0.999, GRID))
-        return {"thresholds": _best(grid, lambda t: score(metric, targets, predictions, {"thresholds": t}))}
+        more = {"at_least_one": plain.get("at_least_one", True)}
+        return more | {
+            "thresholds": _best(grid, lambda t: score(metric, targets, predictions, more | {"thresholds": t}))
+        }
     new = int(plain["new_class"])
     grid = np.quantile(np.delete(predictions, new, axis=1).max(axis=1), np.linspace(0, 1, GRID))
     known = {"new_class": new}
     return known | {"threshold": _best(grid, lambda t: score(metric, targets, predictions, known | {"threshold": t}))}
 
 
-def _applies(metric: str, labels: bool, plain: Mapping[str, Any]) -> bool:
+def _applies(metric: str, targets: np.ndarray, plain: Mapping[str, Any]) -> bool:
     if metric.startswith("f1"):
-        return labels
-    return metric in {"log_loss", "quadratic_weighted_kappa"} or (metric.startswith("map@") and "new_class" in plain)
+        return targets.ndim == 2
+    if metric.startswith("map@"):
+        return "new_class" in plain and bool((targets == plain["new_class"]).any())
+    return metric in {"log_loss", "quadratic_weighted_kappa"}
 
 
 def _temperature(targets: np.ndarray, predictions: np.ndarray) -> Params:
@@ -132,7 +142,8 @@ def _best_threshold(targets: np.ndarray, probs: np.ndarray) -> float:
     order = np.argsort(-probs, kind="stable")
     hits = np.cumsum(targets[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(targets.sum(), 1))
-    place = int(f1.argmax())
+    ends = np.append(probs[order][1:] < probs[order][:-1], True)  # equal predictions stay together
+    place = int(np.where(ends, f1, -1.0).argmax())
     after = probs[order[place + 1]] if place + 1 < len(order) else 0.0
     return float((probs[order[place]] + after) / 2)
 

@@ -97,9 +97,10 @@ def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Pa
     """role -> a zip, a folder, or a file. A bundle is verified and laid out in `staging` first."""
     if source.is_dir():
         found = {role: path for role, names in competition.files.roles().items() if (path := _search(source, names))}
+        zips = sorted(source.glob("*.zip"))
         bundle = source / f"{competition.slug}.zip"
-        if len(found) < len(competition.files.roles()) and bundle.is_file():
-            source = bundle
+        if len(found) < len(competition.files.roles()) and (bundle.is_file() or len(zips) == 1):
+            source = bundle if bundle.is_file() else zips[0]
         else:
             return _require_all(competition, found, source)
     size = verify_zip(source)
@@ -139,11 +140,14 @@ def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
 
 def _place(competition: Competition, found: dict[str, Path], raw: Path, archives: set[Path], staging: Path) -> None:
     raw.mkdir(parents=True, exist_ok=True)
+    placed: dict[Path, Path] = {}  # train and test may be one folder
     for role, path in found.items():
         target = raw / path.name.removesuffix(".zip")
-        if role == "sample_submission":
+        if path in placed:
+            target = placed[path]
+        elif role == "sample_submission":
             _place_csv(path, target)
-        elif path in archives and target.suffix:  # train.csv.zip
+        elif path in archives and target.suffix in {".csv", ".json"}:  # train.csv.zip
             _place_only_member(path, target)
         elif path in archives:
             unpack_zip(path, target)
@@ -152,8 +156,9 @@ def _place(competition: Competition, found: dict[str, Path], raw: Path, archives
             path.rename(target)
         else:
             _link(path, target)
+        placed[path] = target
         for other in _spellings(raw, competition.files.roles()[role]):
-            if other != target and other.exists():  # only with --force: another spelling would be found first
+            if other not in placed.values() and other.exists():  # only with --force: another would be found first
                 _clear(other)
         console.stage("download", f"{role.replace('_', ' ')}: {path} -> {target}")
 

@@ -15,12 +15,12 @@ from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.members import Member, read_member, same_test
-from kit.data.table import labelled_test, predictions, read_index, targets
+from kit.data.table import labelled_test, predictions, read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval
-from kit.scoring.metrics import decide, measure
+from kit.scoring.metrics import EPSILON, decide, measure
 from kit.scoring.postprocess import Postprocess, compile_for
 from kit.tasks import shown_metrics
 from kit.workspace import Workspace, atomic_path, file_hash, read_json, write_json
@@ -51,12 +51,13 @@ def run(
     members = [read_member(workspace, competition, run_name, full) for run_name in names]
     oof = _blend_oof(members, competition, experiment)
     post = _postprocess(oof, competition, experiment)
-    cv = _cv(oof, competition, post) if len(oof) else None
+    group_of = training_groups(read_index(workspace.index(competition.name)))
+    cv = _cv(oof, competition, post, group_of) if len(oof) else None
     same_test(members)
     average, task = experiment.ensemble.average, competition.task
     blended = mean_predictions([mean_predictions(member.tests, average, task) for member in members], average, task)
     if cv is not None:
-        _report(members, oof, cv, competition, experiment)
+        _report(members, oof, cv, competition, experiment, group_of)
         _report_postprocess(post, competition.metric)
         if full:
             console.warn("this CV is of the fold models; the submission is of the model of all training data")
@@ -89,11 +90,15 @@ def run(
 
 def _postprocess(oof: pd.DataFrame, competition: Competition, experiment: Experiment) -> Postprocess:
     """What the metric rewards, fitted on OOF; with `ensemble.postprocess: none`, or without OOF, only the clip."""
-    plain: dict[str, Any] = {"clip": experiment.ensemble.clip}
-    if competition.submission.new_class is not None:
-        plain["new_class"] = competition.classes.index(competition.submission.new_class)
+    plain: dict[str, Any] = {"clip": experiment.ensemble.clip} if competition.metric == "log_loss" else {}
+    new = competition.submission.new_class
+    if new is not None and new in competition.classes:
+        plain["new_class"] = competition.classes.index(new)
+    elif new is not None:
+        plain |= {"new_class": len(competition.classes), "threshold": experiment.ensemble.new_class_threshold}
     if experiment.ensemble.postprocess == "none" or oof.empty:
-        return Postprocess({"clip": experiment.ensemble.clip}, np.empty(0), float("nan"))
+        fixed = plain if "threshold" in plain or "new_class" not in plain else {}
+        return Postprocess(fixed, np.empty(0), float("nan"), plain=fixed)
     wanted, folds = targets(oof, competition), oof["fold"].to_numpy()
     return compile_for(competition.metric, wanted, predictions(oof, competition), folds, plain)
 
@@ -128,10 +133,14 @@ def _score_test(
     if known.empty:
         return {}
     row_of = {image_id: row for row, image_id in enumerate(test_ids)}
+    new = [image_id for image_id in known["image_id"] if image_id not in row_of]
+    if new:
+        raise KitError(f"{len(new):,} test images came after `kit predict` ({examples(new)}); type `kit predict` again")
     wanted, said = targets(known, competition), blended[[row_of[i] for i in known["image_id"]]]
     scores, rows = {}, []
-    for metric in shown_metrics(competition.task, competition.metric):
-        decided = decide(metric, wanted.ndim == 2, said, post.params if metric == competition.metric else None)
+    for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
+        params = post.params if metric == competition.metric else {"clip": post.params.get("clip", EPSILON)}
+        decided = decide(metric, wanted.ndim == 2, said, params)
         scores[metric] = measure(metric, wanted, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(metric, wanted, decided))
         rows.append([metric, f"{scores[metric]:.4f}", interval])
@@ -160,37 +169,40 @@ def _blend_oof(members: list[Member], competition: Competition, experiment: Expe
     return pd.concat([first[["image_id", "fold", *competition.targets]].reset_index(drop=True), columns], axis=1)
 
 
-def _cv(oof: pd.DataFrame, competition: Competition, post: Postprocess) -> dict[str, Any]:
+def _cv(oof: pd.DataFrame, competition: Competition, post: Postprocess, group_of: dict[str, int]) -> dict[str, Any]:
     """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score.
 
     The competition's own is of what would be handed in: clipped, postprocessed.
     """
     wanted, said, folds = targets(oof, competition), predictions(oof, competition), oof["fold"].to_numpy()
+    groups = oof["image_id"].map(group_of).to_numpy()
     metrics: dict[str, Any] = {}
-    for metric in shown_metrics(competition.task, competition.metric):
+    for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
         own = metric == competition.metric and len(post.decisions) == len(oof)
-        decided = post.decisions if own else decide(metric, wanted.ndim == 2, said, post.plain)
+        plain = post.plain if metric == competition.metric else {"clip": post.plain.get("clip", EPSILON)}
+        decided = post.decisions if own else decide(metric, wanted.ndim == 2, said, plain)
         each = [measure(metric, wanted[folds == fold], decided[folds == fold]) for fold in np.unique(folds)]
         metrics[metric] = {
             "pooled": measure(metric, wanted, decided), "mean": float(np.mean(each)), "std": float(np.std(each)),
-            "folds": each, "interval": list(bootstrap_interval(metric, wanted, decided)),
+            "folds": each, "interval": list(bootstrap_interval(metric, wanted, decided, groups)),
         }  # fmt: skip
     return {"metric": competition.metric, "num_images": len(oof), "metrics": metrics}
 
 
 def _report(
-    members: list[Member], oof: pd.DataFrame, cv: dict[str, Any], competition: Competition, experiment: Experiment
+    members: list[Member],
+    oof: pd.DataFrame,
+    cv: dict[str, Any],
+    competition: Competition,
+    experiment: Experiment,
+    group_of: dict[str, int],
 ) -> None:
     views = [(members[0].name, cv, len(members[0].tests))]
     if len(members) > 1:
-        views = [
-            (
-                member.name,
-                _cv(member.oof, competition, _postprocess(member.oof, competition, experiment)),
-                len(member.tests),
-            )
-            for member in members
-        ]
+        views = []
+        for member in members:
+            post = _postprocess(member.oof, competition, experiment)
+            views.append((member.name, _cv(member.oof, competition, post, group_of), len(member.tests)))
         views.append(("blend", cv, sum(len(member.tests) for member in members)))
     rows = []
     for name, one, _ in views:

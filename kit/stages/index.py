@@ -46,7 +46,9 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     with lock(path.with_name(".index.lock"), str(path)):
         held = [path for path in dict.fromkeys(split_row(Path(p))[0] for p in files["path"]) if path.exists()]
         listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in held]
-        inputs = fingerprint(VERSION, files.drop(columns=["path", "problem"]).astype(str).to_numpy().tolist(), listing)
+        inputs = fingerprint(
+            VERSION, list(files.columns), files.drop(columns=["path", "problem"]).to_numpy().tolist(), listing
+        )
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")
         else:

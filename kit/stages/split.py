@@ -15,7 +15,7 @@ from kit.errors import examples
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done
 
 VERSION = 2
-SHOWN = 12  # classes in the table
+WIDTH = 60  # characters of class names that a table has room for
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,14 @@ def _report(
         rows = [[fold, f"{np.mean(part):.3f}", f"{np.std(part):.3f}", f"{len(part):,}"] for fold, part in means]
         console.table(title, ["fold", f"mean {competition.labels.column}", "std", "images"], rows)
         return
-    names = list(competition.classes[:SHOWN])
-    more = [f"{len(competition.classes) - SHOWN} more"] if len(competition.classes) > SHOWN else []
-    rows = [
-        [fold, *(f"{row[name]:,}" for name in names), *(["..."] if more else []), f"{sizes[fold]:,}"]
-        for fold, row in counts.items()
-    ]
-    console.table(title, ["fold", *names, *more, "images"], rows)
+    names = list(competition.classes)
+    if sum(len(name) + 3 for name in names) <= WIDTH:
+        rows = [[fold, *(f"{row[name]:,}" for name in names), f"{sizes[fold]:,}"] for fold, row in counts.items()]
+        console.table(title, ["fold", *names, "images"], rows)
+        return
+    rows = []
+    for fold, row in counts.items():
+        ordered = sorted(row, key=row.__getitem__)
+        ends = [f"{name}: {row[name]:,}" for name in (ordered[0], ordered[-1])]
+        rows.append([fold, *ends, f"{sizes[fold]:,}"])
+    console.table(title, ["fold", "rarest class", "most frequent", "images"], rows)

@@ -157,7 +157,8 @@ def _may_submit(client: KaggleClient, slug: str) -> None:
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:
     cv = passport.get("cv")
-    return float(cv["metrics"][competition.metric]["pooled"]) if cv else None
+    found = (cv or {}).get("metrics", {}).get(competition.metric, {}).get("pooled")
+    return float(found) if found is not None else None
 
 
 def _describe(passport: dict[str, Any], competition: Competition, path: Path) -> str:

@@ -118,6 +118,8 @@ def _open_run(
         return existing
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = initial_model(experiment, competition)
+    if experiment.train.layer_decay < 1 or experiment.train.head_learning_rate or experiment.train.freeze_epochs:
+        model.layer_depths()  # refused before anything is made where a model does not tell its layers
     decided, environment = decide(model, experiment, competition.num_outputs, device)
     write_json(workspace.run(experiment.name) / "environment.json", environment)
     freeze_folds(decided, workspace)

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import predictions, read_rows, targets
+from kit.data.members import read_member
+from kit.data.table import predictions, read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.metrics import decide, measure
@@ -28,12 +27,15 @@ class CompareResult:
 
 
 def run(workspace: Workspace, first: str, second: str) -> CompareResult:
-    """Hold run `second` against run `first`, on every metric that class probabilities allow."""
+    """Hold run `second` against run `first`, on every metric that the task allows.
+
+    It compares the predictions as they are: before temperature, cut-points or thresholds.
+    """
     competitions = [_competition(workspace, name) for name in (first, second)]
     if competitions[0].name != competitions[1].name:
         raise ConfigError(f"run {first} is of {competitions[0].name}, {second} of {competitions[1].name}")
     competition = competitions[0]
-    one, other = _oof(workspace, first), _oof(workspace, second)
+    one, other = (read_member(workspace, competition, name).oof for name in (first, second))
     both = one.merge(other, on="image_id", suffixes=("", "_of_second"))
     if both.empty:
         raise KitError(f"runs {first} and {second} have no OOF image in common; predict the same folds of both")
@@ -45,17 +47,18 @@ def run(workspace: Workspace, first: str, second: str) -> CompareResult:
         console.warn("the runs have other folds: each image's two models learned from different images")
     wanted = targets(both, competition)
     said = predictions(both, competition), both[[f"{c}_of_second" for c in competition.predictions]].to_numpy()
+    groups = both["image_id"].map(training_groups(read_index(workspace.index(competition.name)))).to_numpy()
     differences, rows = {}, []
-    for metric in shown_metrics(competition.task, competition.metric):
+    for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
         decided = [decide(metric, wanted.ndim == 2, each) for each in said]
-        found = differences[metric] = paired_difference(metric, wanted, decided[0], decided[1])
+        found = differences[metric] = paired_difference(metric, wanted, decided[0], decided[1], groups)
         scores = [f"{measure(metric, wanted, each):.4f}" for each in decided]
         interval = "{:+.4f} to {:+.4f}".format(*found.interval)
         rows.append([metric, *scores, f"{found.value:+.4f}", interval, f"{found.probability:.3f}"])
     title = f"{second} against {first}, paired on {len(both):,} OOF images"
     console.table(title, ["metric", first, second, "difference", "95 % interval", "P(better)"], rows)
     probability = differences[competition.metric].probability
-    verdict = "not distinguishable"
+    verdict = "not distinguishable" if probability == probability else f"{competition.metric} cannot be computed here"
     if probability >= SURE or probability <= 1 - SURE:
         verdict = f"{second} is {'better' if probability >= SURE else 'worse'}"
     console.stage("compare", f"by {competition.metric}: {verdict} (the images' luck only; a seed's takes another seed)")
@@ -68,10 +71,3 @@ def _competition(workspace: Workspace, name: str) -> Competition:
         there = sorted(path.parent.name for path in workspace.run(name).parent.glob("*/experiment.yaml"))
         raise ConfigError(f"{file.parent}: no such run{nearest(name, there)}")
     return Competition.load(Experiment.load(file).competition)
-
-
-def _oof(workspace: Workspace, name: str) -> pd.DataFrame:
-    files = sorted(workspace.run(name).glob("fold_*/oof.csv"))
-    if not files:
-        raise KitError(f"{workspace.run(name)}: no fold is predicted; type `kit predict` for it first")
-    return pd.concat([read_rows(file) for file in files], ignore_index=True)

@@ -1,5 +1,6 @@
 """init: look at a competition's files and write its YAML, and an experiment to begin with."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from kit import console, schema
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.archives import verify_zip
-from kit.data.detect import Reading, describe
+from kit.data.detect import describe
 from kit.data.inventory import Entry, scan
+from kit.data.sources import parse_idx
+from kit.data.targets import Case
 from kit.errors import ConfigError, examples
 from kit.kaggle.client import KaggleClient
 from kit.tasks import find_metric
@@ -32,7 +35,8 @@ ALIASES = {
         "meancolumnwiseareaunderreceiveroperatingcharacteristiccurve", "areaundertheroccurve",
     ),
     "quadratic_weighted_kappa": ("kappa", "qwk", "quadraticweightedkappa"),
-    "f1_samples": ("f1", "meanf1", "meanfscore", "meanf1score", "fscore", "f1score"),
+    "f1": ("f1", "meanf1", "meanfscore", "meanf1score", "fscore", "f1score"),  # whichever fits the task
+    "f1_samples": ("f1samples", "samplesf1"),
     "f1_macro": ("macrof1", "macrof1score", "macrofscore"),
     "f1_micro": ("microf1", "microf1score"),
     "rmse": ("rootmeansquarederror",),
@@ -63,10 +67,11 @@ def run(
     `source`: a folder of downloads; `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles
     what files leave open; without it the likelier reading is taken, and said. Existing files stay unless `force`.
     """
+    given = metric is not None
     if slug is not None:
         kaggle = KaggleClient.connect()
         if metric is None:
-            metric = _kaggles_metric(kaggle.competition(slug).evaluation_metric)
+            metric, given = _kaggles_metric(kaggle.competition(slug).evaluation_metric), False
         if source is None:
             source = workspace.data(slug) / "archives" / f"{slug}.zip"
             if not source.is_file():
@@ -82,7 +87,13 @@ def run(
         raise ConfigError(f"{there[0]}: is there already; --force replaces it, --name gives another name")
     entries = scan(source)
     console.stage("init", f"{source}: {examples((entry.role for entry in entries), 8)}")
-    reading = describe(entries, _metric_name(metric), ask or _likelier)
+    try:
+        reading = describe(entries, _metric_name(metric), ask or _likelier)
+    except ConfigError as error:
+        if given or metric is None:
+            raise
+        console.warn(f"Kaggle's metric does not fit what the files show ({error}); check `metric` in the YAML")
+        reading = describe(entries, None, ask or _likelier)
     raw: dict[str, Any] = {"name": name, "title": name.replace("-", " ").replace("_", " ").title()}
     raw |= {"slug": slug} if slug else {}
     order = ("files", "task", "labels", "metric", "submission")
@@ -93,7 +104,9 @@ def run(
     for reason in reading.reasons:
         console.stage("init", reason)
     why = f"# Written by `kit init` from {source.name}; the reasons, line by line:\n" + _comment(reading)
-    write_text(competition, why + schema.dump_yaml(raw))
+    text = schema.dump_yaml(raw)
+    schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what a reader will find
+    write_text(competition, why + text)
     command = f"# Written by `kit init`: a first experiment, not measured yet.\n#\n#   kit run -c configs/{name}.yaml"
     write_text(experiment, f"{command} [--from DIR]\n" + schema.dump_yaml(settings))
     console.stage("init", f"wrote {competition} and {experiment}")
@@ -119,6 +132,8 @@ def _metric_name(metric: str | None) -> str | None:
 
 def _kaggles_metric(words: str) -> str | None:
     """Kaggle's metric where the kit has it."""
+    if "{k}" in words.lower():  # the sample's cells show how many
+        return None
     try:
         metric = _metric_name(words) if words else None
     except ConfigError:
@@ -135,7 +150,7 @@ def _likelier(question: str, options: Sequence[tuple[str, str]]) -> str:
     return options[0][0]
 
 
-def _experiment(name: str, competition: Competition, entries: list[Entry], reading: Reading) -> dict[str, Any]:
+def _experiment(name: str, competition: Competition, entries: list[Entry], reading: Case) -> dict[str, Any]:
     """A first experiment: our ResNet from random weights, sizes that fit the pictures and this machine."""
     on_gpu = default_device().type == "cuda"
     sides, count = _sides(entries, competition)
@@ -176,8 +191,12 @@ def _sides(entries: list[Entry], competition: Competition) -> tuple[list[int], i
     """(the shorter sides of some training pictures, how many training pictures there are)"""
     role = competition.files.train[0]
     entry = next(e for e in entries if e.role == role)
-    if not entry.pictures:
-        return [28], 60_000 if competition.labels.layout == "idx" else len(entry.table())
+    if competition.labels.layout == "idx":
+        count, height, width = parse_idx(entry.read(""), role).shape
+        return [min(height, width)], count
+    if competition.labels.layout == "pixels-csv":
+        pixels = sum(column.startswith("pixel") for column in entry.columns)
+        return [math.isqrt(pixels)], len(entry.table())
     places = np.linspace(0, len(entry.pictures) - 1, min(LOOKED_AT, len(entry.pictures))).astype(int)
     sizes = [size for place in places if (size := entry.size_of(entry.pictures[place])) is not None]
     count = len(entry.pictures)
@@ -187,5 +206,5 @@ def _sides(entries: list[Entry], competition: Competition) -> tuple[list[int], i
     return [min(size) for size in sizes], count
 
 
-def _comment(reading: Reading) -> str:
+def _comment(reading: Case) -> str:
     return "".join(f"# - {reason}\n" for reason in reading.reasons)

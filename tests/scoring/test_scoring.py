@@ -6,7 +6,8 @@ import sklearn.metrics
 
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval, paired_difference
-from kit.scoring.metrics import all_scores, decide, score
+from kit.scoring.metrics import decide, score
+from kit.tasks import shown_metrics
 
 TARGETS = np.array([0, 1, 1, 0])
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
@@ -16,7 +17,7 @@ def test_known_answers():
     assert score("accuracy", TARGETS, PROBS) == 0.75
     assert score("log_loss", TARGETS, PROBS) == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7]).mean())
     assert score("roc_auc", TARGETS, PROBS) == 1.0
-    assert set(all_scores("classes", "top@2", TARGETS, PROBS)) == {"top@2", "accuracy", "log_loss", "roc_auc"}
+    assert shown_metrics("classes", "top@2") == ["top@2", "accuracy", "log_loss", "roc_auc"]
 
 
 def test_certainty_that_is_wrong_costs_much_but_not_infinity():
@@ -142,3 +143,39 @@ def test_the_mean_of_labels_and_of_numbers():
     odds = np.sqrt(9.0)
     assert mean_predictions([one, two], "logits", "labels")[0, 0] == pytest.approx(odds / (1 + odds))
     assert mean_predictions([np.array([[-3.0]]), np.array([[5.0]])], "logits", "number")[0, 0] == 1.0
+
+
+def test_kappa_counts_grades_that_nobody_has():
+    """Grades 0, 1 and 4 of 0..4: 4 for 1 is three off, not one."""
+    targets, said = np.array([0, 1, 4, 4]), np.array([0, 4, 4, 4])
+    expected = sklearn.metrics.cohen_kappa_score(targets, said, weights="quadratic", labels=range(5))
+    assert score("quadratic_weighted_kappa", targets, np.eye(5)[said]) == pytest.approx(expected)
+
+
+def test_clipped_probabilities_still_sum_to_one():
+    probs = np.full((3, 250), 1e-7)
+    probs[:, 0] = 1 - 249e-7
+    handed_in = decide("log_loss", False, probs, {"clip": 1e-3})
+    assert np.allclose(handed_in.sum(axis=1), 1)
+    assert handed_in.min() > 5e-4
+
+
+def test_groups_of_images_are_no_independent_evidence():
+    """Ten copies of everything: the interval must be that of the originals, not a third of it."""
+    generator = np.random.default_rng(0)
+    targets = np.zeros(200, np.int64)
+    decided = (generator.random(200) < 0.2).astype(np.int64)
+    many, groups = np.tile(decided, 10), np.tile(np.arange(200), 10)
+    alone = np.diff(bootstrap_interval("accuracy", targets, decided))[0]
+    assert np.diff(bootstrap_interval("accuracy", np.tile(targets, 10), many, groups))[0] == pytest.approx(
+        alone, rel=0.1
+    )
+    assert np.diff(bootstrap_interval("accuracy", np.tile(targets, 10), many))[0] < 0.5 * alone
+    kappa = bootstrap_interval("f1_macro", np.tile(decided, 10), many, groups)
+    assert kappa == (1.0, 1.0)
+
+
+def test_a_metric_that_cannot_be_computed_is_no_verdict():
+    targets = np.zeros(50, np.int64)
+    probs = np.random.default_rng(0).dirichlet([1, 1, 1], 50)
+    assert np.isnan(paired_difference("roc_auc", targets, probs, probs[::-1]).probability)

@@ -35,8 +35,7 @@ def _described(make, tmp_path, metric=None, ask=None) -> tuple[Path, Workspace, 
 
 def _prepared(make, tmp_path, metric=None) -> tuple[Experiment, Workspace, Competition]:
     folder, workspace, competition = _described(make, tmp_path, metric)
-    path = tmp_path / "configs" / "competitions" / f"{make.__name__}.yaml"
-    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", [*QUICK, f"competition={path}"])
+    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", QUICK)
     download.run(experiment, workspace, folder)
     index.run(experiment, workspace)
     split.run(experiment, workspace)
@@ -143,10 +142,132 @@ def test_a_number(tmp_path):
     assert oof["pred_Pawpularity"].between(-50, 200).all(), "in the target's own unit"
 
 
-def test_coco(tmp_path):
+def test_coco_hands_in_the_categories_ids(tmp_path):
     table, _, competition = _submission(drawn.herbarium, tmp_path)
     assert competition.labels.layout == "json"
-    assert set(table["Predicted"]) <= {f"plant {k}" for k in range(4)}
+    assert competition.submission.values == {f"plant {k}": 10 * (4 - k) for k in range(4)}
+    assert set(table["Predicted"]) <= {"10", "20", "30", "40"}
+
+
+def test_guesses_at_individuals_and_one_that_nobody_trained_on(tmp_path):
+    """Happywhale: `individual_id` is the target, not a group, and new_individual stands in the sample only."""
+    table, _, competition = _submission(drawn.happywhale, tmp_path)
+    assert (competition.labels.column, competition.labels.group_column) == ("individual_id", None)
+    assert (competition.metric, competition.submission.new_class) == ("map@5", "new_individual")
+    assert "new_individual" not in competition.classes
+    assert all(len(set(cell.split(" "))) == 5 for cell in table["predictions"])
+    assert table["predictions"].str.contains("new_individual").all(), "all others are less than half as sure"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_tables_of_pixels_with_their_own_ids_and_columns(first, tmp_path):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    pictures = np.random.default_rng(0).integers(0, 256, (50, 64))
+    table = pd.DataFrame(pictures, columns=[f"pixel{k}" for k in range(64)])
+    table.insert(0, "label", np.arange(50) % 10)
+    table.to_csv(folder / "train.csv", index=False)
+    table.to_csv(folder / "Dig-MNIST.csv", index=False)
+    table[:6].drop(columns="label").to_csv(folder / "test.csv", index=False)
+    sample = pd.DataFrame({"ImageId": range(first, first + 6), "Label": 0})
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    result = init.run(Workspace(tmp_path), folder)
+    competition, experiment = Competition.load(result.competition), Experiment.load(result.experiment, QUICK)
+    assert competition.files.test == ("test.csv",)
+    assert (competition.submission.id_column, competition.submission.column) == ("ImageId", "Label")
+    download.run(experiment, Workspace(tmp_path), folder)
+    assert index.run(experiment, Workspace(tmp_path)).num_test == 6
+
+
+def _sample_of(folder: Path, column: str, value: object, ids: str = "id") -> None:
+    pd.DataFrame({ids: [f"{n}" for n in range(4)], column: value}).to_csv(folder / "sample_submission.csv", index=False)
+
+
+def _labelled(folder: Path, column: str, values: list, **more: list) -> None:
+    """Pictures n.jpg in train, four in test, and a table."""
+    folder.mkdir(exist_ok=True)
+    data = drawn.encoded(drawn.draw(0, 0), ".jpg")
+    drawn.write_folder(folder / "train", {f"{n}.jpg": data for n in range(len(values))})
+    drawn.write_folder(folder / "test", {f"{n}.jpg": data for n in range(4)})
+    pd.DataFrame({"id": range(len(values)), column: values, **more}).to_csv(folder / "train.csv", index=False)
+
+
+def _read(tmp_path: Path, metric: str | None = None) -> Competition:
+    return Competition.load(init.run(Workspace(tmp_path / "w"), tmp_path / "files", metric=metric).competition)
+
+
+def test_classes_by_number_keep_their_numbers(tmp_path):
+    _labelled(tmp_path / "files", "label", [1, 2, 3, 4, 5] * 4)
+    _sample_of(tmp_path / "files", "label", 0)
+    assert _read(tmp_path, "accuracy").submission.values == {}
+
+
+def test_many_class_numbers_are_classes_where_the_metric_says_so(tmp_path):
+    _labelled(tmp_path / "files", "category", list(range(64)) * 2)
+    _sample_of(tmp_path / "files", "category", 0)
+    competition = _read(tmp_path, "accuracy")
+    assert (competition.task, len(competition.classes)) == ("classes", 64)
+
+
+def test_many_numbers_with_several_guesses_are_classes(tmp_path):
+    _labelled(tmp_path / "files", "hotel_id", list(range(100, 164)) * 2)
+    _sample_of(tmp_path / "files", "hotel_id", "100 101 102 103 104")
+    competition = _read(tmp_path)
+    assert (competition.task, competition.metric) == ("classes", "map@5")
+
+
+@pytest.mark.parametrize("separator", ["|", ", ", " "])
+def test_the_words_are_handed_in_as_they_came(separator, tmp_path):
+    _labelled(tmp_path / "files", "tags", [separator.join(w) for w in (["a", "b"], ["a"], ["b", "c"], ["c"])] * 4)
+    _sample_of(tmp_path / "files", "tags", separator.join(["a", "b"]))
+    competition = _read(tmp_path)
+    assert competition.classes == ("a", "b", "c")
+    assert competition.submission.separator == separator.strip() or separator == " "
+
+
+def test_kaggles_f_score_fits_one_class_an_image(tmp_path):
+    _labelled(tmp_path / "files", "species", ["Black-grass", "Small-flowered Cranesbill", "Sugar beet"] * 5)
+    _sample_of(tmp_path / "files", "species", "Sugar beet")
+    competition = _read(tmp_path, "MeanFScore")
+    assert (competition.task, competition.metric) == ("classes", "f1_micro")
+    assert competition.submission.format == "label"
+
+
+def test_whose_probability_is_asked_for_where_the_column_does_not_say(tmp_path):
+    _labelled(tmp_path / "files", "state", ["ok", "defect"] * 8)
+    _sample_of(tmp_path / "files", "p_defect", 0.5)
+    assert _read(tmp_path, "roc_auc").submission.positive == "defect"
+
+
+def test_a_truncated_zip_is_named(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    drawn.aerial_cactus(folder)
+    (folder / "train.zip").write_bytes((folder / "train.zip").read_bytes()[:500])
+    with pytest.raises(KitError, match=r"train\.zip: is no whole zip"):
+        _read(tmp_path, "roc_auc")
+
+
+def test_a_shared_folder_in_a_bundle(tmp_path):
+    (tmp_path / "loose").mkdir()
+    drawn.plant_pathology_2020(tmp_path / "loose")
+    with zipfile.ZipFile(tmp_path / "plants.zip", "w") as archive:
+        for path in sorted(p for p in (tmp_path / "loose").rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(tmp_path / "loose"))
+    result = init.run(Workspace(tmp_path), tmp_path / "plants.zip", metric="roc_auc")
+    experiment, workspace = Experiment.load(result.experiment, QUICK), Workspace(tmp_path)
+    for force in (False, True):
+        download.run(experiment, workspace, tmp_path / "plants.zip", force)
+        assert index.run(experiment, workspace).num_train == drawn.NUM_TRAIN
+
+
+def test_missing_test_pictures_are_said_before_the_training(tmp_path):
+    folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
+    (folder / "test_images" / "1003.jpg").unlink()
+    experiment = Experiment.load(tmp_path / "configs" / "cassava.yaml", QUICK)
+    download.run(experiment, workspace, folder)
+    with pytest.raises(KitError, match=r"the sample submission: 1 ids are no file in .*test_images \(1003\.jpg\)"):
+        index.run(experiment, workspace)
 
 
 def test_every_decision_has_a_reason_and_the_yaml_keeps_it(tmp_path):
@@ -242,8 +363,7 @@ def _edit(path: Path, change) -> None:
 )  # fmt: skip
 def test_a_wrong_description_is_one_line(make, metric, spoil, message, tmp_path):
     folder, workspace, _ = _described(make, tmp_path, metric)
-    path = tmp_path / "configs" / "competitions" / f"{make.__name__}.yaml"
-    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", [*QUICK, f"competition={path}"])
+    experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", QUICK)
     spoil(folder)
     download.run(experiment, workspace, folder)
     with pytest.raises(KitError, match=message) as caught:
@@ -280,7 +400,7 @@ def test_one_bundle_zip(tmp_path):
     result = init.run(Workspace(tmp_path), _bundle(tmp_path), metric="roc_auc")
     competition = Competition.load(result.competition)
     assert competition.files.train == ("train.zip",)
-    experiment = Experiment.load(result.experiment, [*QUICK, f"competition={result.competition}"])
+    experiment = Experiment.load(result.experiment, QUICK)
     download.run(experiment, Workspace(tmp_path), tmp_path / "aerial-cactus.zip")
     assert index.run(experiment, Workspace(tmp_path)).num_train == drawn.NUM_TRAIN
 
@@ -292,7 +412,7 @@ def test_a_slug_is_downloaded_once_and_brings_kaggles_metric(tmp_path, kaggle):
     result = init.run(workspace, slug=SLUG)
     competition = Competition.load(result.competition)
     assert (competition.name, competition.slug, competition.metric) == (SLUG, SLUG, "roc_auc")
-    experiment = Experiment.load(result.experiment, [*QUICK, f"competition={result.competition}"])
+    experiment = Experiment.load(result.experiment, QUICK)
     download.run(experiment, workspace)
     assert index.run(experiment, workspace).num_train == drawn.NUM_TRAIN
     assert sum("Download" in call for call in kaggle.calls) == 1
