@@ -146,3 +146,11 @@ def _competition(tmp_path: Path, **changes) -> Path:
 def test_an_impossible_competition_is_refused(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         Competition.load(_competition(tmp_path, **changes))
+
+
+def test_what_is_written_is_what_is_read():
+    """A class that looks like a number in YAML's eyes stays text."""
+    from kit.schema import dump_yaml, parse_yaml
+
+    raw = {"classes": ["1234567e8901", "12e4", "1e-4", "no", "null", "007", "a b", "2020-01-01"], "rate": 1e-4}
+    assert parse_yaml(dump_yaml(raw), "x") == raw

@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 import torch
 
+from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import TARGET
+from kit.data.table import TARGET, predictions, read_rows, targets
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.schema import dump_yaml, to_mapping
+from kit.scoring.postprocess import Postprocess
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
+from kit.tools import compare
 from kit.tools.demo import score_submission
 from kit.training.checkpoint import load_model
 from kit.workspace import Workspace
@@ -283,3 +286,60 @@ def test_killed_twice_it_ends_with_the_same_submission(tmp_path, digits, tiny):
     assert last.wait(300) == 0, last.stdout.read()
     assert (killed / "submissions/tiny.csv").read_bytes() == (alone / "submissions/tiny.csv").read_bytes()
     assert (killed / "runs/tiny/oof.csv").read_bytes() == (alone / "runs/tiny/oof.csv").read_bytes()
+
+
+def test_without_postprocessing_the_cv_is_of_what_is_handed_in(finished, tmp_path):
+    """The clip is part of the submission, so it is part of the CV."""
+    _, workspace, _ = finished
+    competition = (Path("configs/competitions/digits.yaml")).read_text()
+    competition = competition.replace("metric: accuracy", "metric: log_loss").replace(
+        "format: label", "format: probabilities"
+    )
+    (tmp_path / "digits.yaml").write_text(competition)
+    described = Competition.load(tmp_path / "digits.yaml")
+    oof = read_rows(workspace.run("tiny") / "oof.csv")
+    plain = Postprocess({"clip": 0.2}, np.empty(0), float("nan"), plain={"clip": 0.2})
+    groups = dict.fromkeys(oof["image_id"], 0) | {image_id: k for k, image_id in enumerate(oof["image_id"])}
+    found = ensemble._cv(oof, described, plain, groups)["metrics"]["log_loss"]["pooled"]
+    clipped = predictions(oof, described).clip(0.2, 0.8)
+    expected = -np.log(
+        (clipped / clipped.sum(axis=1, keepdims=True))[np.arange(len(oof)), targets(oof, described)]
+    ).mean()
+    assert found == pytest.approx(expected)
+
+
+def test_a_run_is_no_better_than_itself_and_worse_than_one_that_knows(finished, tmp_path, capsys):
+    import shutil
+
+    _, workspace, _ = finished
+    same = compare.run(workspace, "tiny", "tiny")
+    assert same.verdict == "not distinguishable"
+    assert same.differences["accuracy"].value == 0
+    copy = Workspace(tmp_path)
+    shutil.copytree(workspace.root, copy.root, dirs_exist_ok=True, symlinks=True)
+    shutil.copytree(copy.run("tiny"), copy.run("knows"))
+    columns = [f"prob_{k}" for k in range(10)]
+    for fold in (0, 1):
+        path = copy.fold("knows", fold) / "oof.csv"
+        table = read_rows(path)
+        truth = np.eye(10)[table[TARGET].astype(int)] * 0.9 + 0.01
+        table[columns] = np.where(np.arange(len(table))[:, None] % 2 == 0, truth, table[columns])
+        table.to_csv(path, index=False)
+    better = compare.run(copy, "tiny", "knows")
+    assert better.verdict == "knows is better"
+    assert better.differences["accuracy"].interval[0] > 0 > better.differences["log_loss"].interval[1]
+    assert "knows against tiny, paired on 200 OOF images" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"no such run \(did you mean 'knows'\?\)"):
+        compare.run(copy, "tiny", "know")
+
+
+def test_run_with_the_full_fold_alone(tiny, workspace, digits):
+    from kit.cli.pipeline import _pipeline
+
+    experiment = tiny("train.epochs=1")
+    result = _pipeline(experiment, workspace, digits, None, fold="full")
+    assert result.cv is None
+    assert result.num_rows == 50
+    assert not (workspace.run("tiny") / "fold_0").exists()
+    with pytest.raises(ConfigError, match=r"--fold 0: ensemble\.members is full"):
+        _pipeline(tiny("ensemble.members=full"), workspace, digits, None, fold="0")

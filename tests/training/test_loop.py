@@ -223,3 +223,19 @@ def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
         trials = probe(model, candidates(CPU), size, 16, 2, CPU)
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "bf16"} == {right}
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "fp32"} == {True}
+
+
+def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
+    """Killed while only the head learns: the rest goes on as it would have."""
+    train = Train(**{**QUICK, "epochs": 4, "freeze_epochs": 2, "layer_decay": 0.7})
+    _fit(tmp_path / "whole", train)
+    for _ in range(40):
+        try:
+            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
+        except OutOfTime:
+            continue
+        break
+    whole, pieces = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "pieces"))
+    assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
+    first, moved = _model().state_dict()["network.conv1.weight"], whole["network.conv1.weight"]
+    assert not torch.equal(first, moved), "after the frozen epochs it learns"
