@@ -17,6 +17,7 @@ from kit.workspace import atomic_path
 
 sns.set_theme(style="whitegrid", palette="deep")
 MANY_CLASSES = 50  # named in a figure
+CAPTION = 26  # characters a line
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -72,7 +73,7 @@ def run_curves(panels: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
-    """uint8 RGB pictures of any size in a grid, each with a caption of one or two lines."""
+    """uint8 RGB pictures of any size in a grid, each with a caption of a few lines."""
     columns = min(8, len(pictures))
     rows = -(-len(pictures) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.15 * rows + 0.5), squeeze=False)
@@ -80,7 +81,8 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title
         axis.axis("off")
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         axis.imshow(picture)
-        axis.set_title(caption, fontsize=8)
+        lines = [line if len(line) <= CAPTION else line[: CAPTION - 1] + "…" for line in caption.split("\n")]
+        axis.set_title("\n".join(lines), fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.tight_layout()
     _save(figure, path)

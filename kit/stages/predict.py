@@ -256,7 +256,7 @@ def _figures(
         figures.label_scores(dict(zip(names, aucs, strict=True)), title, folder / "labels.png")
         loss, wrong = per_image("log_loss", wanted, said), ((said > 0.5) != (wanted > 0.5)).any(axis=1)
         off = np.abs(said - wanted).argmax(axis=1)
-        captions = [f"{names[c]} {said[k, c]:.3f}, true {wanted[k, c]:.0f}" for k, c in enumerate(off)]
+        captions = [f"{names[c]}\n{said[k, c]:.3f}, true {wanted[k, c]:.0f}" for k, c in enumerate(off)]
     else:
         guesses = said.argmax(axis=1)
         figures.confusion_matrix(wanted, guesses, competition.classes, title, folder / "confusion.png")
