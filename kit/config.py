@@ -76,6 +76,9 @@ class Train:
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
     focal_gamma: NonNegativeFloat = 2.0  # focal: how little counts what is right already
     label_smoothing: Fraction = 0.0
+    mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's share is drawn; 0: none
+    cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
+    unmixed_epochs: NonNegativeInt = 0  # the last ones do without
     clip_grad_norm: PositiveFloat | None = None
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss

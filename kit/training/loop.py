@@ -17,12 +17,13 @@ from torch import nn
 
 from kit import console
 from kit.config import Train
-from kit.errors import KitError, examples
 from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA
+from kit.training.guards import finite, refuse_broken
 from kit.training.history import history_text, is_best, sentence, stopped_early
 from kit.training.losses import Loss
+from kit.training.mixing import mix
 from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate, set_training
 from kit.training.precision import Precision
 from kit.workspace import write_text
@@ -109,7 +110,7 @@ def fit(
         state, best = _State(**saved["state"]), saved["best"]
 
     def save() -> None:
-        _refuse_broken(model)
+        refuse_broken(model)
         averages = ema.model.state_dict() if ema is not None else None
         parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
         save_state(checkpoint, {**parts, "ema": averages, "state": vars(state), "best": best})
@@ -181,10 +182,16 @@ def _train_epoch(
     for pixels, targets, rows in feed.batches(state.epoch, state.step):
         torch.manual_seed(key("step", *step_key, state.epoch, state.step))
         set_learning_rate(optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
-        pixels = pixels.to(device, non_blocking=True).contiguous(memory_format=precision.layout)
+        pixels = pixels.to(device, non_blocking=True)
+        mixed = mix(pixels, train, state.epoch, (*step_key, state.epoch, state.step))
+        pixels = (mixed.pixels if mixed is not None else pixels).contiguous(memory_format=precision.layout)
         with precision.autocast(device):
-            outputs = model(pixels)
-        loss = loss_of(outputs.float(), targets.to(device, non_blocking=True))
+            outputs = model(pixels).float()
+        wanted = targets.to(device, non_blocking=True)
+        loss = loss_of(outputs, wanted)
+        if mixed is not None:
+            other = wanted[mixed.partner.to(device, non_blocking=True)]
+            loss = mixed.own * loss + (1 - mixed.own) * loss_of(outputs, other)
         scaler.scale(loss / train.accumulate_steps).backward()
         state.step += 1
         whole = state.step % train.accumulate_steps == 0 or state.step == feed.num_steps
@@ -198,7 +205,7 @@ def _train_epoch(
             if ema is not None:
                 ema.update(model, state.updates)
         # The loss before this one: reading it does not make a GPU wait for the step just queued.
-        state.loss_sum += _finite(unchecked, state, feed)
+        state.loss_sum += _loss_of(unchecked, state, feed)
         unchecked = (loss.detach(), rows)
         state.seconds = done_before + time.perf_counter() - began
         speed = (state.step - steps_before) * len(rows) / (time.perf_counter() - began)
@@ -208,31 +215,25 @@ def _train_epoch(
         due = time.monotonic() - saved_at > train.checkpoint_minutes * 60
         late = deadline is not None and time.monotonic() > deadline
         if whole and (due or late) and state.step < feed.num_steps:
-            state.loss_sum += _finite(unchecked, state, feed)
+            state.loss_sum += _loss_of(unchecked, state, feed)
             unchecked = None
             save()
             saved_at = time.monotonic()
         if late and whole and state.step < feed.num_steps:
             raise OutOfTime
-    state.loss_sum += _finite(unchecked, state, feed)
+    state.loss_sum += _loss_of(unchecked, state, feed)
     progressed = state.step > steps_before
     if deadline is not None and time.monotonic() > deadline and progressed and state.epoch + 1 < train.epochs:
         save()
         raise OutOfTime
 
 
-def _finite(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _State, feed: Feed) -> float:
+def _loss_of(loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None, state: _State, feed: Feed) -> float:
+    """A batch's loss as a number; refuses one that is not finite."""
     if loss_and_rows is None:
         return 0.0
     loss, rows = loss_and_rows
-    value = loss.item()
-    if not np.isfinite(value):
-        raise KitError(
-            f"the loss became {value} in epoch {state.epoch + 1} at or before batch {state.step}, on the images "
-            f"{examples(feed.image_ids(rows.numpy()), 8)}; lower train.learning_rate, set train.clip_grad_norm, or "
-            f"look at these images. Up to the last checkpoint nothing is lost"
-        )
-    return value
+    return finite(loss.item(), state.epoch + 1, state.step, lambda: feed.image_ids(rows.numpy()))
 
 
 @torch.inference_mode()
@@ -259,12 +260,3 @@ def _validate(
     model.train(was_training)
     outputs, wanted = torch.cat(parts), torch.cat(targets)
     return objective.validation(outputs, wanted).item(), feed.score(wanted.numpy(), objective.activate(outputs).numpy())
-
-
-def _refuse_broken(model: nn.Module) -> None:
-    """Weights that are not finite (a finite loss can have an infinite gradient) must not replace a good checkpoint."""
-    if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
-        raise KitError(
-            "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
-            "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
-        )

@@ -160,7 +160,7 @@ def test_a_wrong_idx_file_is_one_line(spoil, message, tiny, workspace, tmp_path)
     [
         (lambda t: t.rename(columns={"label": "digit"}), r"no column 'label' \(beside its pixels: digit\)"),
         (lambda t: t.drop(columns="pixel63"), r"63 pixel columns; expected pixel0, pixel1, \.\.\. of a square"),
-        (lambda t: t.assign(pixel5=300), r"row 1 holds a pixel outside 0\.\.255"),
+        (lambda t: t.assign(pixel5=300), r"row 1 holds a pixel that is no whole number of 0\.\.255"),
         (lambda t: t[["label"]], r"has no columns pixel0, pixel1"),
         (lambda t: t.assign(label="x"), r"no label is one of 0, 1, 2.*there is x"),
     ],

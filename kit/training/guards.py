@@ -1,0 +1,29 @@
+"""What stops a training before it spoils anything: a loss or weights that are not finite."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from kit.errors import KitError, examples
+
+
+def finite(loss: float, epoch: int, step: int, image_ids: Callable[[], list[str]]) -> float:
+    """The loss itself; `KitError` with the batch's images where it is nan or infinite. `epoch` counts from 1."""
+    if not np.isfinite(loss):
+        raise KitError(
+            f"the loss became {loss} in epoch {epoch} at or before batch {step}, on the images "
+            f"{examples(image_ids(), 8)}; lower train.learning_rate, set train.clip_grad_norm, or "
+            f"look at these images. Up to the last checkpoint nothing is lost"
+        )
+    return loss
+
+
+def refuse_broken(model: nn.Module) -> None:
+    """Weights that are not finite (a finite loss can have an infinite gradient) must not replace a good checkpoint."""
+    if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
+        raise KitError(
+            "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
+            "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
+        )
