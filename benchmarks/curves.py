@@ -42,6 +42,8 @@ def draw() -> Path:
     for file in sorted((HERE / "curves").glob("*.csv")):
         table = pd.read_csv(file)
         competition = str(table["competition"].iloc[0])
+        folds = table[table["fold"].astype(str) != "full"]
+        table = folds if len(folds) else table  # the folds' own images and the test set are no one curve
         mean = table.groupby("epoch")[["train_loss", "value"]].mean()
         name = file.stem.removeprefix(competition + "-")
         panels.setdefault(competition, {})[name] = (mean.index, mean["train_loss"], mean["value"])

@@ -35,7 +35,7 @@ class Data:
     cache_size: ImageSize | None = None  # pixels a side, as kept on disk for the augmentation to crop from
     resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
-    mean: Channels | None = None  # RGB in [0, 1]; none: the pretrained model's own, else this fold's training images'
+    mean: Channels | None = None  # RGB in [0, 1]; none: pretrained timm's own, else the fold's training images'
     std: Channels | None = None
 
     def __post_init__(self) -> None:
