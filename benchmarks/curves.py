@@ -7,10 +7,12 @@ A curve is the mean over the run's folds; the metric is the fold's own images', 
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
-from kit import figures
 from kit.config import Experiment
 from kit.training.history import read_history
 from kit.workspace import Workspace
@@ -37,7 +39,23 @@ def keep(workspace: Workspace, run: str) -> Path:
     return path
 
 
-def draw() -> Path:
+def draw(panels: dict[str, dict[str, Any]], path: Path) -> None:
+    """Runs beside each other, a panel a group: `panels[group][run]` is (epochs, training losses, metric by epoch)."""
+    figure, axes = plt.subplots(2, len(panels), figsize=(4.6 * len(panels), 6.5), squeeze=False)
+    for (group, runs), (above, below) in zip(panels.items(), axes.T, strict=True):
+        for number, (run, (epochs, losses, values)) in enumerate(runs.items()):
+            above.plot(epochs, losses, marker=".", color=f"C{number % 10}", label=run)
+            below.plot(epochs, values, marker=".", color=f"C{number % 10}")
+        above.set(title=group, ylabel="training loss", ylim=(0, None))
+        above.legend(fontsize=7)
+        below.set(xlabel="epoch", ylabel="accuracy, validation or test")
+        for axis in (above, below):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def draw_all() -> Path:
     panels: dict[str, dict] = {}
     for file in sorted((HERE / "curves").glob("*.csv")):
         table = pd.read_csv(file)
@@ -47,11 +65,12 @@ def draw() -> Path:
         mean = table.groupby("epoch")[["train_loss", "value"]].mean()
         name = file.stem.removeprefix(competition + "-")
         panels.setdefault(competition, {})[name] = (mean.index, mean["train_loss"], mean["value"])
-    figures.run_curves(panels, HERE / "figures" / "curves.png")
-    return HERE / "figures" / "curves.png"
+    path = HERE / "figures" / "curves.png"
+    draw(panels, path)
+    return path
 
 
 if __name__ == "__main__":
     for name in sys.argv[2:]:
         print(keep(Workspace(Path(sys.argv[1])), name))
-    print(draw())
+    print(draw_all())

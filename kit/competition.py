@@ -15,7 +15,8 @@ from kit import schema
 from kit.errors import ConfigError
 from kit.tasks import Format, Task, find_metric
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 
 
 ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")

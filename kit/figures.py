@@ -56,22 +56,6 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
     _save(figure, path)
 
 
-def run_curves(panels: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Runs beside each other, a panel a group: `panels[group][run]` is (epochs, training losses, metric by epoch)."""
-    figure, axes = plt.subplots(2, len(panels), figsize=(4.6 * len(panels), 6.5), squeeze=False)
-    for (group, runs), (above, below) in zip(panels.items(), axes.T, strict=True):
-        for number, (run, (epochs, losses, values)) in enumerate(runs.items()):
-            above.plot(epochs, losses, marker=".", color=f"C{number % 10}", label=run)
-            below.plot(epochs, values, marker=".", color=f"C{number % 10}")
-        above.set(title=group, ylabel="training loss", ylim=(0, None))
-        above.legend(fontsize=7)
-        below.set(xlabel="epoch", ylabel="accuracy, validation or test")
-        for axis in (above, below):
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.tight_layout()
-    _save(figure, path)
-
-
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
     """uint8 RGB pictures of any size in a grid, each with a caption of a few lines."""
     columns = min(8, len(pictures))

@@ -59,6 +59,19 @@ def _pictures(kinds: np.ndarray, ids: list[str], ending: str, first: int = 0) ->
     }
 
 
+def _write_both(
+    folder: Path,
+    train: tuple[np.ndarray, list[str]],
+    test: tuple[np.ndarray, list[str]],
+    ending: str,
+    train_folder: str = "train",
+    test_folder: str = "test",
+) -> None:
+    """A folder of training and one of test pictures, each of (kinds, ids)."""
+    write_folder(folder / train_folder, _pictures(*train, ending))
+    write_folder(folder / test_folder, _pictures(*test, ending, 1000))
+
+
 def dogs_vs_cats_redux(folder: Path) -> None:
     """File names; one probability; the same names 1.jpg, 2.jpg in the test."""
     kinds = _kinds(2, NUM_TRAIN, 0)
@@ -84,8 +97,7 @@ def histopathologic_cancer(folder: Path) -> None:
     """A CSV of ids without their ending, TIFF, folders, integers in the sample."""
     kinds, test = _kinds(2, NUM_TRAIN, 0), _kinds(2, NUM_TEST, 1)
     ids, test_ids = [f"f{n:05d}" for n in range(NUM_TRAIN)], [f"0{n:05d}" for n in range(NUM_TEST)]
-    write_folder(folder / "train", _pictures(kinds, ids, ".tif"))
-    write_folder(folder / "test", _pictures(test, test_ids, ".tif", 1000))
+    _write_both(folder, (kinds, ids), (test, test_ids), ".tif")
     pd.DataFrame({"id": ids, "label": kinds}).to_csv(folder / "train_labels.csv", index=False)
     pd.DataFrame({"id": test_ids, "label": 0}).to_csv(folder / "sample_submission.csv", index=False)
 
@@ -95,8 +107,7 @@ def dog_breed(folder: Path, num_breeds: int = 120) -> None:
     breeds = [f"{'abcdefghij'[n % 10]}{n:03d}_hound" for n in range(num_breeds)]
     kinds, test = _kinds(num_breeds, 2 * num_breeds, 0), _kinds(num_breeds, NUM_TEST, 1)
     ids, test_ids = [f"a{n:05d}" for n in range(len(kinds))], [f"b{n:05d}" for n in range(NUM_TEST)]
-    write_folder(folder / "train", _pictures(kinds, ids, ".jpg"))
-    write_folder(folder / "test", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, ids), (test, test_ids), ".jpg")
     pd.DataFrame({"id": ids, "breed": [breeds[k] for k in kinds]}).to_csv(folder / "labels.csv", index=False)
     sample = pd.DataFrame(1 / num_breeds, index=range(NUM_TEST), columns=sorted(breeds))
     sample.insert(0, "id", test_ids)
@@ -138,8 +149,7 @@ def aptos2019(folder: Path) -> None:
     """Grades 0 to 4, PNG, hard labels."""
     kinds, test = _kinds(5, NUM_TRAIN, 0), _kinds(5, NUM_TEST, 1)
     train_ids, test_ids = [f"{n:06x}c" for n in range(NUM_TRAIN)], [f"{n:06x}d" for n in range(NUM_TEST)]
-    write_folder(folder / "train_images", _pictures(kinds, train_ids, ".png"))
-    write_folder(folder / "test_images", _pictures(test, test_ids, ".png", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".png", "train_images", "test_images")
     pd.DataFrame({"id_code": train_ids, "diagnosis": kinds}).to_csv(folder / "train.csv", index=False)
     pd.DataFrame({"id_code": test_ids}).to_csv(folder / "test.csv", index=False)
     pd.DataFrame({"id_code": test_ids, "diagnosis": 0}).to_csv(folder / "sample_submission.csv", index=False)
@@ -147,15 +157,17 @@ def aptos2019(folder: Path) -> None:
 
 def ranzcr_clip(folder: Path) -> None:
     """Eleven columns of 0 and 1, several at once, and patients with several pictures."""
-    names = ["ETT - Abnormal", "ETT - Borderline", "ETT - Normal", "NGT - Abnormal", "NGT - Borderline", "NGT - Incompletely Imaged", "NGT - Normal", "CVC - Abnormal", "CVC - Borderline", "CVC - Normal", "Swan Ganz Catheter Present"]  # fmt: skip # noqa: E501
+    names = [
+        "ETT - Abnormal", "ETT - Borderline", "ETT - Normal", "NGT - Abnormal", "NGT - Borderline",
+        "NGT - Incompletely Imaged", "NGT - Normal", "CVC - Abnormal", "CVC - Borderline", "CVC - Normal",
+        "Swan Ganz Catheter Present",
+    ]  # fmt: skip
     kinds, test = _kinds(6, NUM_TRAIN, 0), _kinds(6, NUM_TEST, 1)
     train_ids, test_ids = [f"1.2.826.{n}" for n in range(NUM_TRAIN)], [f"1.2.840.{n}" for n in range(NUM_TEST)]
-    write_folder(folder / "train", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test", _pictures(test, test_ids, ".jpg", 1000))
-    marks = np.array([[(kind + column) % 3 == 0 or column == kind for column in range(11)] for kind in kinds]).astype(
-        int
-    )
-    table = pd.DataFrame(marks, columns=names)
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg")
+    kind, column = np.ix_(kinds, np.arange(11))
+    marks = ((kind + column) % 3 == 0) | (column == kind)
+    table = pd.DataFrame(marks.astype(int), columns=names)
     table.insert(0, "StudyInstanceUID", train_ids)
     table["PatientID"] = [f"p{n // 3}" for n in range(NUM_TRAIN)]
     table.to_csv(folder / "train.csv", index=False)
@@ -168,8 +180,7 @@ def siim_isic(folder: Path) -> None:
     """A CSV with metadata and patients; a number in the sample where a probability is meant."""
     kinds, test = _kinds(2, NUM_TRAIN, 0), _kinds(2, NUM_TEST, 1)
     train_ids, test_ids = [f"ISIC_{n:07d}" for n in range(NUM_TRAIN)], [f"ISIC_9{n:06d}" for n in range(NUM_TEST)]
-    write_folder(folder / "train", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg")
     generator = np.random.default_rng(0)
     table = pd.DataFrame({
         "image_name": train_ids, "patient_id": [f"IP_{n // 4}" for n in range(NUM_TRAIN)],
@@ -188,8 +199,7 @@ def whale(folder: Path) -> None:
     names = ["new_whale", "w_1a", "w_2b", "w_3c", "w_4d", "w_5e"]
     kinds, test = np.r_[_kinds(6, NUM_TRAIN, 0), np.zeros(20, int)], _kinds(6, NUM_TEST, 1)
     train_ids, test_ids = [f"{n:08x}" for n in range(len(kinds))], [f"f{n:07x}" for n in range(NUM_TEST)]
-    write_folder(folder / "train", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg")
     table = pd.DataFrame({"Image": [f"{i}.jpg" for i in train_ids], "Id": [names[k] for k in kinds]})
     lonely = pd.DataFrame({"Image": ["alone.jpg"], "Id": ["w_9z"]})
     write_folder(folder / "train", {"alone.jpg": encoded(draw(9, 1), ".jpg")})
@@ -203,8 +213,7 @@ def cassava(folder: Path) -> None:
     """Classes by number, hard labels; the same file names in train and test."""
     kinds, test = _kinds(5, NUM_TRAIN, 0), _kinds(5, NUM_TEST, 1)
     train_ids, test_ids = [str(1000 + n) for n in range(NUM_TRAIN)], [str(1000 + n) for n in range(NUM_TEST)]
-    write_folder(folder / "train_images", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test_images", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg", "train_images", "test_images")
     table = pd.DataFrame({"image_id": [f"{i}.jpg" for i in train_ids], "label": kinds})
     table.to_csv(folder / "train.csv", index=False)
     sample = pd.DataFrame({"image_id": [f"{i}.jpg" for i in test_ids], "label": 4})
@@ -216,8 +225,7 @@ def plant_pathology_2021(folder: Path) -> None:
     words = ["healthy", "scab", "rust", "scab frog_eye_leaf_spot", "rust frog_eye_leaf_spot", "complex"]
     kinds, test = _kinds(6, NUM_TRAIN, 0), _kinds(6, NUM_TEST, 1)
     train_ids, test_ids = [f"8{n:05x}" for n in range(NUM_TRAIN)], [f"9{n:05x}" for n in range(NUM_TEST)]
-    write_folder(folder / "train_images", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test_images", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg", "train_images", "test_images")
     table = pd.DataFrame({"image": [f"{i}.jpg" for i in train_ids], "labels": [words[k] for k in kinds]})
     table.to_csv(folder / "train.csv", index=False)
     sample = pd.DataFrame({"image": [f"{i}.jpg" for i in test_ids], "labels": "healthy"})
@@ -263,8 +271,7 @@ def happywhale(folder: Path) -> None:
     names = ["37c7aba9", "60008f29", "4b00fe57", "12e45678", "99abcdef", "aaaa0000"]
     kinds, test = _kinds(6, NUM_TRAIN, 0), _kinds(6, NUM_TEST, 1)
     train_ids, test_ids = [f"{n:04x}0" for n in range(NUM_TRAIN)], [f"{n:04x}1" for n in range(NUM_TEST)]
-    write_folder(folder / "train_images", _pictures(kinds, train_ids, ".jpg"))
-    write_folder(folder / "test_images", _pictures(test, test_ids, ".jpg", 1000))
+    _write_both(folder, (kinds, train_ids), (test, test_ids), ".jpg", "train_images", "test_images")
     table = pd.DataFrame({
         "image": [f"{i}.jpg" for i in train_ids], "species": np.where(kinds < 3, "beluga", "orca"),
         "individual_id": [names[k] for k in kinds],

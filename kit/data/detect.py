@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from kit.data.handin import hand_in
 from kit.data.inventory import IDX, Entry
+from kit.data.label_files import parse_coco
 from kit.data.sources import parse_idx
 from kit.data.targets import Case, Choose, number_first, target_of_coco, target_of_files, target_of_table
 from kit.errors import KitError, examples
@@ -97,7 +98,7 @@ def _labels(train: Entry, test: Entry, tables: list[Entry], jsons: list[Entry], 
             case.raw["files"]["test_labels"] = [others[0].role]
         case.raw["labels"]["layout"] = "json"
         case.because(f"labels in {entry.name}: COCO's images and annotations")
-        target_of_coco(case, entry.read(""))
+        target_of_coco(case, parse_coco(entry.read(""), entry.role))
         return
     folders = [PurePosixPath(name).parent.name for name in train.pictures]
     names = [PurePosixPath(name).name.split(".") for name in train.pictures]

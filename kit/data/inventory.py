@@ -5,6 +5,7 @@ Names are those that stand in raw/ after `kit download`; `role` is what the comp
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
+from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO
 from kit.data.images import EXTENSIONS
 from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError
@@ -92,9 +94,29 @@ def _zipped(role: str, source: Path | io.BytesIO) -> Entry | None:
         top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg, and is unpacked without that folder
         prefix = top if all(name.startswith(top) for name in pictures) else ""
         inside = [name.removeprefix(prefix) for name in pictures]
-        return Entry(role, lambda name: archive.read(prefix + name), inside)
+        return Entry(role, _reader(role, archive, prefix), inside)
     tables = [name for name in members if name.endswith((".csv", ".json"))]
-    return Entry(role.removesuffix(".zip"), lambda _: archive.read(tables[0])) if len(tables) == 1 else None
+    return Entry(role.removesuffix(".zip"), _reader(role, archive, tables[0])) if len(tables) == 1 else None
+
+
+def _reader(role: str, archive: zipfile.ZipFile, prefix: str) -> Callable[[str], bytes]:
+    """Reads the member `prefix` + what it is given. A bomb, an encrypted or a damaged member is a `KitError`."""
+
+    def read(inside: str) -> bytes:
+        member = archive.getinfo(prefix + inside)
+        if member.flag_bits & 0x1:
+            raise KitError(f"{role}: '{member.filename}' is encrypted; unpack {role} yourself")
+        if member.file_size > max(FREE_RATIO_BYTES, MAX_RATIO * member.compress_size):
+            raise KitError(
+                f"{role}: '{member.filename}': {member.compress_size:,} bytes would unpack to {member.file_size:,}; "
+                f"that is a zip bomb, do not use it"
+            )
+        try:
+            return archive.read(member)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+            raise KitError(f"{role}: '{member.filename}' cannot be read ({error}); get {role} again") from None
+
+    return read
 
 
 def _bundle(path: Path) -> list[Entry]:
@@ -104,11 +126,11 @@ def _bundle(path: Path) -> list[Entry]:
     for top in dict.fromkeys(name.split("/")[0] for name in names):
         inside = [name.removeprefix(top + "/") for name in names if name.startswith(top + "/") and _is_picture(name)]
         if inside:
-            entries.append(Entry(top, lambda name, top=top: archive.read(f"{top}/{name}"), inside))  # type: ignore[misc]
+            entries.append(Entry(top, _reader(path.name, archive, f"{top}/"), inside))
         elif top.endswith(".zip"):
-            entries.append(_zipped(top, io.BytesIO(archive.read(top))))
+            entries.append(_zipped(top, io.BytesIO(_reader(path.name, archive, top)(""))))
         elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
-            entries.append(Entry(top, lambda _, top=top: archive.read(top)))  # type: ignore[misc]
+            entries.append(Entry(top, _reader(path.name, archive, top)))
     return [entry for entry in entries if entry is not None]
 
 

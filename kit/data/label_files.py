@@ -5,6 +5,7 @@ does not fit the competition's description is a `KitError` that names the file, 
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,31 +93,49 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
         )
 
 
-def coco_names(raw: dict[str, Any]) -> dict[Any, str]:
-    """Category id -> its name; the id itself where names are missing or not unique."""
-    names = {}
-    for category in raw.get("categories", []):
-        number = category["id"] if "id" in category else category["category_id"]
-        names[number] = str(category.get("name", category.get("scientificName", number)))
-    return names if len(set(names.values())) == len(names) else {number: str(number) for number in names}
+@dataclass(frozen=True)
+class Coco:
+    """COCO's JSON. `files`: image id -> file name; `marks`: (image id, class); `names`: category id -> class."""
+
+    files: dict[str, str]
+    marks: list[tuple[str, str]]
+    names: dict[Any, str]
 
 
-def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
-    """COCO: images (id, file_name), annotations (image_id, category_id), categories (id, name)."""
+def parse_coco(data: bytes, file: str) -> Coco:
+    """images (id, file_name), annotations (image_id, category_id), categories (id, name); `file`: its name in errors.
+
+    A class is called by its category's name, by the id where names are missing or not unique.
+    """
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        images = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}
-        names = coco_names(raw)
+        raw = json.loads(data)
+        files = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}
+        names = {}
+        for category in raw.get("categories", []):
+            number = category["id"] if "id" in category else category["category_id"]
+            names[number] = str(category.get("name", category.get("scientificName", number)))
+        if len(set(names.values())) < len(names):
+            names = {number: str(number) for number in names}
         marks = [
             (str(a["image_id"]), names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KitError(
             f"{file}: is not COCO's JSON (images with id and file_name, annotations with image_id and category_id): "
             f"{type(error).__name__} {error}"
         ) from None
-    if len(images) < len(raw["images"]):
+    if len(files) < len(raw["images"]):
         raise KitError(f"{file}: images: an id stands twice")
+    return Coco(files, marks, names)
+
+
+def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise KitError(f"{file}: cannot be read: {error}") from None
+    coco = parse_coco(data, str(file))
+    images, marks = coco.files, coco.marks
     homeless = [image for image, _ in marks if image not in images]
     if homeless:
         raise KitError(

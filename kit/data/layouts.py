@@ -123,8 +123,8 @@ def _list_table(
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
         console.warn(f"{folder}: {len(files) - len(used):,} files stand in no row of {labels}; they are left out")
-    paths = [str(places[0]) if places else str(folder / name) for name, places in zip(names, found, strict=True)]
-    return table.assign(path=paths)
+    nowhere = [str(folder / name.replace("/", "_")) for name in names]  # no way out of the folder
+    return table.assign(path=[str(f[0]) if f else path for f, path in zip(found, nowhere, strict=True)])
 
 
 def _likely_pictures(files: list[Path]) -> list[Path]:

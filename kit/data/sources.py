@@ -9,6 +9,7 @@ import gzip
 import math
 import threading
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ import pandas as pd
 from kit.errors import KitError
 
 MARK = "#"
-_held: dict[tuple[str, int], np.ndarray] = {}  # the containers read last
-_lock = threading.Lock()
+_reading = threading.Lock()  # several threads that want one container read it once
 
 
 def read_bytes(path: Path) -> bytes:
@@ -71,13 +71,13 @@ def read_pixel_table(file: Path) -> pd.DataFrame:
 
 def _container(file: Path) -> np.ndarray:
     """uint8 (N, H, W), read once while it does not change."""
-    key = (str(file), file.stat().st_mtime_ns)
-    with _lock:
-        if key not in _held:
-            while len(_held) >= 2:
-                del _held[next(iter(_held))]
-            _held[key] = _pixel_csv(file) if file.suffix == ".csv" else _idx_pictures(file)
-        return _held[key]
+    with _reading:
+        return _read_container(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_container(file: Path, _changed: int) -> np.ndarray:
+    return _pixel_csv(file) if file.suffix == ".csv" else _idx_pictures(file)
 
 
 def num_pictures(file: Path) -> int:

@@ -1,6 +1,5 @@
 """What is to be predicted: the middle part of `detect`. Writes `task` and `labels` into the YAML's mapping."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.data.label_files import coco_names
+from kit.data.label_files import Coco
 from kit.errors import KitError, examples
 from kit.tasks import Task, find_metric
 
@@ -72,13 +71,11 @@ def target_of_files(case: Case) -> None:
     case.raw["labels"]["classes"] = classes
 
 
-def target_of_coco(case: Case, data: bytes) -> None:
+def target_of_coco(case: Case, coco: Coco) -> None:
     """Classes of COCO's annotations; several where an image has several."""
-    raw = json.loads(data)
-    names = coco_names(raw)
-    marks = [(a["image_id"], names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])]
-    used = sorted({name for _, name in marks}, key=number_first)
-    several = len(set(marks)) > len({image for image, _ in marks})
+    names = coco.names
+    used = sorted({name for _, name in coco.marks}, key=number_first)
+    several = len(set(coco.marks)) > len({image for image, _ in coco.marks})
     case.because(f"{len(used)} classes: {examples(used, 6)}" + (", several to an image" if several else ""))
     case.raw["task"] = "labels" if several else "classes"
     case.raw["labels"]["classes"] = used
@@ -171,7 +168,7 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
     sure = len(options) == 1 or (case.metric is not None and options[0][0] != "number")
     task = options[0][0] if sure else case.choose(f"{text}: what are they?", options)
     case.raw["task"] = task
-    case.because(f"{text} -> {dict(options)[task]}")  # type: ignore[index]
+    case.because(f"{text} -> {next(meaning for name, meaning in options if name == task)}")
     if task != "number":
         case.raw["labels"]["classes"] = distinct
 

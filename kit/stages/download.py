@@ -97,7 +97,7 @@ def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Pa
     """role -> a zip, a folder, or a file. A bundle is verified and laid out in `staging` first."""
     if source.is_dir():
         found = {role: path for role, names in competition.files.roles().items() if (path := _search(source, names))}
-        zips = sorted(source.glob("*.zip"))
+        zips = sorted(set(source.glob("*.zip")) - set(found.values()))
         bundle = source / f"{competition.slug}.zip"
         if len(found) < len(competition.files.roles()) and (bundle.is_file() or len(zips) == 1):
             source = bundle if bundle.is_file() else zips[0]

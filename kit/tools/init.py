@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kit import console, schema
-from kit.competition import Competition
+from kit.competition import NAME_PATTERN, Competition
 from kit.config import Experiment
 from kit.data.archives import verify_zip
 from kit.data.detect import describe
@@ -68,6 +68,11 @@ def run(
     what files leave open; without it the likelier reading is taken, and said. Existing files stay unless `force`.
     """
     given = metric is not None
+    for option, value in (("--name", name), ("--slug", slug)):
+        if value is not None and not re.fullmatch(NAME_PATTERN, value):
+            raise ConfigError(
+                f"{option} {value}: expected letters, digits, '.', '_' and '-', the first a letter or digit"
+            )
     if slug is not None:
         kaggle = KaggleClient.connect()
         if metric is None:

@@ -72,6 +72,12 @@ def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
         download.run(tiny(), workspace, tmp_path / "nowhere")
 
 
+def test_a_part_alone_is_no_bundle(tiny, workspace, digits, tmp_path):
+    (tmp_path / "train.zip").write_bytes((digits / "train.zip").read_bytes())
+    with pytest.raises(KitError, match=r"holds no test1\.zip .*\(there is: train\.zip"):
+        download.run(tiny(), workspace, tmp_path)
+
+
 def test_without_kaggle_it_says_so(tiny, workspace):
     with pytest.raises(ConfigError, match="is not on Kaggle: give its files with --from DIR"):
         download.run(tiny(), workspace)

@@ -1,4 +1,4 @@
-"""kit init: fourteen drawn competitions, from a folder of downloads to a submission that their own rules accept."""
+"""kit init: fifteen drawn competitions, from a folder of downloads to a submission that their own rules accept."""
 
 import re
 import zipfile
@@ -384,6 +384,71 @@ def test_files_that_are_no_competition(spoil, message, tmp_path):
     spoil(tmp_path)
     with pytest.raises(KitError, match=re.escape(message)):
         init.run(Workspace(tmp_path / "w"), tmp_path)
+
+
+def _damaged(path: Path) -> None:
+    """Every stored byte of the pictures flipped, the directory left whole."""
+    data = bytearray(path.read_bytes())
+    end = data.index(b"PK\x01\x02")
+    data[200:end] = bytes(255 - byte for byte in data[200:end])
+    path.write_bytes(data)
+
+
+def _swollen(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.csv", bytes(150_000_000))
+
+
+def _encrypted(path: Path) -> None:
+    """The flag alone: what a zip with a password looks like."""
+    data = path.read_bytes().replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda f: _damaged(f / "train.zip"),
+            "cannot be read (Bad CRC-32 for file 'train/0000a.jpg'); get train.zip again",
+        ),
+        (lambda f: _encrypted(f / "train.zip"), "'train/0000a.jpg' is encrypted; unpack train.zip yourself"),
+        (lambda f: _swollen(f / "train.csv.zip"), "bytes would unpack to 150,000,000"),
+    ],
+)
+def test_zips_that_are_damaged_or_hostile(spoil, message, tmp_path):
+    drawn.aerial_cactus(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(KitError, match=re.escape(message)) as caught:
+        init.run(Workspace(tmp_path / "w"), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_that_is_no_coco(tmp_path):
+    drawn.herbarium(tmp_path)
+    (tmp_path / "train_metadata.json").write_text('{"images": [{"file_name": "0/1.jpg"}]}')
+    with pytest.raises(KitError, match=r"train_metadata.json: is not COCO's JSON .*KeyError 'image_id'"):
+        init.run(Workspace(tmp_path / "w"), tmp_path)
+
+
+def test_an_id_does_not_lead_out_of_its_folder(tmp_path):
+    folder, workspace, _ = _described(drawn.aerial_cactus, tmp_path, "roc_auc")
+    drawn.draw(0, 0).save(tmp_path / "elsewhere.png")
+    outside = pd.DataFrame({"id": ["../../../../elsewhere.png"], "has_cactus": [1]})
+    _edit(folder / "train.csv", lambda table: pd.concat([table, outside]))
+    experiment = Experiment.load(tmp_path / "configs" / "aerial_cactus.yaml", QUICK)
+    download.run(experiment, workspace, folder)
+    result = index.run(experiment, workspace)
+    table = read_index(workspace.index("aerial_cactus"))
+    row = table[table["image_id"].str.contains("elsewhere")].iloc[0]
+    assert (row["width"], row["problem"]) == (0, "no such file")
+    assert result.num_train == drawn.NUM_TRAIN + 1
+
+
+@pytest.mark.parametrize("option", ["name", "slug"])
+def test_a_name_is_no_path(option, tmp_path):
+    with pytest.raises(ConfigError, match=f"--{option} ../elsewhere: expected letters, digits"):
+        init.run(Workspace(tmp_path / "w"), tmp_path, **{option: "../elsewhere"})
 
 
 def _bundle(tmp_path: Path) -> Path:
