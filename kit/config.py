@@ -58,6 +58,7 @@ class Model:
 class Train:
     """How it learns."""
 
+    mode: Literal["network", "features"] = "network"  # features: the network stays as it is, a linear head is fitted
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 64
     accumulate_steps: PositiveInt = 1  # batches to one optimizer step
@@ -80,11 +81,15 @@ class Train:
     cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
     unmixed_epochs: NonNegativeInt = 0  # the last ones do without
     clip_grad_norm: PositiveFloat | None = None
+    head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0)
+    # features: penalties to choose from, for each fold by a cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss
     select: Literal["last", "best"] = "last"  # best: by the fold's own validation loss, so its OOF is optimistic
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
+    compile: Literal["auto"] | bool = "auto"
     num_threads: PositiveInt | None = None  # torch's; none: one per core, decided when the run is made
     num_workers: NonNegativeInt = 0  # processes that prepare batches; changes no number
     checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
@@ -119,6 +124,9 @@ class TTA:
 
     views: Annotated[tuple[NamedView | View, ...], Field(min_length=1)] = ("identity",)
     average: Literal["probs", "logits"] = "probs"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: measured once for a run, as in `train`
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    compile: Literal["auto"] | bool = "auto"  # auto: tried when there are minutes of prediction ahead
 
 
 @dataclass(frozen=True, config=schema.STRICT)

@@ -56,6 +56,22 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
     _save(figure, path)
 
 
+def penalties(
+    strengths: Sequence[float], paths: np.ndarray, chosen: Mapping[str, float], title: str, path: Path
+) -> None:
+    """A fold's loss by the penalty of its head: `paths` float (folds, strengths); rings at what was `chosen`."""
+    figure, axis = plt.subplots(figsize=(6, 4))
+    for fold, losses in enumerate(paths):
+        axis.plot(strengths, losses, marker=".", color=f"C{fold % 10}", label=f"fold {fold}")
+        if str(fold) in chosen:
+            place = list(strengths).index(chosen[str(fold)])
+            axis.plot(chosen[str(fold)], losses[place], "o", fillstyle="none", markersize=11, color=f"C{fold % 10}")
+    axis.set(xscale="log", xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
     """uint8 RGB pictures of any size in a grid, each with a caption of a few lines."""
     columns = min(8, len(pictures))

@@ -15,7 +15,8 @@ from kit.workspace import Workspace, write_text
 
 # What may change under a run: it decides no weights. `train.num_workers` and the like change no number at all.
 FREE = ("tta", "ensemble", "train.num_workers", "train.checkpoint_minutes")
-DECIDED = {"train.precision": "auto", "train.memory_format": "auto", "train.num_threads": None}
+DECIDED = {"train.precision": "auto", "train.memory_format": "auto", "train.compile": "auto", "train.num_threads": None}
+DECIDED_TTA = ("precision", "memory_format", "compile")  # where these are given as auto, the run's decision stands
 
 
 def frozen(experiment: Experiment, workspace: Workspace) -> Experiment | None:
@@ -43,6 +44,7 @@ def frozen(experiment: Experiment, workspace: Workspace) -> Experiment | None:
     raw = schema.to_mapping(run)
     given = schema.to_mapping(experiment)
     raw |= {key: given[key] for key in ("tta", "ensemble")}
+    raw["tta"] |= {key: then[f"tta.{key}"] for key in DECIDED_TTA if raw["tta"][key] == "auto"}
     raw["train"] |= {key.partition(".")[2]: given["train"][key.partition(".")[2]] for key in FREE if "." in key}
     return schema.build(Experiment, raw, str(path))
 

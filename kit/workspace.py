@@ -53,6 +53,10 @@ class Workspace:
     def fold(self, name: str, fold: Fold) -> Path:
         return self.run(name) / f"fold_{fold}"
 
+    def speeds(self) -> Path:
+        """What was measured on this machine."""
+        return self.root / "data" / ".speeds.json"
+
     def submission(self, name: str) -> Path:
         return self.root / "submissions" / f"{name}.csv"
 
@@ -102,6 +106,15 @@ def sweep_temporaries(folder: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
+
+
+def require_free(folder: Path, needed: int, what: str) -> None:
+    """Raise `KitError` where `needed` bytes (and a twentieth more) for `what` do not fit on the folder's disk."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.05:
+        raise KitError(f"{folder}: {what} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room first")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,18 @@ import pytest
 from kit.config import DEFAULT_CONFIG
 
 KIT = Path(__file__).resolve().parent.parent / "kit"
-GROUND = {"config", "competition", "tasks", "workspace", "console", "errors", "schema", "randomness", "run_folder"}
+GROUND = {
+    "config",
+    "competition",
+    "tasks",
+    "workspace",
+    "console",
+    "errors",
+    "schema",
+    "randomness",
+    "run_folder",
+    "machine",
+}
 PARTS = {"data", "models", "training", "inference", "scoring", "kaggle", "figures"}
 VERBS = {"stages", "tools"}
 SEAMS = {
@@ -45,7 +56,7 @@ def _allowed(path: Path, target: str) -> bool:
     if target in GROUND or target in {"__version__", ""}:
         return True
     if room == "assembly":
-        return target in PARTS
+        return target in PARTS or target == room
     if room in VERBS:
         return target in PARTS or target == "assembly"
     return room in PARTS and target == room

@@ -12,7 +12,7 @@ from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHo
 from kit.competition import Competition
 from kit.config import DEFAULT_CONFIG, Experiment
 from kit.errors import ConfigError
-from kit.workspace import Workspace
+from kit.workspace import Fold, Workspace
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -67,9 +67,7 @@ def train(
     """Train a model per fold. Killed? Type the same command: it goes on from its last checkpoint."""
     experiment, place = load(config, set_, workspace)
     folds = experiment.fold_numbers(fold)
-    from kit.stages import train as stage
-
-    return stage.run(experiment, place, folds, force, max_hours)
+    return _train(experiment, place, folds, force, max_hours)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -145,6 +143,17 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
     return tool.report(experiment, place, result.cv, archives)
 
 
+def _train(experiment: Experiment, place: Workspace, folds: list[Fold], force: bool, max_hours: float | None) -> Any:
+    """The folds' networks, or heads on a frozen one."""
+    if experiment.train.mode == "features":
+        from kit.stages import features
+
+        return features.run(experiment, place, folds, force)
+    from kit.stages import train as stage
+
+    return stage.run(experiment, place, folds, force, max_hours)
+
+
 def _pipeline(
     experiment: Experiment,
     place: Workspace,
@@ -159,7 +168,7 @@ def _pipeline(
         experiment = dataclasses.replace(experiment, ensemble=dataclasses.replace(experiment.ensemble, members="full"))
     elif "full" not in folds and experiment.ensemble.members == "full":
         raise ConfigError(f"--fold {fold}: ensemble.members is full, so --fold should include it: --fold {fold},full")
-    from kit.stages import download, ensemble, explore, index, predict, split, train
+    from kit.stages import download, ensemble, explore, index, predict, split
 
     began = time.monotonic()
     download.run(experiment, place, source, force)
@@ -167,7 +176,7 @@ def _pipeline(
     explore.run(experiment, place, force)
     split.run(experiment, place, force)
     left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
-    if not train.run(experiment, place, folds, force, left).finished:
+    if not _train(experiment, place, folds, force, left).finished:
         return None
     predict.run(experiment, place, None, force)
     result = ensemble.run(experiment, place)

@@ -57,17 +57,6 @@ def contents_fingerprint(path: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def require_free(folder: Path, needed: int) -> None:
-    """Raise `KitError` where `needed` bytes (and a twentieth more) do not fit on the folder's disk."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < needed * 1.05:
-        raise KitError(
-            f"{folder}: unpacking needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room first"
-        )
-
-
 def unpack_zip(path: Path, folder: Path) -> None:
     """Unpack a verified zip so that `folder` appears whole; a single top folder of the same name is left out."""
     with zipfile.ZipFile(path) as archive, atomic_folder(folder) as temporary:

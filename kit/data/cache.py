@@ -4,7 +4,7 @@ Shared by all folds, runs and TTA views; its name says what made it (the images'
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.errors import KitError
-from kit.workspace import Workspace, atomic_path, fingerprint, lock, sweep_temporaries
+from kit.machine import num_cores
+from kit.workspace import Workspace, atomic_path, fingerprint, lock, require_free, sweep_temporaries
 
 VERSION = 1
+MOST_BYTES = 50_000_000_000  # of a competition's cache
 
 
 def experiment_pixels(
@@ -39,32 +41,52 @@ def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: i
     An empty md5 means: this file has no readable picture. Built by all cores where it is not there yet.
     """
     key = fingerprint(VERSION, list(md5), size, resize)
-    path = folder / f"{size}-{resize}-{key[:16]}.npy"
-    with lock(folder / ".lock", str(folder)):
-        if not path.is_file():
-            sweep_temporaries(folder)
-            _build(path, paths, md5, size, resize)
-    return np.load(path, mmap_mode="r")
-
-
-def _build(path: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> None:
     shape = (len(paths), size, size, 3)
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-    if free < np.prod(shape, dtype=np.int64) * 1.05:
-        raise KitError(f"{folder}: the pixel cache needs {np.prod(shape) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-    with atomic_path(path) as temporary:
-        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+
+    def build(path: Path) -> None:
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(row: int) -> None:
             if md5[row]:
                 pixels[row] = _read_square(paths[row], size, resize)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(num_cores()) as pool:
             for _ in console.track(pool.map(fill, range(len(paths))), f"decode to {size} px", len(paths)):
                 pass
         pixels.flush()
+
+    return cached(folder, f"{size}-{resize}-{key[:16]}", shape, np.dtype(np.uint8), build)
+
+
+def cached(
+    folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, build: Callable[[Path], None]
+) -> np.ndarray:
+    """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it where it is not there yet.
+
+    Two processes build it once, a killed one leaves nothing. The folder keeps to `MOST_BYTES`: what was used longest
+    ago goes first.
+    """
+    path = folder / f"{name}.npy"
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / ".lock", str(folder)):
+        if not path.is_file():
+            sweep_temporaries(folder)
+            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            _drop_oldest(folder, MOST_BYTES - size)
+            require_free(folder, size, "the cache")
+            with atomic_path(path) as temporary:
+                build(temporary)
+        os.utime(path)  # used now
+    return np.load(path, mmap_mode="r")
+
+
+def _drop_oldest(folder: Path, keep_bytes: int) -> None:
+    """Remove arrays until the rest take no more than `keep_bytes`. Who has one open keeps it until he lets go."""
+    files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for file in files:
+        keep_bytes -= file.stat().st_size
+        if keep_bytes < 0:
+            file.unlink()
 
 
 def _read_square(path: Path, size: int, resize: str) -> np.ndarray:

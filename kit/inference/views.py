@@ -23,26 +23,45 @@ def expand(views: Sequence[NamedView | View]) -> list[View]:
     return [one for view in views for one in (NAMED[view] if isinstance(view, str) else (view,))]
 
 
-def show(pixels: torch.Tensor, view: View, image_size: int) -> torch.Tensor:
-    """What `view` makes of pixels (B, 3, P, P) in 0..255: float (B, 3, S, S).
+class Views:
+    """What views make of a batch: pixels (B, 3, P, P) in 0..255, scaled once however many views want that scale.
 
-    S is `image_size`, or `scale` times that where nothing is cropped. P may be larger than `image_size` (the cache
-    keeps more): then the scale draws on the finer picture.
+    P may be larger than `image_size` (the cache keeps more): then a scale draws on the finer picture.
     """
-    scaled = round(image_size * view.scale)
-    pixels = pixels.float()
-    if pixels.shape[-1] > scaled:
-        weights = _area_weights(pixels.shape[-1], scaled).to(pixels.device)
-        pixels = (weights @ pixels @ weights.T + 0.5).floor()  # rounded as OpenCV does
-    elif pixels.shape[-1] < scaled:
-        pixels = F.interpolate(pixels, (scaled, scaled), mode="bilinear", align_corners=False)
-    if view.crop != "none":
-        room = scaled - image_size
-        top = {"t": 0, "b": room, "c": room // 2}[view.crop[0]]
-        left = room // 2 if view.crop == "center" else 0 if view.crop.endswith("left") else room
-        pixels = pixels[:, :, top : top + image_size, left : left + image_size]
-    flips = [axis for axis, flip in ((2, view.vflip), (3, view.hflip)) if flip]
-    return pixels.flip(flips) if flips else pixels
+
+    def __init__(self, pixels: torch.Tensor, image_size: int) -> None:
+        self._pixels = pixels.float()
+        self._image_size = image_size
+        self._scaled: dict[int, torch.Tensor] = {}
+
+    def show(self, view: View) -> torch.Tensor:
+        """Float (B, 3, S, S); S is `image_size`, or `scale` times that where nothing is cropped."""
+        image_size = self._image_size
+        scaled = round(image_size * view.scale)
+        if scaled not in self._scaled:
+            self._scaled[scaled] = _resize(self._pixels, scaled)
+        pixels = self._scaled[scaled]
+        if view.crop != "none":
+            room = scaled - image_size
+            top = {"t": 0, "b": room, "c": room // 2}[view.crop[0]]
+            left = room // 2 if view.crop == "center" else 0 if view.crop.endswith("left") else room
+            pixels = pixels[:, :, top : top + image_size, left : left + image_size]
+        flips = [axis for axis, flip in ((2, view.vflip), (3, view.hflip)) if flip]
+        return pixels.flip(flips) if flips else pixels
+
+
+def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """Float (B, C, size, size)."""
+    if pixels.shape[-1] < size:
+        return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False)
+    if pixels.shape[-1] == size:
+        return pixels
+    number, channels, before, _ = pixels.shape
+    weights = _area_weights(before, size).to(pixels.device)
+    rows = weights @ pixels.permute(0, 2, 3, 1).reshape(number, before, before * channels)  # channels innermost: a view
+    columns = rows.view(number * size, before, channels).transpose(1, 2).reshape(-1, before) @ weights.T
+    resized = columns.add_(0.5).floor_().view(number, size, channels, size)  # rounded as OpenCV does
+    return resized.permute(0, 2, 1, 3)
 
 
 def _area_weights(size: int, smaller: int) -> torch.Tensor:

@@ -9,10 +9,19 @@ from pathlib import Path
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.archives import contents_fingerprint, require_free, unpack_zip, verify_zip
+from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient
-from kit.workspace import Workspace, atomic_path, fingerprint, lock, mark_done, read_json, sweep_temporaries
+from kit.workspace import (
+    Workspace,
+    atomic_path,
+    fingerprint,
+    lock,
+    mark_done,
+    read_json,
+    require_free,
+    sweep_temporaries,
+)
 
 VERSION = 1
 
@@ -104,7 +113,7 @@ def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Pa
         else:
             return _require_all(competition, found, source)
     size = verify_zip(source)
-    require_free(staging.parent, size)
+    require_free(staging.parent, size, "unpacking")
     unpack_zip(source, staging)
     found = {role: path for role, names in competition.files.roles().items() if (path := _search(staging, names))}
     return _require_all(competition, found, source)
@@ -134,7 +143,7 @@ def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
     if sizes:
         listing = ", ".join(f"{path.name} ({size / 1e6:,.1f} MB)" for path, size in sizes.items())
         console.stage("download", f"verified {listing}")
-    require_free(raw.parent, sum(sizes.values()))
+    require_free(raw.parent, sum(sizes.values()), "unpacking")
     return set(sizes)
 
 

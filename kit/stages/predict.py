@@ -4,7 +4,6 @@ The same TTA views serve both, so that the CV measures what is submitted.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kit import console, figures
+from kit import console
+from kit.assembly.predicting import Members, settle, trained_model
+from kit.assembly.showing import draw_oof
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.images import ImageProblem, decode, resize_square
-from kit.data.loader import Batches
 from kit.data.table import labelled_test, predictions, read_index, read_rows, readable, targets, trainable
 from kit.errors import ConfigError, KitError, counted
-from kit.inference.predictor import predict
 from kit.inference.views import expand
-from kit.models import build_classifier
+from kit.machine import num_cores
 from kit.run_folder import freeze, frozen
 from kit.schema import to_mapping
 from kit.scoring.blend import mean_predictions
-from kit.scoring.metrics import per_image, score
-from kit.training.checkpoint import load_model
-from kit.training.precision import Precision, default_device
+from kit.scoring.metrics import score
 from kit.workspace import Fold, Workspace, atomic_path, file_hash, fingerprint, is_done, mark_done
 
-VERSION = 3
-WORST = 40  # errors shown
+VERSION = 4
+NOTHING = np.empty(0, np.int64)
 CHUNK = 2048  # pictures of --images held in memory
 
 
@@ -55,24 +52,41 @@ class ImagesResult:
 def run(
     experiment: Experiment, workspace: Workspace, folds: list[Fold] | None = None, force: bool = False
 ) -> PredictResult:
-    """Predict for the folds (default: all that are trained)."""
+    """Predict for the folds (default: all that are trained): each its own images, and all of them the test images."""
     competition = Competition.load(experiment.competition)
     experiment = _frozen(experiment, workspace)
-    freeze(experiment, workspace)  # with the views as they are now
     index = read_index(workspace.index(competition.name))
     folds_path = workspace.run(experiment.name) / "folds.csv"
     fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
     wanted = _trained(experiment, workspace, folds)
     pixels = experiment_pixels(workspace, competition, experiment, index)
-    torch.set_num_threads(experiment.train.num_threads or 1)
+    torch.set_num_threads(experiment.train.num_threads or num_cores())
+    own = {fold: np.flatnonzero(fold_of_row == fold) if fold != "full" else NOTHING for fold in wanted}
+    stale = [fold for fold in wanted if force or not _stamp(experiment, workspace, competition, index, fold, own).done]
+    if stale:
+        test_rows = np.flatnonzero((index["split"] == "test").to_numpy() & readable(index))
+        views = len(expand(experiment.tta.views))
+        num_images = views * sum(len(own[fold]) + len(test_rows) for fold in stale)
+        first = trained_model(experiment, workspace, competition, stale[0])
+        experiment = settle(experiment, workspace, first, pixels, num_images)
+        members = Members(experiment, workspace, competition, stale, pixels, index["md5"].tolist())
+        freeze(experiment, workspace)  # with the views as they are now
+        on_test = members.predict(stale, pixels, test_rows)
+        for fold, said in zip(stale, on_test, strict=True):
+            everything = np.tile(_prior(index, competition), (len(index), 1))  # what an unreadable test image gets
+            everything[test_rows] = said
+            if fold != "full":
+                everything[own[fold]] = members.predict([fold], pixels, own[fold])[0]
+            _write_fold(experiment, workspace, competition, index, fold, own, everything)
     scores: dict[str, float] = {}
     for fold in wanted:
-        oof_rows = np.flatnonzero(fold_of_row == fold) if fold != "full" else np.empty(0, np.int64)
-        value = _predict_fold(experiment, workspace, competition, index, pixels, fold, oof_rows, force)
+        if fold not in stale:
+            console.stage("predict", f"fold {fold} is up to date")
+        value = _report(experiment, workspace, competition, index, fold)
         if value is not None:
             scores[str(fold)] = value
     if scores:
-        _figures(experiment, workspace, competition, index, pixels)
+        draw_oof(experiment, workspace, competition, index, pixels)
     return PredictResult(wanted, competition.metric, scores, int((index["split"] == "test").sum()))
 
 
@@ -95,7 +109,7 @@ def run_images(
     torch.set_num_threads(experiment.train.num_threads or 1)
     size = experiment.data.cache_size or experiment.data.image_size
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    tables = []
+    tables, members = [], None
     for start in range(0, len(files), CHUNK):
         names, squares = [], []
         for file in files[start : start + CHUNK]:
@@ -105,9 +119,14 @@ def run_images(
             except (OSError, ImageProblem) as problem:
                 console.warn(f"{file}: {problem}; left out")
         if names:
-            pixels, rows = np.stack(squares), np.arange(len(names))
-            members = [_predict(experiment, workspace, competition, pixels, fold, rows) for fold in folds]
-            mean = mean_predictions(members, experiment.ensemble.average, competition.task)
+            pixels = np.stack(squares)
+            if members is None:
+                first = trained_model(experiment, workspace, competition, folds[0])
+                num_images = len(files) * len(folds) * len(expand(experiment.tta.views))
+                experiment = settle(experiment, workspace, first, pixels, num_images)
+                members = Members(experiment, workspace, competition, folds, pixels)
+            said = members.predict(folds, pixels, np.arange(len(names)))
+            mean = mean_predictions(list(said), experiment.ensemble.average, competition.task)
             tables.append(pd.DataFrame({"file": names}).join(_columns(competition, mean)))
     if not tables:
         raise KitError(f"{folder}: holds no picture")
@@ -136,48 +155,70 @@ def _trained(experiment: Experiment, workspace: Workspace, folds: list[Fold] | N
     return folds or there
 
 
-def _predict_fold(
+@dataclass(frozen=True)
+class _Stamp:
+    """What a fold's predictions are made of. `done`: they are there, and of that."""
+
+    path: Path
+    inputs: str
+    facts: dict[str, Any]
+    done: bool
+
+
+def _stamp(
     experiment: Experiment,
     workspace: Workspace,
     competition: Competition,
     index: pd.DataFrame,
-    pixels: np.ndarray,
     fold: Fold,
-    oof_rows: np.ndarray,
-    force: bool,
-) -> float | None:
+    own: dict[Fold, np.ndarray],
+) -> _Stamp:
     folder = workspace.fold(experiment.name, fold)
-    oof_path, test_path, stamp = folder / "oof.csv", folder / "test.csv", folder / ".predict.json"
-    test = (index["split"] == "test").to_numpy()
-    looked_at = np.concatenate([oof_rows, np.flatnonzero(test)])
+    looked_at = np.concatenate([own[fold], np.flatnonzero(index["split"] == "test")])
     images = index.iloc[looked_at][["image_id", "md5", *competition.targets]].to_numpy().tolist()
     facts = {"model": file_hash(folder / "model.safetensors"), "tta": to_mapping(experiment)["tta"]}
     inputs = fingerprint(VERSION, facts, images, list(competition.classes))
-    outputs = [test_path] if fold == "full" else [oof_path, test_path]
-    if is_done(stamp, inputs, outputs) and not force:
-        console.stage("predict", f"fold {fold} is up to date")
-    else:
-        test_rows = np.flatnonzero(test & readable(index))
-        rows = np.concatenate([oof_rows, test_rows])
-        everything = np.tile(_prior(index, competition), (len(index), 1))  # what an unreadable test image gets
-        everything[rows] = _predict(experiment, workspace, competition, pixels, fold, rows)
-        if fold != "full":
-            columns = index.iloc[oof_rows][["image_id", *competition.targets]].reset_index(drop=True)
-            columns.insert(1, "fold", fold)
-            _write(columns.join(_columns(competition, everything[oof_rows])), oof_path)
-        columns = index.loc[test, ["image_id"]].reset_index(drop=True)
-        _write(columns.join(_columns(competition, everything[test])), test_path)
-        mark_done(stamp, inputs, **facts)
+    outputs = [folder / "test.csv"] + ([folder / "oof.csv"] if fold != "full" else [])
+    path = folder / ".predict.json"
+    return _Stamp(path, inputs, facts, is_done(path, inputs, outputs))
+
+
+def _write_fold(
+    experiment: Experiment,
+    workspace: Workspace,
+    competition: Competition,
+    index: pd.DataFrame,
+    fold: Fold,
+    own: dict[Fold, np.ndarray],
+    everything: np.ndarray,
+) -> None:
+    """The fold's oof.csv and test.csv, from predictions (N, C) by row of the index."""
+    folder, test = workspace.fold(experiment.name, fold), (index["split"] == "test").to_numpy()
+    if fold != "full":
+        columns = index.iloc[own[fold]][["image_id", *competition.targets]].reset_index(drop=True)
+        columns.insert(1, "fold", fold)
+        _write(columns.join(_columns(competition, everything[own[fold]])), folder / "oof.csv")
+    columns = index.loc[test, ["image_id"]].reset_index(drop=True)
+    _write(columns.join(_columns(competition, everything[test])), folder / "test.csv")
+    stamp = _stamp(experiment, workspace, competition, index, fold, own)
+    mark_done(stamp.path, stamp.inputs, **stamp.facts)
+
+
+def _report(
+    experiment: Experiment, workspace: Workspace, competition: Competition, index: pd.DataFrame, fold: Fold
+) -> float | None:
+    """Says what the fold's files hold; returns the OOF score."""
+    folder = workspace.fold(experiment.name, fold)
     views = f"with {counted(len(expand(experiment.tta.views)), 'view')}"
-    on_test = f"{test.sum():,} test images"
+    on_test = f"{(index['split'] == 'test').sum():,} test images"
     if labelled_test(index).any():
         truth = index.loc[labelled_test(index), ["image_id", *competition.targets]]
-        value = _table_score(competition, read_rows(test_path).merge(truth))
+        value = _table_score(competition, read_rows(folder / "test.csv").merge(truth))
         on_test += f" ({competition.metric} {value:.4f})"
     if fold == "full":
         console.stage("predict", f"fold full: {on_test} {views}; no CV, it has seen every training image")
         return None
-    value = _table_score(competition, read_rows(oof_path))
+    value = _table_score(competition, read_rows(folder / "oof.csv"))
     console.stage("predict", f"fold {fold}  OOF {competition.metric} {value:.4f} {views}, {on_test}")
     return value
 
@@ -188,38 +229,6 @@ def _prior(index: pd.DataFrame, competition: Competition) -> np.ndarray:
     if seen.ndim == 1:
         seen = np.eye(competition.num_outputs)[seen]
     return seen.mean(axis=0).astype(np.float32)
-
-
-def _predict(
-    experiment: Experiment,
-    workspace: Workspace,
-    competition: Competition,
-    pixels: np.ndarray,
-    fold: Fold,
-    rows: np.ndarray,
-) -> np.ndarray:
-    """float32 (len(rows), C): the fold's model on these rows of `pixels`, mean over the views."""
-    device, train = default_device(), experiment.train
-    weights, _ = load_model(workspace.fold(experiment.name, fold) / "model.safetensors")
-    size, options = experiment.data.image_size, experiment.model.options
-    shape = (experiment.model.name, competition.num_outputs, options)
-    model = build_classifier(*shape, image_size=size, task=competition.task)
-    model.load_state_dict(weights)
-    precision = Precision(train.precision, train.memory_format)
-    order = Batches(pixels, np.zeros(len(pixels), np.int64), rows, max(64, train.batch_size), pixels.shape[1])
-    stream: Any = order.stream(0, train.num_workers, device.type == "cuda")
-    batches = (batch[0] for batch in console.track(stream, f"predict fold {fold}", len(order)))
-    return predict(
-        model,
-        model.activate,
-        batches,
-        expand(experiment.tta.views),
-        experiment.data.image_size,
-        experiment.tta.average,
-        device,
-        precision.layout,
-        partial(precision.autocast, device),
-    ).numpy()
 
 
 def _columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
@@ -234,40 +243,3 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 def _table_score(competition: Competition, table: pd.DataFrame) -> float:
     """The metric of predictions that stand beside their targets."""
     return score(competition.metric, targets(table, competition), predictions(table, competition))
-
-
-def _figures(
-    experiment: Experiment, workspace: Workspace, competition: Competition, index: pd.DataFrame, pixels: np.ndarray
-) -> None:
-    """What is right and what is wrong, and the worst errors, over every fold that is predicted so far."""
-    files = [workspace.fold(experiment.name, fold) / "oof.csv" for fold in range(experiment.data.num_folds)]
-    tables = [read_rows(file) for file in files if file.is_file()]
-    oof = pd.concat(tables, ignore_index=True)
-    wanted, said = targets(oof, competition), predictions(oof, competition)
-    folder = workspace.run(experiment.name) / "figures"
-    title = f"{experiment.name}: OOF of {counted(len(tables), 'fold')}, {len(oof):,} images"
-    if competition.task == "number":
-        figures.scatter(wanted[:, 0], said[:, 0], competition.labels.column, title, folder / "predicted.png")
-        loss, wrong = np.abs(wanted - said)[:, 0], np.ones(len(oof), bool)
-        captions = [f"{value:.4g}, true {true:.4g}" for value, true in zip(said[:, 0], wanted[:, 0], strict=True)]
-    elif competition.task == "labels":
-        names = np.array(competition.classes)
-        aucs = [score("roc_auc", wanted[:, [c]], said[:, [c]]) for c in range(len(names))]
-        figures.label_scores(dict(zip(names, aucs, strict=True)), title, folder / "labels.png")
-        loss, wrong = per_image("log_loss", wanted, said), ((said > 0.5) != (wanted > 0.5)).any(axis=1)
-        off = np.abs(said - wanted).argmax(axis=1)
-        captions = [f"{names[c]}\n{said[k, c]:.3f}, true {wanted[k, c]:.0f}" for k, c in enumerate(off)]
-    else:
-        guesses = said.argmax(axis=1)
-        figures.confusion_matrix(wanted, guesses, competition.classes, title, folder / "confusion.png")
-        loss, wrong = 1 - said[np.arange(len(oof)), wanted], guesses != wanted
-        captions = [f"{competition.classes[guess]} {said[k].max():.3f}" for k, guess in enumerate(guesses)]
-    worst = [k for k in np.argsort(-np.asarray(loss), kind="stable")[:WORST] if wrong[k]]
-    if worst:
-        train = index.index[index["split"] == "train"]
-        row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
-        pictures = [np.asarray(pixels[row_of[oof["image_id"].iloc[k]]]) for k in worst]
-        texts = [f"{oof['image_id'].iloc[k]}\n{captions[k]}" for k in worst]
-        title = f"{experiment.name}: the {len(worst)} worst errors (id; what the model said)"
-        figures.contact_sheet(pictures, texts, title, folder / "worst_errors.png")
-    console.stage("predict", f"figures: {folder}")

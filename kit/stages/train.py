@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kit import console, figures
-from kit.assembly import Setup, feed, fold_model, initial_model, objective, training_rows
+from kit.assembly.fitting import Setup, feed, fold_model, initial_model, objective, training_rows
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
@@ -17,13 +17,13 @@ from kit.data.folds import read_folds
 from kit.data.table import read_index, targets, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError, counted
+from kit.machine import default_device
 from kit.randomness import key
 from kit.run_folder import freeze, freeze_folds, frozen, same_folds
-from kit.training.decide import decide, describe
+from kit.training.decide import decide, describe, training_precision
 from kit.training.history import read_history
 from kit.training.loop import OutOfTime, fit
 from kit.training.losses import build_loss
-from kit.training.precision import Precision, default_device
 from kit.workspace import (
     Fold,
     Workspace,
@@ -75,7 +75,8 @@ def run(
     device = default_device()
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
-        experiment = _open_run(experiment, workspace, competition, device)
+        num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)
+        experiment = _open_run(experiment, workspace, competition, num_images, device)
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
@@ -108,6 +109,7 @@ def _open_run(
     experiment: Experiment,
     workspace: Workspace,
     competition: Competition,
+    num_images: int,
     device: torch.device,
 ) -> Experiment:
     """The experiment as the run froze it; the first time, decide what is left open and freeze it."""
@@ -120,7 +122,7 @@ def _open_run(
     model = initial_model(experiment, competition)
     if experiment.train.layer_decay < 1 or experiment.train.head_learning_rate or experiment.train.freeze_epochs:
         model.layer_depths()  # refused before anything is made where a model does not tell its layers
-    decided, environment = decide(model, experiment, competition.num_outputs, device)
+    decided, environment = decide(model, experiment, competition.num_outputs, num_images, device, workspace.speeds())
     write_json(workspace.run(experiment.name) / "environment.json", environment)
     freeze_folds(decided, workspace)
     freeze(decided, workspace)
@@ -179,7 +181,7 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
             objective(setup, model, rows),
             feed(setup, fold, rows),
             folder,
-            Precision(experiment.train.precision, experiment.train.memory_format),
+            training_precision(experiment.train),
             setup.device,
             (experiment.seed, fold),
             {"model": experiment.model.name, "classes": list(competition.classes)},

@@ -14,9 +14,9 @@ from kit.errors import KitError
 from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import HOW, find_credentials
 from kit.kaggle.transfer import Transfer
+from kit.machine import candidates, choose, default_device, num_cores, runs_on
 from kit.models import build_classifier
-from kit.training.decide import num_cores
-from kit.training.precision import candidates, choose, default_device, probe, runs_on
+from kit.training.probe import probe
 from kit.workspace import Workspace
 
 BATCH = 16  # images a step when measuring: the answer should come soon
@@ -96,7 +96,7 @@ def _precision(experiment: Experiment) -> Finding:
         best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
         return Finding("precision", "problem", f"{experiment.model.name}: {str(error).splitlines()[0]}")
-    text = f"{best.precision.name}, {best.precision.memory_format} for {experiment.model.name} at {size} px"
+    text = f"{best.precision} for {experiment.model.name} at {size} px"
     return Finding(
         "precision", "ok", f"{text} ({best.images_per_second:,.0f} training images/s measured on {device.type})"
     )

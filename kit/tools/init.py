@@ -20,8 +20,8 @@ from kit.data.sources import parse_idx
 from kit.data.targets import Case
 from kit.errors import ConfigError, examples
 from kit.kaggle.client import KaggleClient
+from kit.machine import default_device, device_name
 from kit.tasks import find_metric
-from kit.training.precision import default_device, device_name
 from kit.workspace import Workspace, write_text
 
 LOOKED_AT = 200  # pictures whose size is read

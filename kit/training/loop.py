@@ -17,6 +17,7 @@ from torch import nn
 
 from kit import console
 from kit.config import Train
+from kit.machine import Precision
 from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA
@@ -25,7 +26,6 @@ from kit.training.history import history_text, is_best, sentence, stopped_early
 from kit.training.losses import Loss
 from kit.training.mixing import mix
 from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate, set_training
-from kit.training.precision import Precision
 from kit.workspace import write_text
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -98,7 +98,7 @@ def fit(
     ema = EMA(model, train.ema_decay) if train.ema_decay is not None else None
     optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
     state, best = _State(), None
-    checkpoint = folder / "last.ckpt"
+    checkpoint, forward = folder / "last.ckpt", precision.compile(model)
 
     if checkpoint.is_file():
         saved = load_state(checkpoint)
@@ -122,6 +122,7 @@ def fit(
         while state.epoch < train.epochs and not stopped_early(state.history, train):
             _train_epoch(
                 model,
+                forward,
                 ema,
                 optimizer,
                 scaler,
@@ -160,6 +161,7 @@ def fit(
 
 def _train_epoch(
     model: nn.Module,
+    forward: nn.Module,
     ema: EMA | None,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
@@ -186,7 +188,7 @@ def _train_epoch(
         mixed = mix(pixels, train, state.epoch, (*step_key, state.epoch, state.step))
         pixels = (mixed.pixels if mixed is not None else pixels).contiguous(memory_format=precision.layout)
         with precision.autocast(device):
-            outputs = model(pixels).float()
+            outputs = forward(pixels).float()
         wanted = targets.to(device, non_blocking=True)
         loss = loss_of(outputs, wanted)
         if mixed is not None:

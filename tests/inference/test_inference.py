@@ -1,7 +1,5 @@
 """TTA equals the views done by hand."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,8 @@ from torchvision.transforms import functional as TF
 
 from kit.config import View
 from kit.data.transforms import fit
-from kit.inference.predictor import predict
-from kit.inference.views import expand, show
+from kit.inference.predictor import Predictor, predict
+from kit.inference.views import Views, expand
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -31,17 +29,8 @@ class _Model(torch.nn.Module):
 
 def _predict(views, average="probs"):
     batches = [PIXELS[:3], PIXELS[3:]]
-    return predict(
-        _Model(),
-        lambda logits: logits.softmax(1),
-        batches,
-        views,
-        32,
-        average,
-        torch.device("cpu"),
-        torch.contiguous_format,
-        contextlib.nullcontext,
-    )
+    model = Predictor(_Model().eval(), lambda logits: logits.softmax(1))
+    return predict([model], batches, views, 32, average, torch.device("cpu"))[0]
 
 
 def test_the_mean_over_explicit_views():
@@ -58,7 +47,7 @@ def test_the_mean_over_explicit_views():
 def test_five_crop_equals_torchvisions():
     big = TF.resize(PIXELS.float(), [37, 37], antialias=True)
     expected = TF.five_crop(big, [32, 32])
-    shown = [show(PIXELS, view, 32) for view in expand(["five_crop"])]
+    shown = [Views(PIXELS, 32).show(view) for view in expand(["five_crop"])]
     for ours, theirs in zip(shown[:4], expected[:4], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)
     assert torch.allclose(shown[4], big[:, :, 2:34, 2:34], atol=1e-3)
@@ -69,15 +58,15 @@ def test_five_crop_equals_torchvisions():
 def test_the_plain_view_is_what_validation_sees(size):
     squares = PIXELS.permute(0, 2, 3, 1).numpy()
     expected = np.stack([fit(square, size) for square in squares])
-    shown = show(PIXELS, View(), size).permute(0, 2, 3, 1).numpy()
+    shown = Views(PIXELS, size).show(View()).permute(0, 2, 3, 1).numpy()
     assert np.abs(shown - expected).max() <= 1
     assert np.abs(shown - expected).mean() < 0.2  # rounding of ties; a softer filter differs by several levels
 
 
 def test_scale_draws_on_the_finer_picture():
-    assert show(PIXELS, View(scale=1.5), 16).shape == (4, 3, 24, 24)
-    assert torch.equal(show(PIXELS, View(scale=2.0), 16), PIXELS.float())
-    assert show(PIXELS, View(), 16).shape == (4, 3, 16, 16)
+    assert Views(PIXELS, 16).show(View(scale=1.5)).shape == (4, 3, 24, 24)
+    assert torch.equal(Views(PIXELS, 16).show(View(scale=2.0)), PIXELS.float())
+    assert Views(PIXELS, 16).show(View()).shape == (4, 3, 16, 16)
 
 
 @pytest.mark.parametrize("average", ["probs", "logits"])

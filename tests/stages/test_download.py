@@ -147,3 +147,10 @@ def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, 
     with pytest.raises(ConfigError, match="not on Kaggle"):
         download.run(tiny(), workspace)
     assert download.run(tiny(), workspace, digits).changed
+
+
+def test_a_full_disk_is_said_before_unpacking(tiny, workspace, digits, monkeypatch):
+    monkeypatch.setattr("kit.workspace.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(KitError, match=r"unpacking needs 0\.00 GB, 0\.00 GB are free; make room first"):
+        download.run(tiny(), workspace, digits)
+    assert not (workspace.raw("digits") / "train").exists()

@@ -11,12 +11,13 @@ from torch.nn import functional as F
 
 from kit.config import Train
 from kit.errors import KitError
+from kit.machine import Precision, candidates, choose, runs_on
 from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
 from kit.training.loop import Feed, Objective, OutOfTime, fit
 from kit.training.losses import build_loss
-from kit.training.precision import Precision, _first_step, _same_step, candidates, choose, probe, runs_on
+from kit.training.probe import _first_step, _same_step, probe
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", "contiguous")
@@ -164,13 +165,13 @@ def test_the_probe_measures_and_leaves_the_model_alone():
     model = _model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trials = probe(model, candidates(CPU), 32, 8, 2, CPU)
-    assert {trial.precision.name for trial in trials} == {"bf16", "fp32"}
+    assert {trial.precision.name for trial in trials} == {"bf16", "fp32", "fp16"}
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert choose(trials).images_per_second > 0
 
 
 def test_near_ties_fall_by_a_fixed_order():
-    from kit.training.precision import Trial
+    from kit.machine import Trial
 
     fast, slow = Trial(Precision("bf16", "channels_last"), 89.0), Trial(FP32, 100.0)  # within the timings' scatter
     assert choose([fast, slow]) is fast

@@ -1,4 +1,4 @@
-"""An experiment's parts, wired for one fold: its images, its model, its loss. For stages and tools that train."""
+"""For training: one fold's images, its model, its loss."""
 
 from dataclasses import dataclass
 from functools import partial

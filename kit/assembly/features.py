@@ -1,0 +1,87 @@
+"""What a frozen network says of every image and view, kept on disk beside the pixels it was made of."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kit import console
+from kit.config import Experiment, View
+from kit.data.cache import cached
+from kit.data.loader import Batches
+from kit.inference.predictor import features, prepare
+from kit.inference.views import Views, expand
+from kit.machine import Precision, default_device
+from kit.models import Classifier
+from kit.schema import to_mapping
+from kit.workspace import Workspace, fingerprint
+
+VERSION = 1
+
+
+def sample(experiment: Experiment, pixels: np.ndarray) -> torch.Tensor:
+    """A prediction batch of the cache's first pictures, as the model sees them: float (B, 3, S, S)."""
+    first = torch.from_numpy(np.array(pixels[: prediction_batch(experiment)])).permute(0, 3, 1, 2)
+    return Views(first, experiment.data.image_size).show(View())
+
+
+def prediction_batch(experiment: Experiment) -> int:
+    """Images to a batch."""
+    return max(64, experiment.train.batch_size)
+
+
+def tta_precision(experiment: Experiment) -> Precision:
+    """How a settled experiment predicts."""
+    return Precision(experiment.tta.precision, experiment.tta.memory_format, experiment.tta.compile is True)
+
+
+def stream(experiment: Experiment, pixels: np.ndarray, rows: np.ndarray, title: str) -> Any:
+    """Those rows' pixels (B, 3, P, P), batch by batch, with a progress bar."""
+    side, on_gpu = pixels.shape[1], default_device().type == "cuda"
+    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, prediction_batch(experiment), side)
+    loaded = batches.stream(0, experiment.train.num_workers, on_gpu)
+    return (batch[0] for batch in console.track(loaded, title, len(batches)))
+
+
+def experiment_features(
+    experiment: Experiment,
+    workspace: Workspace,
+    competition: str,
+    model: Classifier,
+    pixels: np.ndarray,
+    md5: Sequence[str],
+) -> np.ndarray:
+    """float16 (views, N, D), memory-mapped: the model without its head, on every row of the cache and every TTA view.
+
+    The experiment is settled. Made once for all folds, runs and heads; the file's name says what made it.
+    """
+    views, device = expand(experiment.tta.views), default_device()
+    precision, backbone = tta_precision(experiment), model.without_head()
+    settings = to_mapping(experiment)
+    size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
+    network = [settings["model"]["name"], settings["model"]["options"], _hash(backbone)]
+    key = fingerprint(VERSION, list(md5), size, network, [str(view) for view in views], str(precision))
+    shape = (len(views), len(pixels), model.head().in_features)
+
+    def build(path: Path) -> None:
+        made = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        ready = prepare(backbone, model.activate, precision, device, sample(experiment, pixels))
+        batches = stream(experiment, pixels, np.arange(len(pixels)), f"features of {shape[1]:,} images")
+        done = 0
+        for part in features(ready, batches, views, experiment.data.image_size, device):
+            made[:, done : done + part.shape[1]] = part.to(torch.float16).numpy()
+            done += part.shape[1]
+        made.flush()
+
+    return cached(workspace.cache(competition), f"features-{key[:16]}", shape, np.dtype(np.float16), build)
+
+
+def _hash(model: Classifier) -> str:
+    """Of every weight's bytes, normalisation included."""
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""Linear heads on features: all folds and all penalties fitted together, by L-BFGS on every problem at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from kit.tasks import Task
+
+HISTORY, ROUNDS, HALVINGS = 8, 150, 12
+TOLERANCE = 1e-4  # of the gradient's norm, against the first one's
+MOST_NUMBERS = 100_000_000  # of outputs (rows x problems x classes) held at once
+
+
+@dataclass(frozen=True)
+class Heads:
+    """`weight` float32 (problems, C, D) and `bias` (problems, C); `rounds`: steps that the slowest problem took."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    rounds: int
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """`weight` (K, C, D), `bias` (K, C): a head per fold, or the one of all images; `penalties` (K,): what each chose.
+
+    `paths` float (num_folds, S): loss of each fold's own images by the penalty of a head that never saw them.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    penalties: list[float]
+    paths: np.ndarray
+    rounds: int
+
+
+def cross_fit(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    folds: np.ndarray,
+    penalties: tuple[float, ...],
+    task: Task,
+    outputs: int,
+    full: bool = False,
+) -> CrossFit:
+    """Every fold's head with a penalty that its own images had no part in choosing; with `full`, one head of all.
+
+    `features` (views, N, D), `targets` as `fit_heads`, `folds` int64 (N,). For each two folds and each penalty a head
+    that saw neither: fold i takes the penalty whose heads without i do best on the other folds.
+    """
+    views, _, width = features.shape
+    count = int(folds.max()) + 1
+    away: list[tuple[int, ...]] = [(i,) for i in range(count)] + list(combinations(range(count), 2))
+    absent = np.array([[fold in left for left in away] for fold in range(count)])  # (fold, problem)
+    kept = torch.from_numpy(~absent[folds]).repeat(views, 1)  # a row per view and image
+    seen, wanted = features.reshape(-1, width), targets.repeat(views, *[1] * (targets.ndim - 1))
+    strengths = torch.tensor(penalties)
+    heads = fit_heads(
+        seen, wanted, kept.repeat_interleave(len(penalties), dim=1), strengths.repeat(len(away)), task, outputs
+    )
+    losses = np.full((len(away), count, len(penalties)), np.nan)  # of each problem, on each fold that it left out
+    for problem, left in enumerate(away):
+        for fold in left:
+            rows = torch.from_numpy(folds == fold).repeat(views)
+            losses[problem, fold] = _held_out(heads, problem * len(penalties), len(penalties), seen, wanted, rows, task)
+    paths = losses[np.arange(count), np.arange(count)]
+    if full:
+        best = int(paths.mean(axis=0).argmin())
+        everything = torch.ones(len(seen), 1, dtype=torch.bool)
+        one = fit_heads(seen, wanted, everything, strengths[[best]], task, outputs)
+        return CrossFit(one.weight, one.bias, [penalties[best]], paths, max(heads.rounds, one.rounds))
+    chosen = [_choice(fold, away, losses) for fold in range(count)]
+    places = [fold * len(penalties) + best for fold, best in enumerate(chosen)]
+    picked = [penalties[best] for best in chosen]
+    return CrossFit(heads.weight[places], heads.bias[places], picked, paths, heads.rounds)
+
+
+def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
+    """Which penalty does best on the other folds, by heads that saw neither them nor `fold`."""
+    others = [
+        losses[problem, other]
+        for problem, left in enumerate(away)
+        for other in left
+        if len(left) == 2 and fold in left and other != fold
+    ]
+    return int(np.mean(others, axis=0).argmin())
+
+
+def _held_out(
+    heads: Heads, first: int, count: int, seen: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, task: Task
+) -> np.ndarray:
+    """float (count,): mean loss on `rows` of the heads from `first` on."""
+    part = slice(first, first + count)
+    said = torch.einsum("nd,pcd->npc", seen[rows], heads.weight[part]) + heads.bias[part]
+    return _losses(said, targets[rows], task)[0].double().mean(dim=0).numpy()
+
+
+def fit_heads(
+    features: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, penalties: torch.Tensor, task: Task, outputs: int
+) -> Heads:
+    """Minimise, for each problem p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
+
+    `features` float32 (N, D); `targets` int64 (N,) (classes, ordinal) or float32 (N, C) (labels, standardised
+    numbers); `rows` bool (N, P): who takes part in which problem; `penalties` float32 (P,), on features of variance 1.
+    The loss is cross-entropy, binary cross-entropy, or half the squared error. Biases are free.
+    """
+    mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
+    seen = torch.cat([(features - mean) / std, torch.ones(len(features), 1)], dim=1)  # the last weight is the bias
+    at_once = max(1, MOST_NUMBERS // (len(features) * outputs))
+    parts, slowest = [], 0
+    for start in range(0, len(penalties), at_once):
+        share = rows[:, start : start + at_once].float()
+        weights = share / share.sum(dim=0).clamp(min=1)
+        value = _objective(seen, targets, weights, penalties[start : start + at_once], task)
+        solution, rounds = _minimise(value, torch.zeros(share.shape[1], outputs, seen.shape[1]))
+        parts.append(solution)
+        slowest = max(slowest, rounds)
+    solved = torch.cat(parts)
+    weight = solved[..., :-1] / std
+    return Heads(weight, solved[..., -1] - weight @ mean, slowest)
+
+
+Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""solutions (P, C, D) -> (values float64 (P,), gradients (P, C, D))"""
+
+
+def _objective(
+    seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, task: Task
+) -> Value:
+    def value(solution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        problems, outputs, width = solution.shape
+        said = (seen @ solution.reshape(-1, width).T).view(len(seen), problems, outputs)
+        losses, slopes = _losses(said, targets, task)
+        gradient = ((slopes * weights[..., None]).reshape(len(seen), -1).T @ seen).view_as(solution)
+        decayed = solution * penalties[:, None, None]
+        decayed[..., -1] = 0
+        costs = (losses.double() * weights).sum(dim=0) + 0.5 * (decayed * solution).double().sum(dim=(1, 2))
+        return costs, gradient + decayed
+
+    return value
+
+
+def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """(losses (N, P), their slopes (N, P, C)) of outputs (N, P, C)."""
+    if task in {"classes", "ordinal"}:
+        logs = said.log_softmax(dim=2)
+        place = targets[:, None, None].expand(-1, said.shape[1], 1)
+        return -logs.gather(2, place)[..., 0], logs.exp().scatter_add_(2, place, -torch.ones_like(said[..., :1]))
+    wanted = targets[:, None].expand_as(said)
+    if task == "labels":
+        losses = F.binary_cross_entropy_with_logits(said, wanted, reduction="none")
+        return losses.mean(dim=2), (said.sigmoid() - wanted) / said.shape[2]
+    return 0.5 * (said - wanted).square().sum(dim=2), said - wanted
+
+
+def _minimise(value: Value, start: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once."""
+    solution, (cost, slope) = start, value(start)
+    first = slope.flatten(1).norm(dim=1).clamp(min=1e-12)
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    open_ = torch.ones_like(cost, dtype=torch.bool)
+    for rounds in range(1, ROUNDS + 1):
+        open_ &= slope.flatten(1).norm(dim=1) > TOLERANCE * first
+        if not open_.any():
+            return solution, rounds - 1
+        direction = -_times_inverse_hessian(slope.flatten(1), pairs)
+        descent = (direction * slope.flatten(1)).sum(dim=1)
+        length = torch.where(open_ & (descent < 0), 1.0, 0.0)
+        if not pairs:
+            length = length / first
+        for _ in range(HALVINGS):
+            tried = solution + (length[:, None] * direction).view_as(solution)
+            new_cost, new_slope = value(tried)
+            enough = (new_cost <= cost + 1e-4 * length * descent) | (length == 0)
+            if enough.all():
+                break
+            length = torch.where(enough, length, length * 0.5)
+        moved = enough & (length > 0)
+        open_ &= moved  # what float32 cannot better is solved
+        keep = moved[:, None, None]
+        step = torch.where(keep, tried - solution, 0.0)
+        turn = torch.where(keep, new_slope - slope, 0.0)
+        pairs = [*pairs, (step.flatten(1), turn.flatten(1))][-HISTORY:]
+        solution = torch.where(keep, tried, solution)
+        slope, cost = torch.where(keep, new_slope, slope), torch.where(moved, new_cost, cost)
+    return solution, ROUNDS
+
+
+def _times_inverse_hessian(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The two-loop recursion, row by row; a pair without curvature (a problem that stood still) counts for nothing."""
+    result, alphas = slope.clone(), []
+    facts = []
+    for step, turn in pairs:
+        curvature = (step * turn).sum(dim=1)
+        facts.append(torch.where(curvature > 1e-12, 1 / curvature.clamp(min=1e-12), 0.0))
+    for (step, turn), inverse in zip(reversed(pairs), reversed(facts), strict=True):
+        alpha = inverse * (step * result).sum(dim=1)
+        result -= alpha[:, None] * turn
+        alphas.append(alpha)
+    if pairs:
+        scale = torch.ones(len(slope))
+        for (step, turn), inverse in zip(pairs, facts, strict=True):  # the newest that has curvature
+            ratio = (step * turn).sum(dim=1) / turn.square().sum(dim=1).clamp(min=1e-30)
+            scale = torch.where(inverse > 0, ratio, scale)
+        result *= scale[:, None]
+    for (step, turn), inverse, alpha in zip(pairs, facts, reversed(alphas), strict=True):
+        beta = inverse * (turn * result).sum(dim=1)
+        result += (alpha - beta)[:, None] * step
+    return result

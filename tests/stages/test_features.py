@@ -1,0 +1,75 @@
+"""Frozen features: one pass, all heads, and downstream the same as a trained network."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.errors import ConfigError
+from kit.stages import download, ensemble, features, index, predict, split
+
+THREE = ("train.mode=features", "data.num_folds=3", "name=frozen", "tta.views=[identity, hflip]", "tta.compile=false")
+
+
+@pytest.fixture
+def frozen(tiny, workspace, digits):
+    experiment = tiny(*THREE)
+    download.run(experiment, workspace, digits)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    result = features.run(experiment, workspace)
+    return experiment, workspace, result
+
+
+def _caches(workspace) -> set[str]:
+    return {path.name for path in workspace.cache("digits").glob("features-*.npy")}
+
+
+def test_the_whole_way(frozen, capsys):
+    experiment, workspace, result = frozen
+    assert set(result.penalties) == {"0", "1", "2"}
+    assert (workspace.run("frozen") / "figures" / "penalties.png").is_file()
+    scores = predict.run(experiment, workspace).scores
+    assert min(scores.values()) > 0.4  # random filters and a linear head: far above a tenth
+    submission = ensemble.run(experiment, workspace)
+    assert submission.num_rows == 50
+    made = _caches(workspace)
+    assert len(made) == 1  # prediction needed no second pass
+    capsys.readouterr()
+    features.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    said = capsys.readouterr().out
+    assert said.count("is up to date") == 6
+    assert _caches(workspace) == made
+
+
+def test_features_say_what_the_whole_model_says(frozen, tmp_path):
+    """predict --images runs the network and the head; oof.csv and test.csv come from the kept features."""
+    experiment, workspace, _ = frozen
+    predict.run(experiment, workspace)
+    folder = workspace.raw("digits") / "test1"
+    images = pd.read_csv(predict.run_images(experiment, workspace, folder, tmp_path / "x.csv", [1]).path)
+    test = pd.read_csv(workspace.fold("frozen", 1) / "test.csv", dtype={"image_id": str})
+    both = images.assign(image_id=[name.partition(".")[0] for name in images["file"]]).merge(test, on="image_id")
+    assert len(both) == 50
+    columns = [column for column in test if column.startswith("prob_")]
+    one = both[[f"{column}_x" for column in columns]].to_numpy()
+    other = both[[f"{column}_y" for column in columns]].to_numpy()
+    assert np.abs(one - other).max() < 0.01  # features are kept in half precision
+
+
+def test_the_full_head_and_other_views(frozen, tiny):
+    experiment, workspace, _ = frozen
+    result = features.run(experiment, workspace, ["full"])
+    assert set(result.penalties) == {"full"}
+    assert predict.run(experiment, workspace, ["full"]).scores == {}
+    plain = tiny(*THREE, "tta.views=[identity]")
+    predict.run(plain, workspace)
+    assert len(_caches(workspace)) == 2  # features of other views are other features
+
+
+def test_two_folds_are_too_few_to_choose_a_penalty(frozen, tiny):
+    _, workspace, _ = frozen
+    experiment = tiny(*THREE, "data.num_folds=2", "name=two")
+    split.run(experiment, workspace)
+    with pytest.raises(ConfigError, match=r"data\.num_folds 3 or more"):
+        features.run(experiment, workspace)
