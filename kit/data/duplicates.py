@@ -3,13 +3,23 @@
 By hash alone plain pictures (digits, logos) fall into one heap, so a pair must also look the same pixel by pixel.
 """
 
+import cv2
 import numpy as np
+
+from kit.data.images import difference_hash, halved
 
 MAX_HASH_DISTANCE = 10  # of 64 bits
 MAX_PIXEL_DISTANCE = 0.035  # root mean square over a 16x16 RGB miniature, of the full range
 MAX_GROUP = 50  # distinct pictures; byte-identical copies always stay together
 MINIATURE = 16
+LEAST = 48  # pixels a side that hash and miniature are made of; the whole picture would cost as much as decoding it
 _BLOCK = 512
+
+
+def likeness(rgb: np.ndarray) -> tuple[int, np.ndarray]:
+    """What two pictures are compared by: (difference hash, miniature uint8 (16, 16, 3))."""
+    small = halved(rgb, LEAST)
+    return difference_hash(small), cv2.resize(small, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
 
 
 def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.ndarray) -> np.ndarray:

@@ -130,6 +130,15 @@ def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
     return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def halved(rgb: np.ndarray, least: int) -> np.ndarray:
+    """Means of 2x2 pixels, again while both sides stay at least `least`: a cheap beginning of a large reduction."""
+    height, width = rgb.shape[:2]
+    while min(height, width) >= 2 * least:
+        height, width = height // 2, width // 2
+        rgb = cv2.resize(rgb[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return rgb
+
+
 def difference_hash(rgb: np.ndarray) -> int:
     """64 bits: is each cell of a 9x8 gray miniature brighter than its right neighbour? (Krawetz's dHash)"""
     small = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)

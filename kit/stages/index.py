@@ -15,16 +15,17 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.duplicates import MINIATURE, near_identical_groups
-from kit.data.images import EXTENSIONS, ImageProblem, decode, difference_hash
+from kit.data.duplicates import MINIATURE, likeness, near_identical_groups
+from kit.data.images import EXTENSIONS, ImageProblem, decode
 from kit.data.layouts import list_split
 from kit.data.sources import read_bytes, split_row
 from kit.data.table import MEANS, SEEN, TARGET, VARIANCES, class_counts, read_index, readable, target_columns
 from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
+from kit.machine import num_cores
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     miniatures = np.zeros((len(files), MINIATURE, MINIATURE, 3), np.uint8)
     cv2.setNumThreads(0)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         looks: Iterator = pool.map(_look, map(Path, files["path"]))
         for number, (row, miniature) in enumerate(console.track(looks, "index", len(files))):
             rows.append(row)
@@ -144,11 +145,12 @@ def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
         return row | {"problem": str(error)}, None
     height, width = picture.rgb.shape[:2]
     mean, std = cv2.meanStdDev(picture.rgb)
-    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{difference_hash(picture.rgb):016x}"}
+    dhash, miniature = likeness(picture.rgb)
+    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}
     row |= dict(zip(MEANS, mean[:, 0] / 255, strict=True)) | dict(zip(VARIANCES, (std[:, 0] / 255) ** 2, strict=True))
     if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
         row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
-    return row, cv2.resize(picture.rgb, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
+    return row, miniature
 
 
 def _result(path: Path) -> IndexResult:

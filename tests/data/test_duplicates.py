@@ -7,14 +7,14 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from kit.data.duplicates import MAX_GROUP, near_identical_groups
-from kit.data.images import decode, difference_hash
+from kit.data.duplicates import MAX_GROUP, likeness, near_identical_groups
+from kit.data.images import decode
 
 
 def _groups(pictures: list[np.ndarray], md5: list[str] | None = None) -> np.ndarray:
-    hashes = np.array([difference_hash(picture) for picture in pictures], dtype=np.uint64)
-    miniatures = np.stack([cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA) for picture in pictures])
-    return near_identical_groups(md5 or [str(k) for k in range(len(pictures))], hashes, miniatures)
+    hashes, miniatures = zip(*map(likeness, pictures), strict=True)
+    names = md5 or [str(k) for k in range(len(pictures))]
+    return near_identical_groups(names, np.array(hashes, dtype=np.uint64), np.stack(miniatures))
 
 
 def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
