@@ -91,7 +91,8 @@ class Train:
     # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
     compile: Literal["auto"] | bool = "auto"
     num_threads: PositiveInt | None = None  # torch's; none: one per core, decided when the run is made
-    num_workers: NonNegativeInt = 0  # processes that prepare batches; changes no number
+    # processes that prepare batches; changes no number. auto: as many as the measured augmentation needs
+    num_workers: Literal["auto"] | NonNegativeInt = "auto"
     checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
 
     def __post_init__(self) -> None:

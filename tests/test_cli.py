@@ -7,7 +7,21 @@ import sys
 
 import pytest
 
-COMMANDS = ["download", "index", "explore", "split", "train", "predict", "ensemble", "submit", "run", "demo", "doctor"]
+COMMANDS = [
+    "download",
+    "index",
+    "explore",
+    "split",
+    "train",
+    "predict",
+    "ensemble",
+    "submit",
+    "run",
+    "demo",
+    "doctor",
+    "bench",
+    "cache",
+]
 
 
 def _kit(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -31,6 +45,7 @@ def test_help_lists_every_command_and_loads_no_torch():
         (["train", "--fold", "9"], "--fold 9: there are folds 0..4"),
         (["train", "--set", "train.epoch=3"], "train.epoch: no such key (did you mean 'train.epochs'?)"),
         (["train", "-c", "configs/nothing.yaml"], "configs/nothing.yaml: no such file"),
+        (["cache", "empty"], "kit cache empty: expected nothing, or clear"),
         (["submit", "nowhere.csv", "-c", "demo"], "nowhere.csv: no such file"),
         (["download", "--from", "/no/such/dir"], "--from /no/such/dir: no such file or folder"),
     ],

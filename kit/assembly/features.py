@@ -42,7 +42,8 @@ def stream(experiment: Experiment, pixels: np.ndarray, rows: np.ndarray, title: 
     """Those rows' pixels (B, 3, P, P), batch by batch, with a progress bar."""
     side, on_gpu = pixels.shape[1], default_device().type == "cuda"
     batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, prediction_batch(experiment), side)
-    loaded = batches.stream(0, experiment.train.num_workers, on_gpu)
+    workers = experiment.train.num_workers
+    loaded = batches.stream(0, 0 if workers == "auto" else workers, on_gpu)  # gathering alone needs no help
     return (batch[0] for batch in console.track(loaded, title, len(batches)))
 
 

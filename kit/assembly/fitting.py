@@ -1,5 +1,6 @@
 """For training: one fold's images, its model, its loss."""
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.loader import Batches, epoch_order
+from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics, labelled_test, trainable
 from kit.data.transforms import build_augment
+from kit.machine import num_cores
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.scoring.metrics import score
@@ -32,6 +34,7 @@ class Setup:
     pixels: np.ndarray
     targets: np.ndarray
     device: torch.device
+    num_workers: int = 0
 
 
 def training_rows(setup: Setup, fold: Fold) -> np.ndarray:
@@ -66,6 +69,22 @@ def objective(setup: Setup, model: Classifier, rows: np.ndarray) -> Objective:
     return Objective(loss, validation_loss(competition.task, seen), model.activate)
 
 
+def measured_workers(setup: Setup, fold: Fold, images_per_second: float) -> int:
+    """How many processes keep up with a network of that speed; measured on a few of the fold's own batches."""
+    train = setup.experiment.train
+    if train.num_workers != "auto":
+        return train.num_workers
+    batches = feed(setup, fold, training_rows(setup, fold)).batches(0, 0)
+    next(batches)
+    began, seen = time.perf_counter(), 0
+    for pixels, _, _ in batches:
+        seen += len(pixels)
+        if time.perf_counter() - began > 0.5:
+            break
+    prepared = seen / max(time.perf_counter() - began, 1e-9) if seen else float("inf")
+    return workers_needed(images_per_second, prepared, num_cores(), setup.device.type == "cuda")
+
+
 def feed(setup: Setup, fold: Fold, rows: np.ndarray) -> Feed:
     """The fold's batches: training (augmented, counted randomness), its validation images, a benchmark's test set."""
     experiment, index = setup.experiment, setup.index
@@ -77,7 +96,7 @@ def feed(setup: Setup, fold: Fold, rows: np.ndarray) -> Feed:
     def batches(epoch: int, start: int) -> Any:
         order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
         return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(
-            start, train.num_workers, on_gpu
+            start, setup.num_workers, on_gpu
         )
 
     validation_rows = np.flatnonzero(setup.folds == fold) if fold != "full" else np.empty(0, np.int64)

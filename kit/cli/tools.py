@@ -8,6 +8,7 @@ import typer
 
 from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, load
 from kit.config import DEFAULT_CONFIG
+from kit.errors import ConfigError
 from kit.workspace import Workspace
 
 
@@ -46,6 +47,29 @@ def doctor(
     from kit.tools import doctor as tool
 
     return tool.run(*load(config, set_, workspace), offline)
+
+
+@app.command(rich_help_panel="Beside it")
+def bench(
+    config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """How fast this machine reads, augments, trains and predicts your data, and what limits it. Two minutes."""
+    from kit.tools import bench as tool
+
+    return tool.run(*load(config, set_, workspace))
+
+
+@app.command(rich_help_panel="Beside it")
+def cache(
+    what: Annotated[str, typer.Argument(metavar="[clear]", help="Nothing: list it.")] = "list",
+    workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """What is kept to save time: pixels, features, measured speeds. `kit cache clear` removes it."""
+    if what not in {"list", "clear"}:
+        raise ConfigError(f"kit cache {what}: expected nothing, or clear")
+    from kit.tools import cache as tool
+
+    return tool.run(Workspace(workspace), what == "clear")
 
 
 @app.command(rich_help_panel="Beside it")

@@ -1,7 +1,7 @@
 """train: one model per fold -> `runs/<name>/fold_<k>/` (model.safetensors, metrics.jsonl, last.ckpt)."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kit import console, figures
-from kit.assembly.fitting import Setup, feed, fold_model, initial_model, objective, training_rows
+from kit.assembly.fitting import Setup, feed, fold_model, initial_model, measured_workers, objective, training_rows
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
@@ -19,7 +19,8 @@ from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError, counted
 from kit.machine import default_device
 from kit.randomness import key
-from kit.run_folder import freeze, freeze_folds, frozen, same_folds
+from kit.run_folder import experiment_file, freeze, freeze_folds, frozen, same_folds
+from kit.training.apart import Failed, run_apart, visible_gpus
 from kit.training.decide import decide, describe, training_precision
 from kit.training.history import read_history
 from kit.training.loop import OutOfTime, fit
@@ -83,8 +84,11 @@ def run(
     setup = Setup(experiment, competition, index, fold_of_row, pixels, wanted_of, device)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
-    _announce(setup, workspace, wanted)
+    setup = _announce(setup, workspace, wanted)
     try:
+        if len(gpus := visible_gpus()) > 1 and len(wanted) > 1:
+            _train_apart(setup, workspace, wanted, gpus, force, deadline)
+            force = False
         for fold in wanted:
             line = _train_fold(setup, workspace, fold, force, deadline)
             if line.get(f"valid_{competition.metric}") is not None:
@@ -129,8 +133,25 @@ def _open_run(
     return decided
 
 
-def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> None:
-    """How long it will take, from the speed that was measured when the run was made."""
+def _train_apart(
+    setup: Setup, workspace: Workspace, folds: list[Fold], gpus: list[str], force: bool, deadline: float | None
+) -> None:
+    """The folds on several GPUs, a process each; afterwards they are up to date, or `OutOfTime`."""
+    path = experiment_file(workspace, setup.experiment.name)
+    common = ["--config", str(path), "--workspace", str(workspace.root), *(["--force"] if force else [])]
+    if deadline is not None:
+        common += ["--max-hours", f"{max(0.0, deadline - time.monotonic()) / 3600:.4f}"]
+    console.stage("train", f"{len(folds)} folds on {len(gpus)} GPUs, one each")
+    try:
+        run_apart({f"fold {fold}": ["train", "--fold", str(fold), *common] for fold in folds}, gpus)
+    except Failed as failed:
+        raise KitError(f"{failed.job} failed (above it says why); type the same command to go on") from None
+    if deadline is not None and time.monotonic() > deadline:
+        raise OutOfTime
+
+
+def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> Setup:
+    """How long it will take, from the speed that was measured when the run was made; the setup with its workers."""
     train = setup.experiment.train
     epochs, images = 0, 0.0
     for fold in folds:
@@ -139,10 +160,14 @@ def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> None:
             left = train.epochs - len(read_history(place))
             epochs, images = epochs + left, images + left * len(training_rows(setup, fold))
     if epochs == 0:
-        return
+        return setup
     speed = read_json(workspace.run(setup.experiment.name) / "environment.json")["images_per_second"]
     text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
     console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
+    workers = measured_workers(setup, folds[0], speed)
+    if workers and setup.experiment.train.num_workers == "auto":
+        console.stage("train", f"{counted(workers, 'worker')} prepare the batches")
+    return replace(setup, num_workers=workers)
 
 
 def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:

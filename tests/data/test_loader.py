@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kit.data.cache import pixel_cache
-from kit.data.loader import Batches, epoch_order
+from kit.data.cache import cached, pixel_cache
+from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.transforms import build_augment
 from kit.errors import KitError
 
@@ -74,3 +74,46 @@ def test_the_cache_is_built_once_and_keyed_by_what_made_it(tmp_path):
     assert len([f for f in (tmp_path / "cache").iterdir() if f.name != ".lock"]) == 1, (
         "a failed build leaves nothing behind"
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "one_core", "cores", "on_gpu", "workers"),
+    [
+        (200, 5000, 2, False, 0),  # a CPU has no core to spare
+        (9000, 3000, 2, False, 2),  # unless preparing is the longer part
+        (9000, 3000, 1, False, 0),
+        (700, 3000, 4, True, 0),  # prepared while the GPU works
+        (4000, 3000, 8, True, 2),
+        (20_000, 3000, 4, True, 4),  # as many as there are
+    ],
+)
+def test_workers_come_where_they_help(network, one_core, cores, on_gpu, workers):
+    assert workers_needed(network, one_core, cores, on_gpu) == workers
+
+
+def _array(folder, name, rows):
+    def build(path):
+        with path.open("wb") as file:
+            np.save(file, np.ones(rows, np.uint8))
+
+    return cached(folder, name, (rows,), np.dtype(np.uint8), build)
+
+
+def test_the_cache_keeps_to_its_size_and_drops_what_was_used_longest_ago(tmp_path, monkeypatch):
+    monkeypatch.setattr("kit.data.cache.MOST_BYTES", 3500)
+    for name in ("a", "b", "c"):
+        _array(tmp_path, name, 1000)
+    _array(tmp_path, "a", 1000)  # used again
+    _array(tmp_path, "d", 1000)
+    assert {path.stem for path in tmp_path.glob("*.npy")} == {"a", "c", "d"}
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path):
+    def fail(path):
+        path.write_bytes(b"half")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        cached(tmp_path, "a", (10,), np.dtype(np.uint8), fail)
+    assert not list(tmp_path.glob("*a*"))
+    assert _array(tmp_path, "a", 10).sum() == 10

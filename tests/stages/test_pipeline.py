@@ -20,7 +20,7 @@ from kit.models import build_classifier
 from kit.schema import dump_yaml, to_mapping
 from kit.scoring.postprocess import Postprocess
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
-from kit.tools import compare
+from kit.tools import bench, cache, compare
 from kit.tools.demo import score_submission
 from kit.training.checkpoint import load_model
 from kit.workspace import Workspace
@@ -259,6 +259,69 @@ def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digit
 
 
 @pytest.mark.slow
+def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digits, monkeypatch, capsys):
+    """Processes of their own, each told its GPU (here: none); the weights are those of one process."""
+    _, alone, _ = finished
+    workspace = Workspace(tmp_path)
+    experiment = tiny("tta.views=[identity, hflip]")
+    _prepare(experiment, workspace, digits)
+    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda: ["", ""])
+    capsys.readouterr()
+    result = train.run(experiment, workspace)
+    said = capsys.readouterr().out
+    assert "2 folds on 2 GPUs, one each" in said
+    assert "fold 1 | " in said
+    assert sorted(result.scores) == ["0", "1"]
+    for fold in (0, 1):
+        one, other = (place.fold("tiny", fold) / "model.safetensors" for place in (alone, workspace))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
+    experiment, workspace, _ = finished
+    damaged = workspace.fold("tiny", 1) / "last.ckpt"
+    kept, stamp = damaged.read_bytes(), (workspace.fold("tiny", 1) / ".train.json")
+    held = stamp.read_bytes()
+    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda: ["", ""])
+    try:
+        damaged.write_bytes(b"no checkpoint")
+        stamp.unlink()
+        with pytest.raises(KitError, match=r"fold 1 failed \(above it says why\)"):
+            train.run(experiment, workspace)
+    finally:
+        damaged.write_bytes(kept)
+        stamp.write_bytes(held)
+
+
+def test_what_the_cache_holds_is_listed_and_cleared(tiny, workspace, digits):
+    experiment = tiny("name=cached", "train.epochs=1")
+    _prepare(experiment, workspace, digits)
+    train.run(experiment, workspace, [0])
+    before = (workspace.fold("cached", 0) / "model.safetensors").read_bytes()
+    listed = cache.run(workspace)
+    assert [path.name for path in listed.files if path.suffix == ".npy"] == [
+        path.name for path in workspace.cache("digits").glob("*.npy")
+    ]
+    assert listed.num_bytes > 250 * 16 * 16 * 3
+    assert cache.run(workspace, clear=True).cleared
+    assert cache.run(workspace).files == []
+    train.run(experiment, workspace, [0], force=True)  # a cold cache
+    assert (workspace.fold("cached", 0) / "model.safetensors").read_bytes() == before
+
+
+def test_bench_measures_every_part(tiny, workspace, digits, monkeypatch):
+    monkeypatch.setattr("kit.tools.bench.TRAINED_SECONDS", 0.2)
+    experiment = tiny("name=measured")
+    _prepare(experiment, workspace, digits)
+    result = bench.run(experiment, workspace)
+    names = [speed.name for speed in result.speeds]
+    assert names == ["read and decode", "prepare batches, one core", "train", "predict, all views"]
+    assert all(speed.images_per_second > 0 for speed in result.speeds)
+    assert all(0 < speed.of_limit < 3 for speed in result.speeds if speed.name != "prepare batches, one core")
+    assert len(result.advice) == 2
+    assert not workspace.run("measured").exists()
+
+
 def test_killed_twice_it_ends_with_the_same_submission(tmp_path, digits, tiny):
     """SIGKILL in the middle of the training, twice, then the same command again: byte for byte the same."""
     file = tmp_path / "tiny.yaml"

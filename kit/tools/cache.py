@@ -1,0 +1,38 @@
+"""cache: what is kept to save time (pixels, features, measured speeds), and clearing it. Everything there is remade."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from kit import console
+from kit.workspace import Workspace, lock
+
+
+@dataclass(frozen=True)
+class CacheResult:
+    files: list[Path]
+    num_bytes: int
+    cleared: bool
+
+
+def run(workspace: Workspace, clear: bool = False) -> CacheResult:
+    """List what the workspace keeps, or remove it (`clear`). Runs, folds and submissions are no part of it."""
+    arrays = sorted((workspace.root / "data").glob("*/cache/*.npy"))
+    files = arrays + [path for path in [workspace.speeds()] if path.is_file()]
+    sizes = [path.stat().st_size for path in files]
+    total = f"{sum(sizes) / 1e6:,.1f} MB in {len(files)} files"
+    if clear:
+        for folder in {path.parent for path in arrays}:
+            with lock(folder / ".lock", str(folder)):
+                for path in folder.glob("*.npy"):
+                    path.unlink()
+        workspace.speeds().unlink(missing_ok=True)
+        console.stage("cache", f"cleared {total}; what is needed again is made again")
+        return CacheResult(files, sum(sizes), True)
+    used = [datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M") for path in files]
+    rows = [
+        [str(path.relative_to(workspace.root)), f"{size / 1e6:,.1f}", when]
+        for path, size, when in zip(files, sizes, used, strict=True)
+    ]
+    console.table(f"{total}; `kit cache clear` removes them", ["file", "MB", "last used"], rows)
+    return CacheResult(files, sum(sizes), False)
