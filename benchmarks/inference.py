@@ -1,0 +1,139 @@
+"""Prediction and indexing against the machine's own limits, and what five folds cost.
+
+    KIT_DATA=DIR python benchmarks/inference.py
+
+Prints, medians of 5: `predict` with two views against the folded network alone; `kit index` of 25,000 photos of the
+original size (the 500, repeated) against decoding their bytes from memory with libjpeg-turbo on all cores; training
+five folds against one; five frozen-feature folds against one pass of features.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import simplejpeg
+import torch
+from training import COMPETITION, load_photos
+
+from kit.assembly.features import prediction_batch, sample, stream, tta_precision
+from kit.assembly.fitting import initial_model
+from kit.assembly.predicting import settle
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.cache import experiment_pixels
+from kit.data.table import read_index
+from kit.inference.predictor import predict, prepare
+from kit.inference.views import expand
+from kit.machine import num_cores
+from kit.stages import download, features, index, split, train
+from kit.workspace import Workspace
+
+REPEATS = 5
+CPU = torch.device("cpu")
+
+
+def row(name: str, value: str, ratio: float) -> None:
+    print(f"| {name} | {value} | {ratio:.3f} |", flush=True)
+
+
+def timed(work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def indexing(folder: Path) -> None:
+    """25,000 photos of the original size."""
+    held = load_photos(photos=True)
+    source = folder / "source"
+    for name in ("train", "test"):
+        (source / name).mkdir(parents=True)
+    for number in range(25_000):
+        name, data = held[number % len(held)]
+        (source / "train" / f"{name.partition('.')[0]}.{number}.jpg").write_bytes(data)
+    (source / "test" / "1.jpg").write_bytes(held[0][1])
+    (source / "sample.csv").write_text("id,label\n1,0\n")
+    (folder / "competitions").mkdir()
+    (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
+    (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
+    experiment, workspace = Experiment.load(folder / "experiment.yaml"), Workspace(folder / "workspace")
+    download.run(experiment, workspace, source)
+    some = [data for _, data in held] * 10
+    limits, speeds = [], []
+    with ThreadPoolExecutor(num_cores()) as pool:
+        for turn in range(REPEATS + 1):
+            limits.append(len(some) / timed(lambda: list(pool.map(simplejpeg.decode_jpeg, some))))
+            speeds.append(25_000 / timed(lambda: index.run(experiment, workspace, force=True)))
+            del turn
+    ratio = median(own / top for own, top in zip(speeds[1:], limits[1:], strict=True))
+    row("kit index, 25,000 photos", f"{median(speeds[1:]):,.0f} of {median(limits[1:]):,.0f} images/s", ratio)
+
+
+def prepared(folder: Path, *settings: str) -> tuple[Experiment, Workspace]:
+    """The 128-px set, indexed and split."""
+    experiment = Experiment.load("configs/dogs-vs-cats-resnet18.yaml", list(settings))
+    workspace, data = Workspace(folder), Path(os.environ["KIT_DATA"]) / "dogs-vs-cats"
+    download.run(experiment, workspace, data)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    return experiment, workspace
+
+
+def prediction(folder: Path) -> None:
+    """Two views of 5,000 images of the cache, against as many forward passes of one batch."""
+    experiment, workspace = prepared(folder)
+    competition = Competition.load(experiment.competition)
+    pixels = experiment_pixels(workspace, competition, experiment, read_index(workspace.index(competition.name)))
+    model = initial_model(experiment, competition)
+    experiment = settle(experiment, workspace, model, pixels, 10_000)
+    seen, views = sample(experiment, pixels), expand(experiment.tta.views)
+    ready = prepare(model, model.activate, tta_precision(experiment), CPU, seen)
+    rows, size = np.arange(5_000), experiment.data.image_size
+    batches = len(rows) // prediction_batch(experiment)
+
+    @torch.inference_mode()
+    def alone() -> None:
+        for _ in range(batches * len(views)):
+            ready.forward(seen)
+
+    def whole() -> None:
+        shown = stream(experiment, pixels, rows[: batches * len(seen)], "predict")
+        predict([ready], shown, views, size, experiment.tta.average, CPU)
+
+    images = batches * len(seen)
+    pairs = [(timed(alone), timed(whole)) for _ in range(REPEATS + 1)][1:]
+    ratio = median(limit / own for limit, own in pairs)
+    value = (
+        f"{images / median(own for _, own in pairs):,.0f} of {images / median(top for top, _ in pairs):,.0f} images/s"
+    )
+    row(f"predict, {len(views)} views", value, ratio)
+
+
+def folds(folder: Path) -> None:
+    """Five trained folds against one; five frozen-feature folds against one pass."""
+    quick = ("train.epochs=1", "train.warmup_epochs=0", "model.options.width=0.25", "name=one", "tta.compile=false")
+    experiment, workspace = prepared(folder / "one", *quick)
+    first = timed(lambda: train.run(experiment, workspace, [0]))
+    again = timed(lambda: train.run(experiment, workspace, [1]))
+    _, fresh = prepared(folder / "five", *quick)
+    five = timed(lambda: train.run(experiment, fresh))
+    value = f"{five:.1f} s; one fold {again:.1f} s, after a start of {first - again:.1f} s"
+    row("five trained folds less one start, in single folds", value, (five - (first - again)) / again)
+    settings = [*quick, "train.mode=features", "name=frozen"]
+    frozen = Experiment.load("configs/dogs-vs-cats-resnet18.yaml", settings)
+    whole = timed(lambda: features.run(frozen, workspace))
+    heads = timed(lambda: features.run(frozen, workspace, force=True))
+    row("five frozen-feature folds, in passes", f"{whole:.1f} s, of which heads {heads:.1f} s", whole / (whole - heads))
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or ["indexing", "prediction", "folds"]
+    print("| what | measured | ratio |\n|---|---|---|")
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as place:
+            {"indexing": indexing, "prediction": prediction, "folds": folds}[name](Path(place))
