@@ -35,6 +35,7 @@ class Data:
     cache_size: ImageSize | None = None  # pixels a side, as kept on disk for the augmentation to crop from
     resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
+    split_seed: NonNegativeInt | None = None  # of the folds; none: the experiment's
     mean: Channels | None = None  # RGB in [0, 1]; none: pretrained timm's own, else the fold's training images'
     std: Channels | None = None
 
@@ -51,6 +52,7 @@ class Model:
 
     name: str = "resnet18"
     weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
+    start: Name | None = None  # a run: each fold begins with that run's model of the same fold
     options: dict[str, Any] = field(default_factory=dict)  # passed on to the model's function
 
 
@@ -67,6 +69,7 @@ class Train:
     head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; none: as all others
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
     freeze_epochs: NonNegativeInt = 0  # so long only the head learns
+    freeze_layers: Fraction = 0.0  # this share of the layers, from the picture on, never learns
     weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
     momentum: Fraction = 0.9  # sgd's, or Adam's beta1
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
@@ -85,7 +88,13 @@ class Train:
     # features: penalties to choose from, for each fold by a cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss
-    select: Literal["last", "best"] = "last"  # best: by the fold's own validation loss, so its OOF is optimistic
+    # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights
+    select: Literal["last", "best", "average"] = "last"
+    average_epochs: PositiveInt = 3  # select: average
+    # progressive: from this epoch on, so many pixels a side
+    sizes: tuple[tuple[NonNegativeFloat, ImageSize], ...] = ()
+    pseudo_run: Name | None = None  # test images that this run is sure of are trained on too, by each fold's own model
+    pseudo_threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
@@ -98,6 +107,8 @@ class Train:
     def __post_init__(self) -> None:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):
+            raise ValueError(f"sizes: expected rising epochs, got {self.sizes}")
         if self.schedule == "step" and not self.step_epochs:
             raise ValueError("step_epochs: the step schedule needs the epochs after which the rate falls")
 
@@ -135,6 +146,9 @@ class Ensemble:
     """How folds, and runs, become one prediction."""
 
     average: Literal["probs", "logits"] = "probs"
+    # of several runs. best: one of them; mean; hill: greedy selection; weights: the lowest loss; stack: a sum of logits
+    # with a bias; auto: the plainest of these that do best, and the best run alone where none surely beats it
+    blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"
     members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
     clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # for log loss, probabilities stay within [clip, 1 - clip]
     new_class_threshold: Fraction = 0.5  # of a class of the unknown that no training image has
@@ -154,6 +168,7 @@ class Experiment:
     train: Train = field(default_factory=Train)
     tta: TTA = field(default_factory=TTA)
     ensemble: Ensemble = field(default_factory=Ensemble)
+    members: tuple[str, ...] = ()  # configs: `kit run` makes each of them a run, and blends them as `ensemble` says
 
     @classmethod
     def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: tuple[str, ...] | list[str] = ()) -> Self:
@@ -172,6 +187,11 @@ class Experiment:
             if len(item) != 1:
                 raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")
         return experiment
+
+    @property
+    def split_seed(self) -> int:
+        """The folds' seed: runs of several seeds may share their folds."""
+        return self.seed if self.data.split_seed is None else self.data.split_seed
 
     def with_train(self, **changes: Any) -> Self:
         """The same experiment with some `train` values decided."""

@@ -72,6 +72,20 @@ def penalties(
     _save(figure, path)
 
 
+def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
+    """How often is it so, where the model says so? `curves[name]`: (mean prediction, observed share, images) by bin."""
+    figure, (above, below) = plt.subplots(2, 1, figsize=(5.5, 6.5), height_ratios=(3, 1), sharex=True)
+    above.plot([0, 1], [0, 1], ":", color="0.5")
+    for number, (name, (said, seen, count)) in enumerate(curves.items()):
+        above.plot(said, seen, marker=".", color=f"C{number}", label=name)
+        below.step(said, count, where="mid", color=f"C{number}")
+    above.set(ylabel="observed share", title=title)
+    above.legend()
+    below.set(xlabel="predicted probability", ylabel="predictions", yscale="log")
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
     """uint8 RGB pictures of any size in a grid, each with a caption of a few lines."""
     columns = min(8, len(pictures))

@@ -69,7 +69,7 @@ def same_folds(experiment: Experiment, workspace: Workspace) -> None:
 
 def _folds_file(experiment: Experiment, workspace: Workspace) -> Path:
     competition = Competition.load(experiment.competition)
-    return workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    return workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
 
 
 def experiment_file(workspace: Workspace, name: str) -> Path:

@@ -1,8 +1,9 @@
 """For training: one fold's images, its model, its loss."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import torch
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.loader import Batches, epoch_order, workers_needed
-from kit.data.table import channel_statistics, labelled_test, trainable
+from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, trainable
 from kit.data.transforms import build_augment
+from kit.errors import ConfigError, KitError
 from kit.machine import num_cores
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.scoring.metrics import score
+from kit.training.checkpoint import load_model
 from kit.training.loop import Feed, Objective
 from kit.training.losses import build_loss, number_scale, validation_loss
-from kit.workspace import Fold
+from kit.workspace import Fold, Workspace
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,62 @@ class Setup:
     targets: np.ndarray
     device: torch.device
     num_workers: int = 0
+    workspace: Workspace | None = None  # holds the runs that `model.start` and `train.pseudo_run` name
 
 
 def training_rows(setup: Setup, fold: Fold) -> np.ndarray:
-    """Rows of the index that this fold's model learns from."""
+    """Rows of the index that this fold's model learns from, but for pseudo-labelled ones."""
     if fold == "full":
         return np.flatnonzero(trainable(setup.index))
     return np.flatnonzero((setup.folds >= 0) & (setup.folds != fold))
 
 
+def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setup, np.ndarray]:
+    """The setup with test images as the teacher sees them, and the training rows with those it is sure of.
+
+    The teacher is `pseudo_run`'s model of this very fold: no image that scores this fold had a part in its labels.
+    Test images that are near-identical to one of those stay out.
+    """
+    train, competition = setup.experiment.train, setup.competition
+    if train.pseudo_run is None or setup.workspace is None:
+        return setup, rows
+    if competition.task not in {"classes", "ordinal"}:
+        raise ConfigError(
+            f"train.pseudo_run: needs classes, one an image; this competition's task is {competition.task}"
+        )
+    file = setup.workspace.fold(train.pseudo_run, fold) / "test.csv"
+    if not file.is_file():
+        raise KitError(f"{file}: no such file; train and predict run {train.pseudo_run} first (train.pseudo_run)")
+    require_same_folds(setup.workspace, setup.experiment.name, train.pseudo_run)
+    said = predictions(table := read_rows(file), competition)
+    sure = said.max(axis=1) >= train.pseudo_threshold
+    label_of = dict(zip(table.loc[sure, "image_id"], said[sure].argmax(axis=1), strict=True))
+    index, scored = setup.index, setup.folds == fold
+    free = (index["split"] == "test").to_numpy() & readable(index)
+    free &= ~index["group"].isin(set(index.loc[scored, "group"])).to_numpy()
+    added = np.flatnonzero(free & index["image_id"].isin(set(label_of)).to_numpy())
+    targets = setup.targets.copy()
+    targets[added] = [label_of[image_id] for image_id in index["image_id"].iloc[added]]
+    return replace(setup, targets=targets), np.concatenate([rows, added])
+
+
 def fold_model(setup: Setup, fold: Fold, rows: np.ndarray) -> Classifier:
-    """The fold's model with its initial weights, by (seed, fold), normalised by its own training images."""
+    """The fold's model with its initial weights, by (seed, fold), normalised by its own training images.
+
+    With `model.start`, that run's model of this fold: it never saw this fold's images either.
+    """
     torch.manual_seed(key("weights", setup.experiment.seed, fold))
     model = initial_model(setup.experiment, setup.competition, channel_statistics(setup.index.iloc[rows]))
+    start = setup.experiment.model.start
+    if start is not None and setup.workspace is not None:
+        file = start_file(setup.workspace, setup.experiment, fold)
+        try:
+            model.load_state_dict(load_model(file)[0])
+        except RuntimeError as error:
+            raise KitError(
+                f"{file}: is of another model than model.name: {str(error).splitlines()[1].strip()}"
+            ) from None
+        return model
     if setup.competition.task == "number":
         model.set_number_scale(*number_scale(setup.targets[rows]))
     return model
@@ -85,19 +131,36 @@ def measured_workers(setup: Setup, fold: Fold, images_per_second: float) -> int:
     return workers_needed(images_per_second, prepared, num_cores(), setup.device.type == "cuda")
 
 
+def start_file(workspace: Workspace, experiment: Experiment, fold: Fold) -> Path:
+    """The weights that `model.start` names. Raises `KitError` where there are none, or of other folds."""
+    assert experiment.model.start is not None
+    file = workspace.fold(experiment.model.start, fold) / "model.safetensors"
+    if not file.is_file():
+        raise KitError(f"{file}: no such file; train run {experiment.model.start} first (model.start)")
+    require_same_folds(workspace, experiment.name, experiment.model.start)
+    return file
+
+
+def require_same_folds(workspace: Workspace, run: str, other: str) -> None:
+    """Raise `KitError` where two runs were made with other folds: one's models saw what scores the other."""
+    one, two = (workspace.run(name) / "folds.csv" for name in (run, other))
+    if one.read_text("utf-8") != two.read_text("utf-8"):
+        raise KitError(f"{two}: other folds than {one}; its models saw images that score this run's folds")
+
+
 def feed(setup: Setup, fold: Fold, rows: np.ndarray) -> Feed:
     """The fold's batches: training (augmented, counted randomness), its validation images, a benchmark's test set."""
     experiment, index = setup.experiment, setup.index
     train, size = experiment.train, experiment.data.image_size
-    augment = build_augment(experiment.augment, size)
     on_gpu = setup.device.type == "cuda"
     make = partial(Batches, setup.pixels, setup.targets, batch_size=train.batch_size, image_size=size)
 
     def batches(epoch: int, start: int) -> Any:
         order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
-        return make(order=order, augment=augment, image_key=(experiment.seed, fold, epoch)).stream(
-            start, setup.num_workers, on_gpu
-        )
+        side = ([size] + [pixels for begins, pixels in train.sizes if begins <= epoch])[-1]
+        shown = replace(make(order=order), image_size=side, augment=build_augment(experiment.augment, side))
+        shown = replace(shown, image_key=(experiment.seed, fold, epoch))
+        return shown.stream(start, setup.num_workers, on_gpu)
 
     validation_rows = np.flatnonzero(setup.folds == fold) if fold != "full" else np.empty(0, np.int64)
     test_rows = np.flatnonzero(labelled_test(index)) if fold == "full" else np.empty(0, np.int64)

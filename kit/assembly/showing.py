@@ -1,5 +1,7 @@
 """For the eye: out-of-fold predictions beside the pictures they are of."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -9,9 +11,36 @@ from kit.config import Experiment
 from kit.data.table import predictions, read_rows, targets
 from kit.errors import counted
 from kit.scoring.metrics import per_image, score
+from kit.scoring.postprocess import Postprocess
 from kit.workspace import Workspace
 
 WORST = 40  # errors shown
+BINS = 10
+
+
+def draw_reliability(name: str, oof: pd.DataFrame, competition: Competition, post: Postprocess, path: Path) -> None:
+    """Predicted against observed, before and after what was fitted for log loss; nothing for numbers and ranks."""
+    if competition.task == "number":
+        return
+    wanted, said = targets(oof, competition), predictions(oof, competition)
+    truth = wanted if wanted.ndim == 2 else np.eye(said.shape[1])[wanted]
+    shown = {"OOF": said}
+    if post.kept and competition.metric == "log_loss":
+        shown["calibrated, cross-fitted"] = post.decisions
+    curves = {}
+    for label, probs in shown.items():
+        one, seen = (probs[:, 1:], truth[:, 1:]) if probs.shape[1] == 2 and wanted.ndim == 1 else (probs, truth)
+        curves[label] = _binned(one.ravel(), seen.ravel())
+    figures.reliability(curves, f"{name}: {len(oof):,} OOF images", path)
+
+
+def _binned(said: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mean prediction, share that is so, how many) of each tenth of [0, 1] that holds any."""
+    place = np.minimum((said * BINS).astype(int), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    filled = count > 0
+    means = [np.bincount(place, values, BINS)[filled] / count[filled] for values in (said, seen)]
+    return means[0], means[1], count[filled]
 
 
 def draw_oof(

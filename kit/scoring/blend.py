@@ -1,25 +1,221 @@
-"""Several predictions become one."""
+"""Several predictions become one: plain means, and blends whose weights are fitted on OOF, honestly.
+
+A blend is fitted on the OOF of all folds for the test images. Its CV is nested: each fold's images are blended by
+weights (and, with `auto`, by a method) that were fitted on the other folds.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
-from kit.scoring.metrics import EPSILON
-from kit.tasks import Task
+from kit.scoring.metrics import EPSILON, score
+from kit.tasks import Task, find_metric
+
+METHODS = ("best", "mean", "hill", "weights", "stack")
+ROUNDS = 40  # of hill-climbing
+RIDGE = 1e-3  # pulls a stack's coefficients towards the plain mean
+SMALL = 1e-3  # relative: what a more involved method has to gain over a plainer one
 
 
-def mean_predictions(members: Sequence[np.ndarray], average: str, task: Task = "classes") -> np.ndarray:
+def mean_predictions(
+    members: Sequence[np.ndarray], average: str, task: Task = "classes", weights: Sequence[float] | None = None
+) -> np.ndarray:
     """Members (N, C) -> their mean (N, C): of the predictions (`probs`), or of their logits (`logits`).
 
-    Numbers have no logits. For classes the mean of log-probabilities, normalised again, is the softmax of the mean
-    logits; for labels the same holds of p against 1 - p.
+    Numbers have no logits. `weights` sum to 1; none: all the same.
     """
     stack = np.stack(members).astype(np.float64)
+    share = np.full(len(stack), 1 / len(stack)) if weights is None else np.asarray(weights, dtype=np.float64)
     if average == "probs" or task == "number":
-        return stack.mean(axis=0)
+        return np.tensordot(share, stack, axes=1)
+    return from_logits(np.tensordot(share, to_logits(stack, task), axes=1), task)
+
+
+def to_logits(predictions: np.ndarray, task: Task) -> np.ndarray:
+    """Predictions (..., C) -> logits; of classes up to a constant in each row. Numbers stay."""
+    if task == "number":
+        return predictions
+    sure = np.clip(predictions.astype(np.float64), EPSILON, 1 - EPSILON)
+    return np.log(sure / (1 - sure)) if task == "labels" else np.log(sure)
+
+
+def from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
+    """What `to_logits` undoes: rows of classes sum to 1."""
+    if task == "number":
+        return logits
     if task == "labels":
-        sure = np.clip(stack, EPSILON, 1 - EPSILON)
-        return 1 / (1 + np.exp(-np.log(sure / (1 - sure)).mean(axis=0)))
-    logs = np.log(np.clip(stack, EPSILON, 1.0)).mean(axis=0)
-    odds = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+        return 1 / (1 + np.exp(-logits))
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A fitted blend. `weights`: of the members, they sum to 1 but for a stack's; `bias`: a stack's, of each output."""
+
+    method: str
+    weights: tuple[float, ...]
+    average: str
+    bias: tuple[float, ...] = ()
+
+    def apply(self, members: Sequence[np.ndarray], task: Task) -> np.ndarray:
+        """Members (N, C) -> the blend (N, C)."""
+        if self.method != "stack":
+            return mean_predictions(members, self.average, task, self.weights)
+        logits = np.tensordot(self.weights, to_logits(np.stack(members), task), axes=1)
+        return from_logits(logits + np.asarray(self.bias), task)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """`recipe`: fitted on all OOF. `oof` (N, C): nested. `by_method`: each method's own nested score."""
+
+    recipe: Recipe
+    oof: np.ndarray
+    by_method: dict[str, float]
+
+
+def blend(
+    method: str,
+    metric: str,
+    targets: np.ndarray,
+    members: Sequence[np.ndarray],
+    folds: np.ndarray,
+    task: Task,
+    average: str = "probs",
+) -> Blend:
+    """Fit `method` (one of `METHODS`, or `auto`: the plainest of those that score best) on members' OOF (N, C).
+
+    `targets` as in `metrics`, `folds` int64 (N,).
+    """
+    names = METHODS if method == "auto" else (method,)
+    oof, by_method = {}, {}
+    for name in names:
+        oof[name] = nested(name, metric, targets, members, folds, task, average)
+        by_method[name] = score(metric, targets, oof[name])
+    chosen = _plainest(by_method, metric)
+    recipe = fit(chosen, metric, targets, members, task, average)
+    if method != "auto" or len(np.unique(folds)) < 3:
+        return Blend(recipe, oof[chosen], by_method)
+    honest = np.empty_like(oof[chosen])
+    for fold in np.unique(folds):  # the choice of the method is nested as well
+        inside, rows = folds != fold, folds == fold
+        parts = [member[inside] for member in members]
+        inner = {
+            name: score(
+                metric, targets[inside], nested(name, metric, targets[inside], parts, folds[inside], task, average)
+            )
+            for name in names
+        }
+        one = fit(_plainest(inner, metric), metric, targets[inside], parts, task, average)
+        honest[rows] = one.apply([member[rows] for member in members], task)
+    return Blend(recipe, honest, by_method)
+
+
+def nested(
+    method: str,
+    metric: str,
+    targets: np.ndarray,
+    members: Sequence[np.ndarray],
+    folds: np.ndarray,
+    task: Task,
+    average: str,
+) -> np.ndarray:
+    """(N, C): each fold's images by a recipe that was fitted on the other folds."""
+    result = np.empty(np.shape(members[0]), dtype=np.float64)
+    for fold in np.unique(folds):
+        rows = folds == fold
+        seen = rows if rows.all() else ~rows  # one fold alone has no others
+        recipe = fit(method, metric, targets[seen], [member[seen] for member in members], task, average)
+        result[rows] = recipe.apply([member[rows] for member in members], task)
+    return result
+
+
+def fit(
+    method: str, metric: str, targets: np.ndarray, members: Sequence[np.ndarray], task: Task, average: str
+) -> Recipe:
+    """The recipe that does best on these images.
+
+    best: one member. mean: all alike. hill: greedy selection with replacement (Caruana et al. 2004). weights: the
+    mean with the lowest log loss (numbers: squared error). stack: a ridge-penalised sum of logits, with a bias.
+    """
+    count = len(members)
+    if method == "best":
+        values = [score(metric, targets, member) for member in members]
+        place = int(np.argmax(_as_gain(np.array(values), metric)))
+        return Recipe(method, tuple(np.eye(count)[place].tolist()), average)
+    if method == "mean":
+        return Recipe(method, (1 / count,) * count, average)
+    if method == "hill":
+        return Recipe(method, _climb(metric, targets, members, task, average), average)
+    stack = np.stack(members).astype(np.float64)
+    if method == "weights":
+        return Recipe(method, _weights(targets, stack, task, average), average)
+    weights, bias = _stack(targets, to_logits(stack, task), task)
+    return Recipe(method, weights, "logits", bias)
+
+
+def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
+    return values if find_metric(metric).higher_is_better else -values
+
+
+def _plainest(by_method: dict[str, float], metric: str) -> str:
+    """The first of METHODS that no later one beats by more than a little."""
+    gains = _as_gain(np.array(list(by_method.values())), metric)
+    enough = gains.max() - SMALL * abs(gains.max())
+    return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
+
+
+def _climb(
+    metric: str, targets: np.ndarray, members: Sequence[np.ndarray], task: Task, average: str
+) -> tuple[float, ...]:
+    """Begin with the best member, add (again and again) whichever helps most; the best weights on the way."""
+    parts = np.stack(members).astype(np.float64)
+    space = to_logits(parts, task) if average == "logits" else parts
+    total, counts = np.zeros_like(space[0]), np.zeros(len(space))
+    best, best_counts = -np.inf, counts
+    for _ in range(ROUNDS):
+        tried = []
+        for part in space:
+            mean = (total + part) / (counts.sum() + 1)
+            said = from_logits(mean, task) if average == "logits" else mean
+            tried.append(float(_as_gain(np.array([score(metric, targets, said)]), metric)[0]))
+        place = int(np.argmax(tried))
+        total, counts = total + space[place], counts + np.eye(len(space))[place]
+        if tried[place] > best + 1e-9:
+            best, best_counts = tried[place], counts
+    return tuple((best_counts / best_counts.sum()).tolist())
+
+
+def _weights(targets: np.ndarray, stack: np.ndarray, task: Task, average: str) -> tuple[float, ...]:
+    """Weights on the simplex (a softmax of free numbers) with the lowest loss."""
+
+    def loss(free: np.ndarray) -> float:
+        share = np.exp(free - free.max())
+        return _loss(targets, mean_predictions(list(stack), average, task, (share / share.sum()).tolist()), task)
+
+    found = minimize(loss, np.zeros(len(stack)), method="L-BFGS-B", bounds=[(-8, 8)] * len(stack)).x
+    share = np.exp(found - found.max())
+    return tuple((share / share.sum()).tolist())
+
+
+def _stack(targets: np.ndarray, logits: np.ndarray, task: Task) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    count, outputs = len(logits), logits.shape[-1]
+
+    def loss(free: np.ndarray) -> float:
+        weights, bias = free[:count], free[count:]
+        said = from_logits(np.tensordot(weights, logits, axes=1) + bias, task)
+        return _loss(targets, said, task) + RIDGE * float(np.square(weights - 1 / count).sum() + np.square(bias).sum())
+
+    start = np.r_[np.full(count, 1 / count), np.zeros(outputs)]
+    found = minimize(loss, start, method="L-BFGS-B").x
+    return tuple(found[:count].tolist()), tuple(found[count:].tolist())
+
+
+def _loss(targets: np.ndarray, said: np.ndarray, task: Task) -> float:
+    if task == "number":
+        spread = max(float(np.var(targets)), 1e-12)
+        return float(np.mean((said - targets) ** 2)) / spread
+    return score("log_loss", targets, said)

@@ -30,7 +30,8 @@ def decide(metric: str, labels: bool, predictions: np.ndarray, params: Mapping[s
     """
     params = params or {}
     if metric == "log_loss":
-        return _tempered(predictions, labels, params.get("temperature", 1.0), params.get("clip", EPSILON))
+        bias = params.get("bias", 0.0)
+        return _calibrated(predictions, labels, params.get("temperature", 1.0), bias, params.get("clip", EPSILON))
     if metric == "quadratic_weighted_kappa":
         cuts = params.get("cuts", np.arange(predictions.shape[1] - 1) + 0.5)
         return np.searchsorted(np.asarray(cuts), mean_class(predictions), side="right").astype(np.int64)
@@ -96,10 +97,11 @@ def mean_class(probs: np.ndarray) -> np.ndarray:
     return probs @ np.arange(probs.shape[1])
 
 
-def _tempered(probs: np.ndarray, labels: bool, temperature: float, clip: float) -> np.ndarray:
-    """Logits divided by the temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599), then clipped."""
-    if temperature != 1.0:
-        logs = np.log(np.clip(probs.astype(np.float64), EPSILON, 1.0)) / temperature
+def _calibrated(probs: np.ndarray, labels: bool, temperature: float, bias: Any, clip: float) -> np.ndarray:
+    """Logits divided by the temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599) plus a bias for each class,
+    then clipped."""
+    if temperature != 1.0 or np.any(bias):
+        logs = np.log(np.clip(probs.astype(np.float64), EPSILON, 1.0)) / temperature + np.asarray(bias)
         if labels:
             rest = np.log(np.clip(1 - probs.astype(np.float64), EPSILON, 1.0)) / temperature
             probs = 1 / (1 + np.exp(rest - logs))

@@ -1,5 +1,5 @@
-"""What the metric rewards beyond good predictions, fitted on OOF: temperature and clipping for log loss, cut-points for
-kappa, thresholds for F1, a threshold for the unknown class of MAP@k. ROC AUC, accuracy and the rest need nothing.
+"""What the metric rewards beyond good predictions, fitted on OOF: calibration for log loss (temperature, bias and
+clipping), cut-points for kappa, thresholds for F1, a threshold for the unknown class of MAP@k. The rest need nothing.
 
 The gain that is reported is cross-fitted: each fold's decisions use parameters that were fitted on the other folds.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.metrics import EPSILON, decide, mean_class, measure, score
@@ -18,6 +18,7 @@ Params = dict[str, Any]
 CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
 KEEP = 0.9  # so probable must it be that it helps
 GRID = 200  # thresholds tried
+IMAGES_PER_BIAS = 500
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def compile_for(
 def fit(metric: str, targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
     """The parameters for `metrics.decide` that score best on these images."""
     if metric == "log_loss":
-        return _temperature(targets, predictions)
+        return _calibration(targets, predictions)
     if metric == "quadratic_weighted_kappa":
         return {"cuts": _cut_points(targets, predictions)}
     if metric == "f1_macro":
@@ -98,13 +99,27 @@ def _applies(metric: str, targets: np.ndarray, plain: Mapping[str, Any]) -> bool
     return metric in {"log_loss", "quadratic_weighted_kappa"}
 
 
-def _temperature(targets: np.ndarray, predictions: np.ndarray) -> Params:
-    def loss(log_temperature: float, clip: float = EPSILON) -> float:
-        return score("log_loss", targets, predictions, {"temperature": float(np.exp(log_temperature)), "clip": clip})
+def _calibration(targets: np.ndarray, predictions: np.ndarray) -> Params:
+    """Temperature, a bias for each class (where there are images enough for each), and the clip."""
+    labels, outputs = targets.ndim == 2, predictions.shape[1]
+    free = outputs if labels else outputs - 1  # of classes the first's bias is 0
+    free = free if free * IMAGES_PER_BIAS <= len(targets) else 0
 
-    found = minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded", options={"xatol": 1e-3}).x
-    clip = min(CLIPS, key=lambda c: loss(found, c))
-    return {"temperature": round(float(np.exp(found)), 4), "clip": clip}
+    def params(point: np.ndarray, clip: float = EPSILON) -> Params:
+        found: Params = {"temperature": round(float(np.exp(point[0])), 4)} | ({"clip": clip} if clip else {})
+        if free:
+            values = point[1:] if labels else np.r_[0.0, point[1:]]
+            found["bias"] = [round(float(value), 4) for value in values]
+        return found
+
+    def loss(point: np.ndarray) -> float:
+        bias = 0.0 if not free else point[1:] if labels else np.r_[0.0, point[1:]]
+        return score("log_loss", targets, predictions, {"temperature": float(np.exp(point[0])), "bias": bias})
+
+    bounds = [(-1.5, 1.5)] + [(-3.0, 3.0)] * free
+    found = minimize(loss, np.zeros(1 + free), method="L-BFGS-B", bounds=bounds).x
+    clip = min(CLIPS, key=lambda c: score("log_loss", targets, predictions, params(found, c)))
+    return params(found, clip)
 
 
 def _cut_points(targets: np.ndarray, predictions: np.ndarray) -> list[float]:

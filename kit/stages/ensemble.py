@@ -12,6 +12,8 @@ import pandas as pd
 
 import kit
 from kit import console
+from kit.assembly.blending import Joined, join_members
+from kit.assembly.showing import draw_reliability
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.members import Member, read_member, same_test
@@ -39,7 +41,7 @@ class EnsembleResult:
 def run(
     experiment: Experiment, workspace: Workspace, runs: Sequence[str] = (), name: str | None = None
 ) -> EnsembleResult:
-    """Mean over folds, then over runs (default: the experiment's own); write and validate the submission."""
+    """Mean over folds, then a blend of runs (default: the experiment's own); write and validate the submission."""
     competition = Competition.load(experiment.competition)
     names = list(dict.fromkeys(runs)) or [experiment.name]
     name = name or (names[0] if len(names) == 1 else experiment.name + "-blend")
@@ -49,13 +51,14 @@ def run(
         raise ConfigError(f"--name {name}: is a run's name; this submission needs one of its own")
     full = experiment.ensemble.members == "full"
     members = [read_member(workspace, competition, run_name, full) for run_name in names]
-    oof = _blend_oof(members, competition, experiment)
-    post = _postprocess(oof, competition, experiment)
     group_of = training_groups(read_index(workspace.index(competition.name)))
+    joined = join_members(members, competition, experiment, group_of)
+    oof, recipe = joined.oof, joined.recipe
+    post = _postprocess(oof, competition, experiment)
     cv = _cv(oof, competition, post, group_of) if len(oof) else None
     same_test(members)
     average, task = experiment.ensemble.average, competition.task
-    blended = mean_predictions([mean_predictions(member.tests, average, task) for member in members], average, task)
+    blended = recipe.apply([mean_predictions(member.tests, average, task) for member in members], task)
     if cv is not None:
         _report(members, oof, cv, competition, experiment, group_of)
         _report_postprocess(post, competition.metric)
@@ -65,6 +68,7 @@ def run(
         with atomic_path(folder / "oof.csv") as temporary:
             oof.to_csv(temporary, index=False, float_format="%.8g")
         write_json(folder / "cv.json", cv)
+        draw_reliability(name, oof, competition, post, folder / "figures" / "reliability.png")
     else:
         console.warn("a model of all training data has no CV")
 
@@ -82,7 +86,7 @@ def run(
         console.warn(f"{path}: {doubt}")
     passport = path.with_suffix(".json")
     facts = {"cv": cv, "postprocess": _describe_postprocess(post), "test": test_scores}
-    write_json(passport, _passport(path, competition, members, experiment, passport) | facts)
+    write_json(passport, _passport(path, competition, members, joined, passport) | facts)
     console.stage("ensemble", f"{path}: {len(table):,} rows, valid")
     pooled = cv["metrics"][competition.metric]["pooled"] if cv else None
     return EnsembleResult(path, passport, competition.metric, pooled, len(table), test_scores)
@@ -149,26 +153,6 @@ def _score_test(
     return scores
 
 
-def _blend_oof(members: list[Member], competition: Competition, experiment: Experiment) -> pd.DataFrame:
-    """The members' OOF as one, on the images that all of them scored in the same fold."""
-    first = members[0].oof
-    aligned = []
-    for member in members:
-        other = first[["image_id", "fold"]].merge(member.oof, on="image_id", suffixes=("", "_of_member"))
-        if (
-            len(other) != len(first)
-            or len(member.oof) != len(first)
-            or (other["fold"] != other["fold_of_member"]).any()
-        ):
-            raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
-        aligned.append(predictions(other, competition))
-    if first.empty:
-        return first
-    mean = mean_predictions(aligned, experiment.ensemble.average, competition.task)
-    columns = pd.DataFrame(mean, columns=competition.predictions)
-    return pd.concat([first[["image_id", "fold", *competition.targets]].reset_index(drop=True), columns], axis=1)
-
-
 def _cv(oof: pd.DataFrame, competition: Competition, post: Postprocess, group_of: dict[str, int]) -> dict[str, Any]:
     """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score.
 
@@ -228,7 +212,7 @@ def _passport(
     path: Path,
     competition: Competition,
     members: list[Member],
-    experiment: Experiment,
+    joined: Joined,
     previous: Path,
 ) -> dict[str, Any]:
     history = read_json(previous).get("kaggle", []) if previous.is_file() else []
@@ -237,12 +221,13 @@ def _passport(
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "kit": kit.__version__,
         "sha256": file_hash(path),
-        "average": experiment.ensemble.average,
-        "members": [_describe(member, 1 / len(members)) for member in members],
+        "average": joined.recipe.average,
+        "blend": {"method": joined.recipe.method, "bias": list(joined.recipe.bias)},
+        "members": [_describe(member, one) for member, one in zip(members, joined.facts, strict=True)],
         "kaggle": history,
     }
 
 
-def _describe(member: Member, weight: float) -> dict[str, Any]:
+def _describe(member: Member, worth: dict[str, Any]) -> dict[str, Any]:
     inputs = {f"{file.parent.name}/{file.name}": file_hash(file) for file in member.files}
-    return {"run": member.name, "models": len(member.tests), "weight": weight, "inputs": inputs}
+    return {**worth, "models": len(member.tests), "inputs": inputs}

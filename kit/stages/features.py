@@ -52,7 +52,7 @@ def run(
     began = time.monotonic()
     competition = Competition.load(experiment.competition)
     index = read_index(workspace.index(competition.name))
-    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
     fold_of_row = read_folds(path, index, experiment.data.num_folds)
     if experiment.data.num_folds < 3:
         raise ConfigError("train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more")

@@ -31,15 +31,15 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
     num_folds = experiment.data.num_folds
     index = read_index(workspace.index(competition.name))
     index = index[trainable(index)].reset_index(drop=True)
-    path = workspace.folds(competition.name, num_folds, experiment.seed)
+    path = workspace.folds(competition.name, num_folds, experiment.split_seed)
     stamp = path.with_name(f".{path.stem}.json")
     labels, groups = strata(index, competition, num_folds), fold_groups(index)
     ids = index["image_id"].tolist()
-    inputs = fingerprint(VERSION, num_folds, experiment.seed, ids, labels.tolist(), groups.tolist())
+    inputs = fingerprint(VERSION, num_folds, experiment.split_seed, ids, labels.tolist(), groups.tolist())
     if is_done(stamp, inputs, [path]) and not force:
         console.stage("split", f"{path} is up to date")
     else:
-        folds = assign_folds(labels, groups, num_folds, experiment.seed)
+        folds = assign_folds(labels, groups, num_folds, experiment.split_seed)
         with atomic_path(path) as temporary:
             pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
         mark_done(stamp, inputs)
@@ -61,7 +61,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
 def _report(
     experiment: Experiment, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]
 ) -> None:
-    title = f"{len(counts)} folds, seed {experiment.seed}"
+    title = f"{len(counts)} folds, seed {experiment.split_seed}"
     sizes = table["fold"].value_counts()
     if competition.task == "number":
         values = targets(table, competition)[:, 0]

@@ -9,7 +9,17 @@ import numpy as np
 import torch
 
 from kit import console, figures
-from kit.assembly.fitting import Setup, feed, fold_model, initial_model, measured_workers, objective, training_rows
+from kit.assembly.fitting import (
+    Setup,
+    feed,
+    fold_model,
+    initial_model,
+    measured_workers,
+    objective,
+    start_file,
+    training_rows,
+    with_pseudo_labels,
+)
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
@@ -68,7 +78,7 @@ def run(
     competition = Competition.load(experiment.competition)
     index_path = workspace.index(competition.name)
     index = read_index(index_path)
-    folds_path = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    folds_path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
     fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
     build_augment(experiment.augment, experiment.data.image_size)  # a wrong line is refused before anything is made
     wanted_of = targets(index, competition)
@@ -81,7 +91,7 @@ def run(
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
     pixels = experiment_pixels(workspace, competition, experiment, index)
-    setup = Setup(experiment, competition, index, fold_of_row, pixels, wanted_of, device)
+    setup = Setup(experiment, competition, index, fold_of_row, pixels, wanted_of, device, workspace=workspace)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     setup = _announce(setup, workspace, wanted)
@@ -124,7 +134,8 @@ def _open_run(
         return existing
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = initial_model(experiment, competition)
-    if experiment.train.layer_decay < 1 or experiment.train.head_learning_rate or experiment.train.freeze_epochs:
+    train = experiment.train
+    if train.layer_decay < 1 or train.head_learning_rate or train.freeze_epochs or train.freeze_layers:
         model.layer_depths()  # refused before anything is made where a model does not tell its layers
     decided, environment = decide(model, experiment, competition.num_outputs, num_images, device, workspace.speeds())
     write_json(workspace.run(experiment.name) / "environment.json", environment)
@@ -184,8 +195,9 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
     experiment, competition = setup.experiment, setup.competition
     folder = workspace.fold(experiment.name, fold)
     stamp, model_file = folder / ".train.json", folder / "model.safetensors"
-    rows = training_rows(setup, fold)
-    inputs = _fingerprint(setup, fold, rows)
+    own_rows = training_rows(setup, fold)
+    setup, rows = with_pseudo_labels(setup, fold, own_rows)
+    inputs = _fingerprint(setup, workspace, fold, rows)
     with lock(folder / ".lock", str(folder)):
         sweep_temporaries(folder)
         if force:
@@ -199,7 +211,7 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
                 f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
             )
         write_json(folder / ".started.json", {"inputs": inputs})
-        model = fold_model(setup, fold, rows)
+        model = fold_model(setup, fold, own_rows)
         history = fit(
             model,
             experiment.train,
@@ -218,7 +230,7 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
     return history[-1]
 
 
-def _fingerprint(setup: Setup, fold: Fold, rows: np.ndarray) -> str:
+def _fingerprint(setup: Setup, workspace: Workspace, fold: Fold, rows: np.ndarray) -> str:
     """What decides this fold's weights: images and classes, the experiment's part, the weights file's bytes."""
     experiment = setup.experiment
     weights = experiment.model.weights
@@ -231,7 +243,8 @@ def _fingerprint(setup: Setup, fold: Fold, rows: np.ndarray) -> str:
         weights = file_hash(path)
     images = setup.index.iloc[rows]
     parts = [images["image_id"].tolist(), images["md5"].tolist(), setup.targets[rows].tolist()]
-    return fingerprint(VERSION, fold, parts, weights)
+    start = [file_hash(start_file(workspace, experiment, fold))] if experiment.model.start else []
+    return fingerprint(VERSION, fold, parts, weights, *start)
 
 
 def _started(folder: Path) -> str | None:

@@ -56,7 +56,7 @@ def run(experiment: Experiment, workspace: Workspace) -> BenchResult:
     """Measure for about two minutes; needs `kit index` and `kit split`, changes nothing but the cache."""
     competition = Competition.load(experiment.competition)
     index = read_index(workspace.index(competition.name))
-    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.seed)
+    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
     folds = read_folds(path, index, experiment.data.num_folds)
     pixels, device = experiment_pixels(workspace, competition, experiment, index), default_device()
     num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)

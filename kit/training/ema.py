@@ -1,6 +1,7 @@
 """Averaged weights (Polyak averaging as an exponential moving average)."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,3 +30,13 @@ class EMA:
             else:
                 own[name].copy_(value)
         torch._foreach_lerp_(averages, values, weight)
+
+
+def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.Tensor], count: int) -> dict[str, Any]:
+    """The mean of `count` states, from that of the ones before (none for the first); counters are the newest's."""
+    if mean is None or count == 1:
+        return copy.deepcopy(values)
+    return {
+        name: mean[name].lerp(value, 1 / count) if value.is_floating_point() else value.clone()
+        for name, value in values.items()
+    }

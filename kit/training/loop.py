@@ -20,7 +20,7 @@ from kit.config import Train
 from kit.machine import Precision
 from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
-from kit.training.ema import EMA
+from kit.training.ema import EMA, running_mean
 from kit.training.guards import finite, refuse_broken
 from kit.training.history import history_text, is_best, sentence, stopped_early
 from kit.training.losses import Loss
@@ -153,6 +153,8 @@ def fit(
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
             if train.select == "best" and is_best(state.history):
                 best = copy.deepcopy(chosen.state_dict())
+            elif train.select == "average" and (count := state.epoch - train.epochs + train.average_epochs) > 0:
+                best = running_mean(best, chosen.state_dict(), count)
             save()
             console.stage("train", sentence(title, line, train, feed.metric))
     save_model(folder / "model.safetensors", best if best is not None else chosen.state_dict(), facts)
@@ -176,7 +178,7 @@ def _train_epoch(
     deadline: float | None,
     bar: console.Bar,
 ) -> None:
-    set_training(model, frozen=state.epoch < train.freeze_epochs)
+    set_training(model, train, state.epoch)
     saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
     steps_before, unchecked = state.step, None
     before = state.history[-1][f"valid_{feed.metric}"] if state.history else None

@@ -42,12 +42,24 @@ def _rate(depth: int, train: Train) -> float:
     return train.layer_decay**depth
 
 
-def set_training(model: nn.Module, frozen: bool) -> None:
-    """Training mode; `frozen`: only the head learns, and the rest stands still, batch-norm statistics too."""
-    model.train(not frozen)
-    depths = cast(Layered, model).layer_depths() if frozen else {}
+def set_training(model: nn.Module, train: Train, epoch: int) -> None:
+    """Training mode, but for what stands still: it neither learns nor moves its batch-norm statistics.
+
+    All but the head while `epoch` is below `freeze_epochs`; for good, the share `freeze_layers` that is deepest below
+    the head, which then costs no backward pass.
+    """
+    model.train()
+    if epoch >= train.freeze_epochs and not train.freeze_layers:
+        model.requires_grad_(True)
+        return
+    depths = cast(Layered, model).layer_depths()
+    most = 0 if epoch < train.freeze_epochs else math.ceil(max(depths.values()) * (1 - train.freeze_layers))
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not frozen or depths[name] == 0)
+        parameter.requires_grad_(depths[name] <= most)
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
 def learning_rate(train: Train, progress: float) -> float:

@@ -15,6 +15,7 @@ from kit.machine import Precision, candidates, choose, runs_on
 from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
+from kit.training.ema import running_mean
 from kit.training.loop import Feed, Objective, OutOfTime, fit
 from kit.training.losses import build_loss
 from kit.training.probe import _first_step, _same_step, probe
@@ -240,3 +241,26 @@ def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
     assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
     first, moved = _model().state_dict()["network.conv1.weight"], whole["network.conv1.weight"]
     assert not torch.equal(first, moved), "after the frozen epochs it learns"
+
+
+def test_averaged_weights_are_of_the_last_epochs_and_resume(tmp_path, monkeypatch):
+    train = Train(**{**QUICK, "epochs": 4, "select": "average", "average_epochs": 2, "ema_decay": None})
+    seen = []
+
+    def watched(mean, values, count):
+        seen.append(values["network.fc.weight"].clone())
+        return running_mean(mean, values, count)
+
+    monkeypatch.setattr("kit.training.loop.running_mean", watched)
+    _fit(tmp_path / "whole", train)
+    for _ in range(40):
+        try:
+            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
+        except OutOfTime:
+            continue
+        break
+    whole, pieces = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "pieces"))
+    assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
+    assert len(seen) == 4, "two epochs of each training"
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.allclose(whole["network.fc.weight"], (seen[0] + seen[1]) / 2, atol=1e-6)

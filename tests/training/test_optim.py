@@ -7,7 +7,7 @@ import torch
 
 from kit.config import Train
 from kit.models import build_classifier
-from kit.training.ema import EMA
+from kit.training.ema import EMA, running_mean
 from kit.training.optim import build_optimizer, learning_rate, set_learning_rate, set_training
 
 
@@ -80,7 +80,7 @@ def test_while_frozen_only_the_head_moves():
     optimizer = build_optimizer(model, Train(learning_rate=0.1))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for frozen in (True, False):
-        set_training(model, frozen)
+        set_training(model, Train(freeze_epochs=1), 0 if frozen else 1)
         model(torch.rand(4, 3, 32, 32) * 255).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -89,3 +89,29 @@ def test_while_frozen_only_the_head_moves():
             assert moved == {"network.fc.weight", "network.fc.bias"}, "batch-norm statistics stand still too"
     assert "network.conv1.weight" in moved
     assert "network.bn1.running_mean" in moved
+
+
+def test_frozen_layers_never_move_and_cost_no_backward_pass():
+    torch.manual_seed(0)
+    model = build_classifier("resnet18", 3, {"width": 0.125, "drop_path": 0.2})
+    train = Train(learning_rate=0.1, freeze_layers=0.5)
+    optimizer = build_optimizer(model, train)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    set_training(model, train, epoch=5)
+    model(torch.rand(4, 3, 32, 32) * 255).sum().backward()
+    assert model.network.conv1.weight.grad is None
+    optimizer.step()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"network.fc.weight", "network.layer4.1.conv1.weight", "network.layer4.1.bn1.running_mean"} <= moved
+    assert not {name for name in moved if name.startswith(("network.conv1", "network.bn1", "network.layer1"))}
+    assert not model.network.layer1[0].training, "dropped paths would make a frozen layer's output noisy"
+
+
+def test_the_mean_of_the_last_states():
+    states = [{"weight": torch.tensor([value]), "counter": torch.tensor(int(value))} for value in (1.0, 5.0, 6.0)]
+    mean = None
+    for count, state in enumerate(states, start=1):
+        mean = running_mean(mean, state, count)
+    assert mean["weight"].item() == pytest.approx(4.0)
+    assert mean["counter"].item() == 6
+    assert states[0]["weight"].item() == 1.0

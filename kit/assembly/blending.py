@@ -1,0 +1,110 @@
+"""For the ensemble: several runs' out-of-fold predictions as one, with what each of them is worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.members import Member
+from kit.data.table import predictions, targets
+from kit.errors import KitError
+from kit.scoring.blend import Recipe, blend, fit, nested
+from kit.scoring.bootstrap import paired_difference
+from kit.scoring.metrics import decide, score
+
+SURE = 0.95  # so probable must it be that a blend beats its best member
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`oof`: the blend's own, each image by weights that its fold had no part in. `facts`: one per member."""
+
+    oof: pd.DataFrame
+    recipe: Recipe
+    facts: list[dict[str, Any]]
+
+
+def join_members(
+    members: list[Member], competition: Competition, experiment: Experiment, group_of: Mapping[str, int]
+) -> Joined:
+    """Blend the members' OOF as `ensemble.blend` says; with `auto`, the best alone unless the blend surely beats it."""
+    settings, task, metric = experiment.ensemble, competition.task, competition.metric
+    first, aligned = members[0].oof, _aligned(members, competition)
+    if first.empty or len(members) == 1:
+        recipe = Recipe("mean", (1 / len(members),) * len(members), settings.average)
+        return Joined(first, recipe, [{"run": m.name, "weight": 1 / len(members)} for m in members])
+    wanted, folds = targets(first, competition), first["fold"].to_numpy()
+    found = blend(settings.blend, metric, wanted, aligned, folds, task, settings.average)
+    recipe, said, labels = found.recipe, found.oof, wanted.ndim == 2
+    best = int(np.argmax(fit("best", metric, wanted, aligned, task, settings.average).weights))
+    groups = first["image_id"].map(group_of).to_numpy()
+    decided = [decide(metric, labels, one) for one in (aligned[best], said)]
+    gain = paired_difference(metric, wanted, decided[0], decided[1], groups)
+    tried = ", ".join(f"{name} {value:.4f}" for name, value in found.by_method.items())
+    console.stage("ensemble", f"blends by {metric} (nested): {tried}")
+    interval = "{:+.4f} to {:+.4f}".format(*gain.interval)
+    verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
+    console.stage("ensemble", f"{verdict}probability {gain.probability:.3f}")
+    if settings.blend == "auto" and gain.probability < SURE:
+        console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
+        recipe = Recipe("best", tuple(np.eye(len(members))[best].tolist()), settings.average)
+        said = aligned[best]
+    facts = _worth(members, aligned, recipe, wanted, folds, competition, settings.average)
+    rows = [
+        [
+            one["run"],
+            f"{one['weight']:.3f}",
+            f"{one['score']:.4f}",
+            f"{one['correlation']:.3f}",
+            f"{one['without']:.4f}",
+        ]
+        for one in facts
+    ]
+    columns = ["run", "weight", metric, "correlation", f"{metric} without it"]
+    console.table(f"Members of the blend ({recipe.method})", columns, rows)
+    kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
+    return Joined(kept.join(pd.DataFrame(said, columns=competition.predictions)), recipe, facts)
+
+
+def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:
+    """Each member's OOF (N, C) in the first one's order; `KitError` where they are not of the same folds."""
+    first, aligned = members[0].oof, []
+    for member in members:
+        other = first[["image_id", "fold"]].merge(member.oof, on="image_id", suffixes=("", "_of_member"))
+        same = len(other) == len(first) == len(member.oof) and (other["fold"] == other["fold_of_member"]).all()
+        if not same:
+            raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
+        aligned.append(predictions(other, competition))
+    return aligned
+
+
+def _worth(
+    members: list[Member],
+    aligned: list[np.ndarray],
+    recipe: Recipe,
+    wanted: np.ndarray,
+    folds: np.ndarray,
+    competition: Competition,
+    average: str,
+) -> list[dict[str, Any]]:
+    """Of each member: weight, own score, mean correlation with the others, the blend's nested score without it."""
+    metric, task, facts = competition.metric, competition.task, []
+    flat = np.corrcoef([one.ravel() for one in aligned])
+    for place, member in enumerate(members):
+        others = [one for number, one in enumerate(aligned) if number != place]
+        without = nested(recipe.method, metric, wanted, others, folds, task, average)
+        facts.append(
+            {
+                "run": member.name,
+                "weight": recipe.weights[place],
+                "score": score(metric, wanted, aligned[place]),
+                "correlation": float((flat[place].sum() - 1) / (len(aligned) - 1)),
+                "without": score(metric, wanted, without),
+            }
+        )
+    return facts
