@@ -72,6 +72,19 @@ def penalties(
     _save(figure, path)
 
 
+def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: str, path: Path) -> None:
+    """The smoothed loss at an ever higher learning rate, and the rate that is suggested."""
+    figure, axis = plt.subplots(figsize=(6, 4))
+    axis.plot(rates, losses)
+    axis.axvline(suggestion, color="C1", linestyle="--", label=f"suggested: {suggestion:.1e}")
+    low = float(losses.min())
+    axis.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: rate test")
+    axis.set_ylim(low - 0.05 * (losses[0] - low + 0.1), losses[0] + 0.5 * (losses[0] - low + 0.1))
+    axis.legend()
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
     """How often is it so, where the model says so? `curves[name]`: (mean prediction, observed share, images) by bin."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.5, 6.5), height_ratios=(3, 1), sharex=True)

@@ -9,17 +9,9 @@ from kit.config import DEFAULT_CONFIG
 
 KIT = Path(__file__).resolve().parent.parent / "kit"
 GROUND = {
-    "config",
-    "competition",
-    "tasks",
-    "workspace",
-    "console",
-    "errors",
-    "schema",
-    "randomness",
-    "run_folder",
-    "machine",
-}
+    "config", "competition", "tasks", "workspace", "console", "errors", "schema", "randomness", "run_folder", "machine",
+    "plan",
+}  # fmt: skip
 PARTS = {"data", "models", "training", "inference", "scoring", "kaggle", "figures"}
 VERBS = {"stages", "tools"}
 SEAMS = {
@@ -51,7 +43,7 @@ def _imports(path: Path) -> set[str]:
 
 def _allowed(path: Path, target: str) -> bool:
     room = _room(path)
-    if room in {"cli", "__init__"}:
+    if room in {"cli", "__init__", "__main__"}:
         return True
     if target in GROUND or target in {"__version__", ""}:
         return True

@@ -21,6 +21,7 @@ COMMANDS = [
     "doctor",
     "bench",
     "cache",
+    "lr-find",
 ]
 
 
@@ -45,6 +46,7 @@ def test_help_lists_every_command_and_loads_no_torch():
         (["train", "--fold", "9"], "--fold 9: there are folds 0..4"),
         (["train", "--set", "train.epoch=3"], "train.epoch: no such key (did you mean 'train.epochs'?)"),
         (["train", "-c", "configs/nothing.yaml"], "configs/nothing.yaml: no such file"),
+        (["run", "--seed", "0..x"], "--seed 0..x: expected a number, 0..2 or 0,7"),
         (["cache", "empty"], "kit cache empty: expected nothing, or clear"),
         (["submit", "nowhere.csv", "-c", "demo"], "nowhere.csv: no such file"),
         (["download", "--from", "/no/such/dir"], "--from /no/such/dir: no such file or folder"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHo
 from kit.competition import Competition
 from kit.config import DEFAULT_CONFIG, Experiment
 from kit.errors import ConfigError
+from kit.plan import load_members
 from kit.workspace import Fold, Workspace
 
 
@@ -121,12 +123,14 @@ def submit(
 def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
     fold: Annotated[str | None, typer.Option("--fold", help="As for train.")] = None,
+    seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run for each seed, same folds; blended.")] = None,
     max_hours: MaxHours = None, set_: Set = [],
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
     experiment, place = load(config, set_, workspace)
-    result = _pipeline(experiment, place, source, max_hours, fold=fold)
+    members = load_members(experiment, config, set_, seed)
+    result = _pipeline(experiment, place, source, max_hours, fold=fold, members=members)
     if result is not None and Competition.load(experiment.competition).slug is not None:
         console.say(f"\nNext: kit submit -c {config}" + (f" --workspace {workspace}" if workspace != HERE else ""))
     return result
@@ -161,8 +165,9 @@ def _pipeline(
     max_hours: float | None,
     force: bool = False,
     fold: str | None = None,
+    members: Sequence[Experiment] = (),
 ) -> Any:
-    """Every stage in order; none where --max-hours ended the training first."""
+    """Every stage in order; none where --max-hours ended the training first. With `members`, each of them is a run."""
     folds = experiment.fold_numbers(fold or ("all" if experiment.ensemble.members == "folds" else "all,full"))
     if folds == ["full"]:
         experiment = dataclasses.replace(experiment, ensemble=dataclasses.replace(experiment.ensemble, members="full"))
@@ -174,11 +179,12 @@ def _pipeline(
     download.run(experiment, place, source, force)
     index.run(experiment, place, force)
     explore.run(experiment, place, force)
-    split.run(experiment, place, force)
-    left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
-    if not _train(experiment, place, folds, force, left).finished:
-        return None
-    predict.run(experiment, place, None, force)
-    result = ensemble.run(experiment, place)
+    for one in members or [experiment]:
+        split.run(one, place, force)
+        left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
+        if not _train(one, place, folds, force, left).finished:
+            return None
+        predict.run(one, place, None, force)
+    result = ensemble.run(experiment, place, [one.name for one in members], experiment.name)
     console.stage("run", f"done in {console.duration(time.monotonic() - began)}")
     return result

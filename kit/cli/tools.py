@@ -59,6 +59,18 @@ def bench(
     return tool.run(*load(config, set_, workspace))
 
 
+@app.command("lr-find", rich_help_panel="Beside it")
+def lr_find(
+    config: Config = DEFAULT_CONFIG,
+    steps: Annotated[int, typer.Option("--steps", min=20, help="Batches, from a rate of 1e-6 to 1.")] = 100,
+    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """A learning rate for this experiment: a short training with an ever higher one, a figure, a suggestion."""
+    from kit.tools import lr_find as tool
+
+    return tool.run(*load(config, set_, workspace), steps)
+
+
 @app.command(rich_help_panel="Beside it")
 def cache(
     what: Annotated[str, typer.Argument(metavar="[clear]", help="Nothing: list it.")] = "list",

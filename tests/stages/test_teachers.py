@@ -1,17 +1,24 @@
 """Runs that build on runs: a start, a teacher, members of a blend. None of them may see what scores a fold."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from kit.assembly.fitting import Setup, fold_model, training_rows, with_pseudo_labels
+from kit.cli.pipeline import _pipeline
 from kit.competition import Competition
+from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.folds import read_folds
 from kit.data.table import read_index, targets
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
+from kit.plan import load_members
+from kit.schema import dump_yaml, to_mapping
 from kit.stages import download, index, predict, split, train
+from kit.tools import lr_find
 from kit.training.checkpoint import load_model
 from kit.workspace import Workspace
 
@@ -120,3 +127,66 @@ def test_progressive_sizes_change_the_pictures_not_the_validation(teacher, tiny)
     assert [next(made.batches(epoch, 0))[0].shape[-1] for epoch in (0, 1)] == [8, 16]
     assert next(iter(made.validation()))[0].shape[-1] == 16
     assert train.run(experiment, teacher, [0]).finished
+
+
+def _write_config(folder, experiment, **changes):
+    raw = {key: value for key, value in to_mapping(experiment).items() if key != "members"} | changes
+    (folder / f"{raw['name']}.yaml").write_text(dump_yaml(raw))
+
+
+def test_one_command_for_all_members_and_their_blend(tmp_path, tiny, digits):
+    """Two members, one a frozen network's heads; then the same config again: nothing is done twice."""
+    quick = ("data.num_folds=3", "train.epochs=4")
+    _write_config(tmp_path, tiny(*quick, "name=one"))
+    _write_config(tmp_path, tiny(*quick, "name=two", "train.mode=features"))
+    _write_config(tmp_path, tiny(*quick, "name=both"), members=["one.yaml", "two.yaml"], ensemble={"blend": "mean"})
+    workspace = Workspace(tmp_path / "w")
+    experiment = Experiment.load(tmp_path / "both.yaml")
+    members = load_members(experiment, tmp_path / "both.yaml", ["train.epochs=3", "name=other"])
+    assert [(one.name, one.train.epochs) for one in members] == [("one", 3), ("two", 3)]
+    result = _pipeline(experiment, workspace, digits, None, members=members)
+    assert result.submission == workspace.submission("both")
+    passport = json.loads(result.passport.read_text())
+    assert [member["run"] for member in passport["members"]] == ["one", "two"]
+    assert [member["weight"] for member in passport["members"]] == [0.5, 0.5]
+    assert (workspace.run("both") / "figures" / "reliability.png").is_file()
+    sub = [pd.read_csv(workspace.fold(name, fold) / "test.csv") for name in ("one", "two") for fold in range(3)]
+    mean = np.mean([table.iloc[:, 1:].to_numpy() for table in sub], axis=0)
+    handed_in = pd.read_csv(result.submission)
+    assert handed_in.iloc[:, 1].tolist() == mean.argmax(axis=1).tolist()
+
+
+def test_seeds_are_members_on_the_same_folds(tmp_path, tiny):
+    _write_config(tmp_path, tiny("seed=3"))
+    experiment = Experiment.load(tmp_path / "tiny.yaml")
+    members = load_members(experiment, tmp_path / "tiny.yaml", [], "0..2")
+    assert [(one.name, one.seed, one.split_seed) for one in members] == [
+        ("tiny-seed0", 0, 3), ("tiny-seed1", 1, 3), ("tiny-seed2", 2, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "both"}, "two of them have one name"),
+        ({"data": {"num_folds": 4}}, "one has data.num_folds 4, both has 2"),
+    ],
+)
+def test_members_that_do_not_fit_are_refused(change, message, tmp_path, tiny):
+    _write_config(tmp_path, tiny("name=one"), **change)
+    member = f"{change.get('name', 'one')}.yaml"
+    (tmp_path / member).rename(tmp_path / "member.yaml")
+    _write_config(tmp_path, tiny("name=both"), members=["member.yaml"])
+    with pytest.raises(ConfigError, match=message):
+        load_members(Experiment.load(tmp_path / "both.yaml"), tmp_path / "both.yaml", [])
+
+
+def test_the_rate_test_suggests_what_trains(teacher, tiny):
+    result = lr_find.run(tiny("name=rates"), teacher, steps=60)
+    assert result.figure.is_file()
+    assert 1e-4 < result.suggestion < 0.3
+    assert not teacher.run("rates").exists()
+    rates = np.geomspace(1e-6, 1, 100)
+    losses = np.where(rates < 1e-3, 2.0, 2.0 - np.log10(rates / 1e-3))
+    losses[rates > 0.1] = 5.0
+    assert 1e-2 < lr_find.suggest(rates, losses) < 0.1
