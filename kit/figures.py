@@ -85,6 +85,21 @@ def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: 
     _save(figure, path)
 
 
+def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title: str, path: Path) -> None:
+    """What was expected and what Kaggle said, a point a submission."""
+    figure, axis = plt.subplots(figsize=(5, 5))
+    values = np.array(list(points.values()))
+    low, high = values.min(), values.max()
+    margin = 0.05 * (high - low) or 0.01
+    axis.plot([low - margin, high + margin], [low - margin, high + margin], ":", color="0.5")
+    for name, (cv, lb) in points.items():
+        axis.plot(cv, lb, "o")
+        axis.annotate(name, (cv, lb), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axis.set(xlabel=f"CV {metric}", ylabel=f"LB {metric}", title=title)
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
     """How often is it so, where the model says so? `curves[name]`: (mean prediction, observed share, images) by bin."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.5, 6.5), height_ratios=(3, 1), sharex=True)

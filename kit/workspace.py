@@ -53,6 +53,9 @@ class Workspace:
     def fold(self, name: str, fold: Fold) -> Path:
         return self.run(name) / f"fold_{fold}"
 
+    def leaderboard(self, competition: str) -> Path:
+        return self.data(competition) / "leaderboard.csv"
+
     def speeds(self) -> Path:
         """What was measured on this machine."""
         return self.root / "data" / ".speeds.json"

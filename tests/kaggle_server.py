@@ -26,6 +26,7 @@ class Kaggle:
     final_status: str = "COMPLETE"
     public_score: str = "0.91234"
     ref: int = 4711
+    teams: list[tuple[str, str]] = field(default_factory=list)  # (name, score), the best first
     failures: dict[str, list[Answer]] = field(default_factory=dict)  # call -> answers to give first
     storage: list[Answer] = field(default_factory=list)  # answers of the storage to give first
     calls: list[str] = field(default_factory=list)
@@ -85,6 +86,13 @@ class Handler(BaseHTTPRequestHandler):
             self.json({"code": 404, "message": "not found"}, 404)
             return
         self.reply(302, b"", {"Location": f"{self.kaggle.url}/storage/bundle.zip?signature=SECRETSIGNATURE"})
+
+    def _GetLeaderboard(self, request: dict) -> None:  # noqa: N802
+        size, start = 2, int(request.get("pageToken") or 0)
+        page = self.kaggle.teams[start : start + size]
+        rows = [{"teamId": 1, "teamName": name, "score": score} for name, score in page]
+        more = {"nextPageToken": str(start + size)} if start + size < len(self.kaggle.teams) else {}
+        self.json({"submissions": rows, **more})
 
     def _StartSubmissionUpload(self, request: dict) -> None:  # noqa: N802
         self.json({"token": "blob-token", "createUrl": f"{self.kaggle.url}/upload?signature=SECRETSIGNATURE"})

@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kit.assembly.opening import open_data
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError
-from kit.machine import num_cores
+from kit.machine import default_device, num_cores
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
+from kit.training.decide import decide
 from kit.training.loop import Feed, Objective
 from kit.training.losses import build_loss, number_scale, validation_loss
 from kit.workspace import Fold, Workspace
@@ -39,6 +41,16 @@ class Setup:
     device: torch.device
     num_workers: int = 0
     workspace: Workspace | None = None  # holds the runs that `model.start` and `train.pseudo_run` name
+
+
+def trial_setup(experiment: Experiment, workspace: Workspace) -> Setup:
+    """The setup of something to try that is no run: decided for this machine, nothing frozen."""
+    data, device = open_data(experiment, workspace), default_device()
+    num_images = len(data.folds) * experiment.train.epochs
+    model, outputs = initial_model(experiment, data.competition), data.competition.num_outputs
+    decided, _ = decide(model, experiment, outputs, num_images, device, workspace.speeds())
+    parts = (data.competition, data.index, data.folds, data.pixels, data.targets)
+    return Setup(decided, *parts, device, workspace=workspace)
 
 
 def training_rows(setup: Setup, fold: Fold) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,38 @@ def bench(
     from kit.tools import bench as tool
 
     return tool.run(*load(config, set_, workspace))
+
+
+@app.command(rich_help_panel="Beside it")
+def audit(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the experiment's own.")] = None,
+    config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """Which labels are wrong? Suspects from a run's OOF, from contradicting twins, from odd pictures."""
+    experiment, place = load(config, set_, workspace)
+    from kit.tools import audit as tool
+
+    return tool.run(place, run or experiment.name)
+
+
+@app.command(rich_help_panel="Beside it")
+def leaderboard(
+    config: Config = DEFAULT_CONFIG,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV of scores.")] = None,
+    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """The teams' scores, and where the medals lie; `kit ensemble` then shows the rank to expect."""
+    from kit.tools import leaderboard as tool
+
+    return tool.run(*load(config, set_, workspace), source)
+
+
+@app.command(rich_help_panel="Beside it")
+def runs(workspace: Root = HERE, json: Json = False, debug: Debug = False) -> Any:
+    """The ledger: every run and submission with its CV, Kaggle's score, its time."""
+    from kit.tools import runs as tool
+
+    return tool.run(Workspace(workspace))
 
 
 @app.command("lr-find", rich_help_panel="Beside it")

@@ -134,6 +134,20 @@ class KaggleClient:
         request.competition_name = slug
         return int(self._call(slug, lambda: self._api.get_submission_limits(request)).num_allowed_now)
 
+    def leaderboard(self, slug: str) -> list[tuple[str, float]]:
+        """Every team of the public leaderboard: (name, score), as Kaggle orders them."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
+
+        request = ApiGetLeaderboardRequest()
+        request.competition_name, request.page_size = slug, 200
+        teams: list[tuple[str, float]] = []
+        while True:
+            answer = self._call(slug, lambda: self._api.get_leaderboard(request))
+            teams += [(row.team_name or "", float(row.score)) for row in answer.submissions or [] if row.score]
+            if not answer.next_page_token or not answer.submissions:
+                return teams
+            request.page_token = answer.next_page_token
+
     def upload(self, slug: str, file: Path) -> str:
         """Put a file into Kaggle's storage; returns the token to hand it in with. Costs nothing yet."""
         from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest

@@ -54,6 +54,31 @@ def paired_difference(
     return Difference(value, _percentiles(b - a), probability)
 
 
+def expected_scores(
+    metric: str,
+    targets: np.ndarray,
+    decisions: np.ndarray,
+    num_images: int,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Scores of other sets of `num_images` such images: each draw first resamples the images that are known (whole
+    groups), then draws the new set from those."""
+    generator = np.random.default_rng(seed)
+    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    part = per_image(metric, targets, decisions)
+    scores = []
+    for _ in range(DRAWS if part is not None else SLOW_DRAWS):
+        drawn = generator.multinomial(codes.max() + 1, np.full(codes.max() + 1, 1 / (codes.max() + 1)))[codes]
+        counts = generator.multinomial(num_images, drawn / drawn.sum())
+        if part is not None:
+            scores.append(float(counts @ part / num_images))
+        else:
+            rows = np.repeat(np.arange(len(targets)), counts)
+            scores.append(measure(metric, targets[rows], decisions[rows]))
+    return np.array(scores)
+
+
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
     """The middle 95 %; nan where there is no value at all (ROC AUC of a class that does not occur)."""
     values = values[~np.isnan(values)]

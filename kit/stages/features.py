@@ -11,12 +11,11 @@ import torch
 from kit import console, figures
 from kit.assembly.features import experiment_features
 from kit.assembly.fitting import initial_model
+from kit.assembly.opening import open_data
 from kit.assembly.predicting import settle
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
-from kit.data.table import channel_statistics, read_index, targets, trainable
+from kit.data.table import channel_statistics, trainable
 from kit.errors import ConfigError, counted
 from kit.inference.views import expand
 from kit.machine import default_device, num_cores
@@ -50,25 +49,22 @@ def run(
     A fold's penalty is chosen by a cross-validation among the other folds: its own images decide nothing.
     """
     began = time.monotonic()
-    competition = Competition.load(experiment.competition)
-    index = read_index(workspace.index(competition.name))
-    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
-    fold_of_row = read_folds(path, index, experiment.data.num_folds)
     if experiment.data.num_folds < 3:
         raise ConfigError("train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more")
-    pixels = experiment_pixels(workspace, competition, experiment, index)
+    data = open_data(experiment, workspace)
+    competition, index, pixels = data.competition, data.index, data.pixels
     torch.set_num_threads(experiment.train.num_threads or num_cores())
     torch.manual_seed(key("weights", experiment.seed, "features"))
     model = initial_model(experiment, competition, channel_statistics(index[trainable(index)]))
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     rows = np.flatnonzero(trainable(index))
-    truth = targets(index, competition)[rows]
+    truth, fold_of = data.targets[rows], data.folds[rows]
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
         experiment = _open_run(experiment, workspace, model, pixels)
         images = [index["image_id"].iloc[rows].tolist(), index["md5"].iloc[rows].tolist(), truth.tolist()]
         weights = {name: value.double().sum().item() for name, value in model.state_dict().items()}
-        inputs = fingerprint(VERSION, images, fold_of_row[rows].tolist(), weights, experiment.train.head_l2)
+        inputs = fingerprint(VERSION, images, fold_of.tolist(), weights, experiment.train.head_l2)
         stamps = {fold: workspace.fold(experiment.name, fold) / ".train.json" for fold in wanted}
         todo = [f for f, s in stamps.items() if force or not is_done(s, inputs, [s.with_name("model.safetensors")])]
         for fold in set(wanted) - set(todo):
@@ -82,7 +78,7 @@ def run(
                     experiment, workspace, competition.name, model, pixels, index["md5"].tolist()
                 )
                 seen = torch.from_numpy(made[:, rows]).float()
-                fitted = _fit(experiment, competition, seen, truth, fold_of_row[rows], kind is of_all)
+                fitted = _fit(experiment, competition, seen, truth, fold_of, kind is of_all)
                 for fold in kind:
                     penalties[str(fold)] = _write(experiment, workspace, competition, model, fitted, truth, fold)
                     mark_done(stamps[fold], inputs)

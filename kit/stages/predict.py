@@ -12,14 +12,13 @@ import pandas as pd
 import torch
 
 from kit import console
+from kit.assembly.opening import open_data
 from kit.assembly.predicting import Members, settle, trained_model
 from kit.assembly.showing import draw_oof
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
 from kit.data.images import ImageProblem, decode, resize_square
-from kit.data.table import labelled_test, predictions, read_index, read_rows, readable, targets, trainable
+from kit.data.table import labelled_test, predictions, read_rows, readable, targets, trainable
 from kit.errors import ConfigError, KitError, counted
 from kit.inference.views import expand
 from kit.machine import num_cores
@@ -53,15 +52,12 @@ def run(
     experiment: Experiment, workspace: Workspace, folds: list[Fold] | None = None, force: bool = False
 ) -> PredictResult:
     """Predict for the folds (default: all that are trained): each its own images, and all of them the test images."""
-    competition = Competition.load(experiment.competition)
     experiment = _frozen(experiment, workspace)
-    index = read_index(workspace.index(competition.name))
-    folds_path = workspace.run(experiment.name) / "folds.csv"
-    fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
     wanted = _trained(experiment, workspace, folds)
-    pixels = experiment_pixels(workspace, competition, experiment, index)
+    data = open_data(experiment, workspace, workspace.run(experiment.name) / "folds.csv")
+    competition, index, pixels = data.competition, data.index, data.pixels
     torch.set_num_threads(experiment.train.num_threads or num_cores())
-    own = {fold: np.flatnonzero(fold_of_row == fold) if fold != "full" else NOTHING for fold in wanted}
+    own = {fold: np.flatnonzero(data.folds == fold) if fold != "full" else NOTHING for fold in wanted}
     stale = [fold for fold in wanted if force or not _stamp(experiment, workspace, competition, index, fold, own).done]
     if stale:
         test_rows = np.flatnonzero((index["split"] == "test").to_numpy() & readable(index))

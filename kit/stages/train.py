@@ -20,11 +20,10 @@ from kit.assembly.fitting import (
     training_rows,
     with_pseudo_labels,
 )
+from kit.assembly.opening import open_data
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
-from kit.data.table import read_index, targets, trainable
+from kit.data.table import trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError, counted
 from kit.machine import default_device
@@ -75,23 +74,17 @@ def run(
     """
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
-    competition = Competition.load(experiment.competition)
-    index_path = workspace.index(competition.name)
-    index = read_index(index_path)
-    folds_path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
-    fold_of_row = read_folds(folds_path, index, experiment.data.num_folds)
     build_augment(experiment.augment, experiment.data.image_size)  # a wrong line is refused before anything is made
-    wanted_of = targets(index, competition)
-    build_loss(competition.task, experiment.train, wanted_of[trainable(index)], competition.num_outputs)
-    device = default_device()
+    data, device = open_data(experiment, workspace), default_device()
+    competition, index = data.competition, data.index
+    build_loss(competition.task, experiment.train, data.targets[trainable(index)], competition.num_outputs)
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder)):
         num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)
         experiment = _open_run(experiment, workspace, competition, num_images, device)
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
-    pixels = experiment_pixels(workspace, competition, experiment, index)
-    setup = Setup(experiment, competition, index, fold_of_row, pixels, wanted_of, device, workspace=workspace)
+    setup = Setup(experiment, competition, index, data.folds, data.pixels, data.targets, device, workspace=workspace)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     setup = _announce(setup, workspace, wanted)

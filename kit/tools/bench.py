@@ -15,19 +15,25 @@ import torch
 
 from kit import console
 from kit.assembly.features import sample, tta_precision
-from kit.assembly.fitting import Setup, feed, fold_model, initial_model, measured_workers, objective, training_rows
+from kit.assembly.fitting import (
+    Setup,
+    feed,
+    fold_model,
+    initial_model,
+    measured_workers,
+    objective,
+    training_rows,
+    trial_setup,
+)
 from kit.assembly.predicting import settle
-from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
 from kit.data.images import decode
 from kit.data.sources import read_bytes
-from kit.data.table import read_index, readable, targets, trainable
+from kit.data.table import readable
 from kit.inference.predictor import predict, prepare
 from kit.inference.views import expand
-from kit.machine import default_device, num_cores
-from kit.training.decide import decide, describe, training_precision
+from kit.machine import num_cores
+from kit.training.decide import describe, training_precision
 from kit.training.loop import Batch, Feed, fit
 from kit.workspace import Workspace
 
@@ -54,23 +60,15 @@ class BenchResult:
 
 def run(experiment: Experiment, workspace: Workspace) -> BenchResult:
     """Measure for about two minutes; needs `kit index` and `kit split`, changes nothing but the cache."""
-    competition = Competition.load(experiment.competition)
-    index = read_index(workspace.index(competition.name))
-    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
-    folds = read_folds(path, index, experiment.data.num_folds)
-    pixels, device = experiment_pixels(workspace, competition, experiment, index), default_device()
-    num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)
-    model = initial_model(experiment, competition)
-    experiment, _ = decide(model, experiment, competition.num_outputs, num_images, device, workspace.speeds())
-    setup = Setup(experiment, competition, index, folds, pixels, targets(index, competition), device)
-    reading = _reading(index, workspace.raw(competition.name))
+    setup = trial_setup(experiment, workspace)
+    reading = _reading(setup.index, workspace.raw(setup.competition.name))
     training, workers = _training(setup)
     speeds = [reading, *training, _prediction(setup, workspace)]
     rows = [
         [one.name, f"{one.images_per_second:,.0f}", "" if one.of_limit is None else f"{one.of_limit:.2f}", one.limit]
         for one in speeds
     ]
-    console.table(f"{experiment.name}: {describe(experiment)}", ["", "images/s", "of the limit", "limit"], rows)
+    console.table(f"{experiment.name}: {describe(setup.experiment)}", ["", "images/s", "of the limit", "limit"], rows)
     advice = _advice(setup, {one.name: one for one in speeds}, workers)
     for line in advice:
         console.stage("bench", line)

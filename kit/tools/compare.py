@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
@@ -14,6 +16,7 @@ from kit.tasks import shown_metrics
 from kit.workspace import Workspace
 
 SURE = 0.975  # this probable, a run is called the better one
+MOST_AGREE = 0.9  # of the common images must have the same label in both runs
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,12 @@ def run(workspace: Workspace, first: str, second: str) -> CompareResult:
     both = one.merge(other, on="image_id", suffixes=("", "_of_second"))
     if both.empty:
         raise KitError(f"runs {first} and {second} have no OOF image in common; predict the same folds of both")
-    if any((both[column] != both[f"{column}_of_second"]).any() for column in competition.targets):
+    same = np.all([both[column] == both[f"{column}_of_second"] for column in competition.targets], axis=0)
+    if same.mean() < MOST_AGREE:
         raise KitError(f"runs {first} and {second} disagree about the images' classes; type `kit predict --force`")
+    if not same.all():
+        console.warn(f"{(~same).sum():,} images have another label in the other run (data.corrections); left out")
+        both = both[same].reset_index(drop=True)
     if len(both) < max(len(one), len(other)):
         console.warn(f"{len(both):,} images have an OOF prediction in both ({len(one):,} and {len(other):,} in each)")
     if (both["fold"] != both["fold_of_second"]).any():

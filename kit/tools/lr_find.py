@@ -8,16 +8,11 @@ import numpy as np
 import torch
 
 from kit import console, figures
-from kit.assembly.fitting import Setup, feed, fold_model, initial_model, objective, training_rows
-from kit.competition import Competition
+from kit.assembly.fitting import Setup, feed, fold_model, objective, training_rows, trial_setup
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
-from kit.data.table import read_index, targets, trainable
 from kit.errors import KitError
-from kit.machine import default_device
 from kit.randomness import key
-from kit.training.decide import decide, training_precision
+from kit.training.decide import training_precision
 from kit.training.optim import build_optimizer, clip_gradients, set_learning_rate, set_training
 from kit.workspace import Workspace
 
@@ -36,20 +31,10 @@ class LrFindResult:
 
 def run(experiment: Experiment, workspace: Workspace, steps: int = 100) -> LrFindResult:
     """Train fold 0 for a moment with an ever higher rate; nothing of it is kept but the figure."""
-    competition = Competition.load(experiment.competition)
-    index = read_index(workspace.index(competition.name))
-    path = workspace.folds(competition.name, experiment.data.num_folds, experiment.split_seed)
-    folds = read_folds(path, index, experiment.data.num_folds)
-    pixels, device = experiment_pixels(workspace, competition, experiment, index), default_device()
-    num_images = int(trainable(index).sum()) * experiment.train.epochs
-    model = initial_model(experiment, competition)
-    experiment, _ = decide(model, experiment, competition.num_outputs, num_images, device, workspace.speeds())
-    setup = Setup(
-        experiment, competition, index, folds, pixels, targets(index, competition), device, workspace=workspace
-    )
+    setup = trial_setup(experiment, workspace)
     rates, losses = _sweep(setup, steps)
     suggestion = suggest(rates, losses)
-    figure = workspace.data(competition.name) / "figures" / f"lr-find-{experiment.name}.png"
+    figure = workspace.figures(setup.competition.name) / f"lr-find-{experiment.name}.png"
     figures.rate_sweep(rates, losses, suggestion, experiment.name, figure)
     now = experiment.train.learning_rate
     console.stage("lr-find", f"train.learning_rate {suggestion:.1e} (the config says {now:.1e}); {figure}")

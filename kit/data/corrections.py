@@ -1,0 +1,58 @@
+"""What a look at the suspects changed: `corrections.csv` (image_id, action: drop, relabel, fine; target), replayed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit.competition import Competition
+from kit.data.table import TARGET, read_text_csv, require_one_row
+from kit.errors import ConfigError, KitError, examples
+
+ACTIONS = ("drop", "relabel", "fine")
+
+
+def apply_corrections(
+    file: Path, index: pd.DataFrame, folds: np.ndarray, competition: Competition
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """(index, folds) as they are with the corrections; every image that they do not name stays as it is, in its fold.
+
+    A dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
+    Raises `KitError` where a row names no training image, no class, or an action that does not fit.
+    """
+    table = _read(file)
+    train = index.index[index["split"] == "train"]
+    row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
+    strangers = [image_id for image_id in table["image_id"] if image_id not in row_of]
+    if strangers:
+        raise KitError(f"{file}: {len(strangers):,} ids are no training image ({examples(strangers)})")
+    relabelled = table[table["action"] == "relabel"]
+    if len(relabelled) and competition.task not in {"classes", "ordinal"}:
+        raise KitError(f"{file}: relabel needs one class an image, not task {competition.task}; drop or fine would do")
+    wrong = sorted(set(relabelled["target"]) - set(competition.classes))
+    if wrong:
+        raise KitError(
+            f"{file}: column 'target': {examples(map(repr, wrong))} is none of {examples(competition.classes)}"
+        )
+    index, folds = index.copy(), folds.copy()
+    index.loc[[row_of[i] for i in relabelled["image_id"]], TARGET] = relabelled["target"].tolist()
+    dropped = [row_of[i] for i in table.loc[table["action"] == "drop", "image_id"]]
+    index.loc[dropped, competition.targets] = ""
+    folds[dropped] = -1
+    return index, folds
+
+
+def _read(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        raise ConfigError(f"data.corrections: {file}: no such file; `kit audit` and the run's report make one")
+    table = read_text_csv(file, str(file))
+    missing = [column for column in ("image_id", "action") if column not in table]
+    if missing:
+        raise KitError(f"{file}: has no column '{missing[0]}'; expected image_id, action, target")
+    if "target" not in table:
+        table["target"] = ""
+    require_one_row(table["image_id"], f"{file}: column 'image_id'")
+    unknown = sorted(set(table["action"]) - set(ACTIONS))
+    if unknown:
+        raise KitError(f"{file}: column 'action': '{unknown[0]}' is none of {', '.join(ACTIONS)}")
+    return table

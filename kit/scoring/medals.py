@@ -1,0 +1,64 @@
+"""What a score is worth on a leaderboard: the range it will fall in, the rank, the medal."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.scoring.bootstrap import expected_scores
+from kit.tasks import find_metric
+
+MEDALS = ("gold", "silver", "bronze")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Of the score on a test set: `value`, 95 % `interval`. `rank` and `chances` (medal or better) where there is a
+    leaderboard of `teams`."""
+
+    value: float
+    interval: tuple[float, float]
+    teams: int = 0
+    rank: float | None = None
+    rank_interval: tuple[float, float] | None = None
+    chances: dict[str, float] | None = None
+
+
+def medal_places(teams: int) -> dict[str, int]:
+    """The last rank of each medal (https://www.kaggle.com/progression/competitions, competition medals)."""
+    if teams < 100:
+        shares = {"gold": 0.10, "silver": 0.20, "bronze": 0.40}
+        return {medal: int(np.ceil(share * teams)) for medal, share in shares.items()}
+    gold = 10 if teams < 250 else 10 + int(0.002 * teams)
+    if teams < 250:
+        return {"gold": gold, "silver": int(np.ceil(0.20 * teams)), "bronze": int(np.ceil(0.40 * teams))}
+    if teams < 1000:
+        return {"gold": gold, "silver": 50, "bronze": 100}
+    return {"gold": gold, "silver": int(np.ceil(0.05 * teams)), "bronze": int(np.ceil(0.10 * teams))}
+
+
+def expect(
+    metric: str,
+    targets: np.ndarray,
+    decisions: np.ndarray,
+    num_test: int,
+    groups: np.ndarray | None = None,
+    leaderboard: np.ndarray | None = None,
+) -> Expectation:
+    """What OOF `decisions` (as `metrics.decide` made them) say of a test set of `num_test` images like these.
+
+    Both lucks count: that of the images that OOF was measured on, and that of the test's. `leaderboard`: the teams'
+    scores.
+    """
+    draws = expected_scores(metric, targets, decisions, num_test, groups)
+    draws = draws[~np.isnan(draws)]
+    value = float(np.median(draws))
+    interval = (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5)))
+    if leaderboard is None or len(leaderboard) == 0:
+        return Expectation(value, interval)
+    sign = -1.0 if find_metric(metric).higher_is_better else 1.0
+    board = np.sort(sign * leaderboard)  # the best first
+    ranks = np.searchsorted(board, sign * draws, side="left") + 1
+    places = medal_places(len(board))
+    chances = {medal: float(np.mean(ranks <= place)) for medal, place in places.items()}
+    low, high = np.percentile(ranks, [2.5, 97.5])
+    return Expectation(value, interval, len(board), float(np.median(ranks)), (float(low), float(high)), chances)

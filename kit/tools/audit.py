@@ -1,0 +1,171 @@
+"""audit: which labels are wrong? Confident learning on OOF, contradicting twins, odd pictures -> suspects.csv."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cleanlab.filter import find_label_issues
+from cleanlab.multilabel_classification import filter as multilabel
+from cleanlab.multilabel_classification import get_label_quality_scores as multilabel_scores
+from cleanlab.outlier import OutOfDistribution
+from cleanlab.rank import get_label_quality_scores
+
+from kit import console, figures
+from kit.assembly.features import experiment_features
+from kit.assembly.opening import Opened, open_data
+from kit.assembly.predicting import trained_model
+from kit.config import Experiment
+from kit.data.members import read_member
+from kit.data.table import TARGET, predictions, targets
+from kit.errors import KitError, counted
+from kit.run_folder import experiment_file
+from kit.workspace import Workspace, atomic_path
+
+SHOWN = 60  # pictures of the contact sheet
+CORRECTIONS = "image_id,action,target\n"
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    suspects: Path
+    num_suspects: int
+    by_reason: dict[str, int]
+    figure: Path
+
+
+def run(workspace: Workspace, name: str) -> AuditResult:
+    """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason; the worst first.
+
+    `score` is the probability that models which never saw the image give its label (of odd pictures: how typical it
+    is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
+    """
+    if not experiment_file(workspace, name).is_file():
+        raise KitError(f"{workspace.run(name)}: no such run; `kit runs` lists them")
+    experiment = Experiment.load(experiment_file(workspace, name))
+    data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
+    if data.competition.task == "number":
+        raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")
+    oof = read_member(workspace, data.competition, name).oof
+    if oof.empty:
+        raise KitError(f"run {name} has no OOF predictions; type `kit predict`")
+    lists = [_contradictions(data, oof), _mislabelled(data, oof), _odd(experiment, workspace, data, oof)]
+    suspects = _interleaved(lists)
+    path = workspace.run(name) / "suspects.csv"
+    with atomic_path(path) as temporary:
+        suspects.to_csv(temporary, index=False, float_format="%.6g")
+    figure = _draw(suspects, data, name, workspace.run(name) / "figures" / "suspects.png")
+    counts = {str(reason): int(count) for reason, count in suspects["kind"].value_counts().items()}
+    console.stage("audit", f"{counted(len(suspects), 'suspect')}: {', '.join(f'{v} {k}' for k, v in counts.items())}")
+    console.stage("audit", f"{path}; {figure}; tick them in the report (kit runs {name}) and save corrections.csv")
+    return AuditResult(path, len(suspects), counts, figure)
+
+
+def _rows(oof: pd.DataFrame, data: Opened, order: np.ndarray, suggested: list[str], score: np.ndarray) -> pd.DataFrame:
+    """The OOF rows in that order, as suspects without a reason."""
+    train = data.index[data.index["split"] == "train"]
+    path_of = dict(zip(train["image_id"], train["path"], strict=True))
+    table = oof.iloc[order]
+    given = _words(table, data)
+    return pd.DataFrame(
+        {
+            "image_id": table["image_id"].tolist(),
+            "path": [path_of[image_id] for image_id in table["image_id"]],
+            "target": given,
+            "suggested": [suggested[place] for place in order],
+            "score": score[order],
+        }
+    )
+
+
+def _words(table: pd.DataFrame, data: Opened) -> list[str]:
+    """Each row's labels in words."""
+    if data.competition.task != "labels":
+        return table[TARGET].tolist()
+    wanted, names = targets(table, data.competition) > 0.5, np.array(data.competition.classes)
+    return [" ".join(names[row]) for row in wanted]
+
+
+def _said(oof: pd.DataFrame, data: Opened) -> tuple[np.ndarray, list[str]]:
+    """(predictions (N, C), what they say in words)"""
+    said, names = predictions(oof, data.competition), np.array(data.competition.classes)
+    if data.competition.task == "labels":
+        return said, [" ".join(names[row]) for row in said > 0.5]
+    return said, names[said.argmax(axis=1)].tolist()
+
+
+def _mislabelled(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+    """Confident learning (Northcutt et al. 2021): labels that honest predictions speak against, the surest first."""
+    said, words = _said(oof, data)
+    wanted = targets(oof, data.competition)
+    if data.competition.task == "labels":
+        sets = [np.flatnonzero(row).tolist() for row in wanted > 0.5]
+        order = multilabel.find_label_issues(sets, said, return_indices_ranked_by="self_confidence", n_jobs=1)
+        score = multilabel_scores(sets, said)
+    else:
+        probs = said / said.sum(axis=1, keepdims=True)
+        order = find_label_issues(wanted, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
+        score = get_label_quality_scores(wanted, probs, method="self_confidence")
+    table = _rows(oof, data, np.asarray(order, dtype=int), words, np.asarray(score))
+    reasons = [f"the models say {word or 'nothing'}" for word in table["suggested"]]
+    return table.assign(reason=reasons, kind="mislabelled")
+
+
+def _contradictions(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+    """Near-identical training pictures with different labels: at most one of them is right."""
+    _, words = _said(oof, data)
+    said = predictions(oof, data.competition)
+    wanted = targets(oof, data.competition)
+    own = said[np.arange(len(oof)), wanted] if wanted.ndim == 1 else (1 - np.abs(said - wanted)).min(axis=1)
+    train = data.index[data.index["split"] == "train"]
+    group_of = dict(zip(train["image_id"], train["group"], strict=True))
+    groups = oof["image_id"].map(group_of).to_numpy()
+    labels = np.array(_words(oof, data))
+    order, reasons = [], []
+    for group in pd.Series(groups).value_counts().loc[lambda count: count > 1].index:
+        members = np.flatnonzero(groups == group)
+        if len(set(labels[members])) < 2:
+            continue
+        for place in sorted(members, key=lambda row: own[row]):
+            other = next(row for row in members if labels[row] != labels[place])
+            order.append(place)
+            reasons.append(f"near-identical to {oof['image_id'].iloc[other]}, which is {labels[other] or 'nothing'}")
+    table = _rows(oof, data, np.array(order, dtype=int), words, own)
+    return table.assign(reason=reasons, kind="contradicting").sort_values("score", kind="stable")
+
+
+def _odd(experiment: Experiment, workspace: Workspace, data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+    """Pictures whose features are far from all others' (Kuan & Mueller 2022): no animal, a drawing, an error page."""
+    _, words = _said(oof, data)
+    if experiment.train.mode != "features":
+        return _rows(oof, data, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")
+    fold = int(oof["fold"].iloc[0])
+    model = trained_model(experiment, workspace, data.competition, fold)
+    md5 = data.index["md5"].tolist()
+    seen = experiment_features(experiment, workspace, data.competition.name, model, data.pixels, md5)[0]
+    train = data.index.index[data.index["split"] == "train"]
+    row_of = dict(zip(data.index.loc[train, "image_id"], train, strict=True))
+    rows = [row_of[image_id] for image_id in oof["image_id"]]
+    score = OutOfDistribution().fit_score(features=np.asarray(seen[rows], dtype=np.float32), verbose=False)
+    order = np.argsort(score, kind="stable")[: max(1, len(score) // 100)]
+    return _rows(oof, data, order, words, np.asarray(score)).assign(reason="unlike all other pictures", kind="odd")
+
+
+def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:
+    """Each kind's worst first, then each one's second, and so on; an image stands where it stands first."""
+    ranked = [table.assign(rank=np.arange(len(table)), kind_rank=number) for number, table in enumerate(lists)]
+    together = pd.concat(ranked, ignore_index=True).sort_values(["rank", "kind_rank"], kind="stable")
+    return together.drop_duplicates("image_id").drop(columns=["rank", "kind_rank"]).reset_index(drop=True)
+
+
+def _draw(suspects: pd.DataFrame, data: Opened, name: str, path: Path) -> Path:
+    train = data.index.index[data.index["split"] == "train"]
+    row_of = dict(zip(data.index.loc[train, "image_id"], train, strict=True))
+    shown = suspects.head(SHOWN)
+    if len(shown):
+        pictures = [np.asarray(data.pixels[row_of[image_id]]) for image_id in shown["image_id"]]
+        captions = [
+            f"{row.image_id}\n{row.target} -> {row.suggested}\n{row.kind} {row.score:.3f}" for row in shown.itertuples()
+        ]
+        figures.contact_sheet(pictures, captions, f"{name}: the {len(shown)} worst suspects (id; label -> said)", path)
+    return path

@@ -1,0 +1,94 @@
+"""runs: the ledger. Every run and submission of a workspace in one table: CV, Kaggle's score, time, what made it."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit import console, figures
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.run_folder import experiment_file
+from kit.schema import to_mapping
+from kit.training.history import read_history
+from kit.workspace import Workspace, fingerprint, read_json
+
+
+@dataclass(frozen=True)
+class Line:
+    """`experiment`: a short hash of what made it. `lb`: Kaggle's public score, where it has been handed in."""
+
+    name: str
+    competition: str
+    metric: str
+    experiment: str
+    cv: float | None
+    interval: tuple[float, float] | None
+    lb: float | None
+    minutes: float | None  # of training, all folds
+    made: str
+
+
+def run(workspace: Workspace) -> list[Line]:
+    """The workspace's runs and submissions, the latest last; a figure of LB against CV where there are two of both."""
+    names = {path.parent.name for path in (workspace.root / "runs").glob("*/experiment.yaml")}
+    names |= {path.stem for path in (workspace.root / "submissions").glob("*.json")}
+    lines = sorted((_line(workspace, name) for name in names), key=lambda line: line.made)
+    rows = [
+        [
+            line.name, line.competition, line.experiment, line.metric, _number(line.cv),
+            "{:.4f} to {:.4f}".format(*line.interval) if line.interval else "", _number(line.lb),
+            "" if line.minutes is None else f"{line.minutes:,.0f}", line.made[:16].replace("T", " "),
+        ]
+        for line in lines
+    ]  # fmt: skip
+    columns = ["run", "competition", "experiment", "metric", "CV", "95 %", "LB", "minutes", "made"]
+    console.table("Runs and submissions", columns, rows)
+    for competition in sorted({line.competition for line in lines}):
+        own = [line for line in lines if line.competition == competition]
+        points = {line.name: (line.cv, line.lb) for line in own if line.cv is not None and line.lb is not None}
+        if len(points) > 1:
+            path = workspace.figures(competition) / "cv-against-lb.png"
+            figures.cv_against_lb(points, own[0].metric, competition, path)
+            console.stage("runs", f"{path}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _line(workspace: Workspace, name: str) -> Line:
+    file, passport = experiment_file(workspace, name), workspace.submission(name).with_suffix(".json")
+    handed_in = read_json(passport) if passport.is_file() else {}
+    minutes, code, competition = None, "", handed_in.get("competition", "")
+    made = str(handed_in.get("made", ""))
+    if file.is_file():
+        experiment = Experiment.load(file)
+        raw = to_mapping(experiment)
+        code = fingerprint({key: value for key, value in raw.items() if key != "name"})[:8]
+        competition = Competition.load(experiment.competition).name
+        seconds = [
+            line.get("seconds", 0.0) for place in workspace.run(name).glob("fold_*") for line in read_history(place)
+        ]
+        minutes = float(np.sum(seconds)) / 60 if seconds else None
+        made = made or _when(file)
+    cv = _cv(workspace.run(name) / "cv.json") or handed_in.get("cv") or {}
+    metric = cv.get("metric", "")
+    values = cv.get("metrics", {}).get(metric, {})
+    interval = values.get("interval")
+    scores = [one.get("public_score") for one in handed_in.get("kaggle", []) if one.get("public_score")]
+    return Line(
+        name, competition, metric, code, values.get("pooled"), tuple(interval) if interval else None,
+        float(scores[-1]) if scores else None, minutes, made,
+    )  # fmt: skip
+
+
+def _cv(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _when(file: Path) -> str:
+    return datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,64 @@
+"""The medal meter: Kaggle's places, intervals that keep their promise, ranks on a known leaderboard."""
+
+import numpy as np
+import pytest
+
+from kit.scoring.bootstrap import expected_scores
+from kit.scoring.medals import expect, medal_places
+from kit.scoring.metrics import measure
+
+
+@pytest.mark.parametrize(
+    ("teams", "places"),
+    [
+        (50, {"gold": 5, "silver": 10, "bronze": 20}),
+        (215, {"gold": 10, "silver": 43, "bronze": 86}),
+        (500, {"gold": 11, "silver": 50, "bronze": 100}),
+        (1314, {"gold": 12, "silver": 66, "bronze": 132}),  # Redux; MLE-bench takes its medals from these places
+    ],
+)
+def test_kaggles_places(teams, places):
+    assert medal_places(teams) == places
+
+
+def _world(generator: np.random.Generator, count: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
+    targets = generator.integers(0, 2, count)
+    logit = generator.normal(skill * (2 * targets - 1), 1.5)
+    return targets, np.stack([1 / (1 + np.exp(logit)), 1 / (1 + np.exp(-logit))], axis=1)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "roc_auc"])
+def test_the_interval_covers_other_test_sets_at_the_stated_rate(metric):
+    generator, covered, worlds = np.random.default_rng(0), 0, 60
+    for _ in range(worlds):
+        targets, probs = _world(generator, 600, 1.2)
+        others, said = _world(generator, 200, 1.2)
+        decided, new = (probs.argmax(1), said.argmax(1)) if metric == "accuracy" else (probs, said)
+        low, high = expect(metric, targets, decided, 200).interval
+        covered += low <= measure(metric, others, new) <= high
+    assert covered >= 52, "95 % of 60 are 57; fewer than 52 would be one in two hundred"
+    assert covered < 60 or metric != "accuracy", "nor is it so wide that nothing can fall out"
+
+
+def test_groups_widen_the_interval():
+    generator = np.random.default_rng(1)
+    targets, probs = _world(generator, 200, 1.0)
+    targets, probs, groups = np.repeat(targets, 5), np.repeat(probs, 5, axis=0), np.repeat(np.arange(200), 5)
+    alone = np.std(expected_scores("log_loss", targets, probs, 5000))
+    together = np.std(expected_scores("log_loss", targets, probs, 5000, groups))
+    assert together > 1.8 * alone
+
+
+def test_rank_and_chances_on_a_known_leaderboard():
+    targets = np.zeros(10_000, dtype=int)
+    probs = np.tile([0.9, 0.1], (10_000, 1))  # log loss of every image: 0.105
+    board = np.linspace(0.0, 1.0, 1001)
+    found = expect("log_loss", targets, probs, 2500, leaderboard=board)
+    assert found.value == pytest.approx(-np.log(0.9))
+    assert found.rank == np.searchsorted(board, -np.log(0.9)) + 1
+    assert found.chances == {"gold": 0.0, "silver": 0.0, "bronze": 0.0}
+    better = expect("log_loss", targets, np.tile([0.999, 0.001], (10_000, 1)), 2500, leaderboard=board)
+    assert better.chances == {"gold": 1.0, "silver": 1.0, "bronze": 1.0}
+    assert better.rank == 3  # behind 0.000 and 0.001
+    upwards = expect("accuracy", targets, np.zeros(10_000, dtype=int), 100, leaderboard=board)
+    assert upwards.rank == 1
