@@ -11,7 +11,7 @@ from kit import schema
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
-from kit.workspace import Workspace, write_text
+from kit.workspace import Workspace, fingerprint, write_text
 
 # What may change under a run: it decides no weights. `train.num_workers` and the like change no number at all.
 FREE = ("tta", "ensemble", "train.num_workers", "train.checkpoint_minutes")
@@ -74,6 +74,11 @@ def _folds_file(experiment: Experiment, workspace: Workspace) -> Path:
 
 def experiment_file(workspace: Workspace, name: str) -> Path:
     return workspace.run(name) / "experiment.yaml"
+
+
+def experiment_hash(experiment: Experiment) -> str:
+    """Eight letters for what makes a run, but for its name."""
+    return fingerprint({key: value for key, value in schema.to_mapping(experiment).items() if key != "name"})[:8]
 
 
 def _flat(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:

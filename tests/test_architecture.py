@@ -16,7 +16,8 @@ PARTS = {"data", "models", "training", "inference", "scoring", "kaggle", "figure
 VERBS = {"stages", "tools"}
 SEAMS = {
     "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures.py",
-    "seaborn": "figures.py", "rich": "console.py", "typer": "cli/",
+    "seaborn": "figures.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",
+    "typer": "cli/",
 }  # fmt: skip
 FILES = sorted(KIT.rglob("*.py"))
 

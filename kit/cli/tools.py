@@ -85,8 +85,15 @@ def leaderboard(
 
 
 @app.command(rich_help_panel="Beside it")
-def runs(workspace: Root = HERE, json: Json = False, debug: Debug = False) -> Any:
-    """The ledger: every run and submission with its CV, Kaggle's score, its time."""
+def runs(
+    name: Annotated[str | None, typer.Argument(help="A run: write its report.html.")] = None,
+    workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """The ledger: every run and submission with its CV, Kaggle's score, its time; or one run's page."""
+    if name is not None:
+        from kit.tools import report
+
+        return report.run(Workspace(workspace), name)
     from kit.tools import runs as tool
 
     return tool.run(Workspace(workspace))

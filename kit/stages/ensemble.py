@@ -13,6 +13,7 @@ import pandas as pd
 import kit
 from kit import console
 from kit.assembly.blending import Joined, join_members
+from kit.assembly.expecting import expect_score
 from kit.assembly.showing import draw_reliability
 from kit.competition import Competition
 from kit.config import Experiment
@@ -22,7 +23,6 @@ from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval
-from kit.scoring.medals import expect
 from kit.scoring.metrics import EPSILON, decide, measure
 from kit.scoring.postprocess import Postprocess, compile_for
 from kit.tasks import shown_metrics
@@ -63,7 +63,7 @@ def run(
     if cv is not None:
         _report(members, oof, cv, competition, experiment, group_of)
         _report_postprocess(post, competition.metric)
-        _expect(workspace, competition, oof, post, group_of, len(members[0].test_ids))
+        cv["expected"] = expect_score(workspace, competition, oof, post, group_of, members[0].test_ids, blended)
         if full:
             console.warn("this CV is of the fold models; the submission is of the model of all training data")
         folder = workspace.run(name)
@@ -122,31 +122,6 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "[" + examples((f"{one:.3g}" for one in value), 6) + "]"
     return f"{value:.4g}"
-
-
-def _expect(
-    workspace: Workspace,
-    competition: Competition,
-    oof: pd.DataFrame,
-    post: Postprocess,
-    group_of: dict[str, int],
-    num_test: int,
-) -> None:
-    """What the test set will say, as far as OOF knows, and where that stands on a leaderboard."""
-    wanted, metric = targets(oof, competition), competition.metric
-    decided = post.decisions
-    if len(decided) != len(oof):
-        decided = decide(metric, wanted.ndim == 2, predictions(oof, competition), post.params)
-    file = workspace.leaderboard(competition.name)
-    board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
-    found = expect(metric, wanted, decided, num_test, oof["image_id"].map(group_of).to_numpy(), board)
-    span = "{:.4f} to {:.4f}".format(*found.interval)
-    console.stage("ensemble", f"to expect of {num_test:,} such test images: {metric} {found.value:.4f} (95 %: {span})")
-    if found.rank is not None and found.rank_interval is not None and found.chances is not None:
-        ranks = "{:,.0f} to {:,.0f}".format(*found.rank_interval)
-        chances = ", ".join(f"{medal} {chance:.0%}" for medal, chance in found.chances.items())
-        console.stage("ensemble", f"rank {found.rank:,.0f} of {found.teams:,} ({ranks}); at least {chances}")
-        console.stage("ensemble", "a test set that differs from the training set keeps none of this promise")
 
 
 def _describe_postprocess(post: Postprocess) -> dict[str, Any]:

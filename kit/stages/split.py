@@ -12,9 +12,10 @@ from kit.config import Experiment
 from kit.data.folds import assign_folds, too_small
 from kit.data.table import class_counts, fold_groups, read_index, read_rows, strata, targets, trainable
 from kit.errors import examples
-from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done
+from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done, read_json
 
 VERSION = 2
+UNLIKE = 0.6  # AUC of telling train from test, by sizes and statistics
 WIDTH = 60  # characters of class names that a table has room for
 
 
@@ -55,7 +56,27 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:
         console.warn(f"one group holds {largest:,} of {len(index):,} images, more than a fold: the folds are uneven")
+    _doubts(workspace, competition)
     return SplitResult(path, counts, small)
+
+
+def _doubts(workspace: Workspace, competition: Competition) -> None:
+    """What makes a CV on these folds say too much of the test set."""
+    stats = workspace.data(competition.name) / "stats.json"
+    alike = read_json(stats).get("adversarial") if stats.is_file() else None
+    if alike and alike["auc"] > UNLIKE:
+        console.warn(
+            f"train and test look different (a model tells them apart with AUC {alike['auc']:.2f}; `kit explore` shows "
+            f"it): expect another score on the test set than in CV"
+        )
+    index = read_index(workspace.index(competition.name))
+    test = index[index["split"] == "test"]
+    twins = int(test["group"].isin(set(index.loc[index["split"] == "train", "group"])).sum())
+    if twins:
+        console.warn(
+            f"{twins:,} test images are near-identical to a training image: the leaderboard will be kinder than CV "
+            f"(`kit ensemble` says by how much)"
+        )
 
 
 def _report(

@@ -10,10 +10,9 @@ import numpy as np
 from kit import console, figures
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.run_folder import experiment_file
-from kit.schema import to_mapping
+from kit.run_folder import experiment_file, experiment_hash
 from kit.training.history import read_history
-from kit.workspace import Workspace, fingerprint, read_json
+from kit.workspace import Workspace, read_json
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ def _line(workspace: Workspace, name: str) -> Line:
     made = str(handed_in.get("made", ""))
     if file.is_file():
         experiment = Experiment.load(file)
-        raw = to_mapping(experiment)
-        code = fingerprint({key: value for key, value in raw.items() if key != "name"})[:8]
+        code = experiment_hash(experiment)
         competition = Competition.load(experiment.competition).name
         seconds = [
             line.get("seconds", 0.0) for place in workspace.run(name).glob("fold_*") for line in read_history(place)

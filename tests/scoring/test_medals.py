@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kit.scoring.bootstrap import expected_scores
+from kit.scoring.bootstrap import expected_scores, paired_difference
 from kit.scoring.medals import expect, medal_places
 from kit.scoring.metrics import measure
 
@@ -62,3 +62,23 @@ def test_rank_and_chances_on_a_known_leaderboard():
     assert better.rank == 3  # behind 0.000 and 0.001
     upwards = expect("accuracy", targets, np.zeros(10_000, dtype=int), 100, leaderboard=board)
     assert upwards.rank == 1
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
+def test_paired_intervals_cover_the_true_difference_at_the_stated_rate(metric):
+    """Two predictors of one world; the truth is their difference on very many images."""
+    generator = np.random.default_rng(2)
+
+    def draw(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        targets = generator.integers(0, 2, count)
+        shared = generator.normal(1.2 * (2 * targets - 1), 1.5)
+        both = [shared + generator.normal(0, noise, count) for noise in (0.3, 0.8)]
+        probs = [np.stack([1 / (1 + np.exp(z)), 1 / (1 + np.exp(-z))], axis=1) for z in both]
+        return targets, *([one.argmax(1) for one in probs] if metric == "accuracy" else probs)
+
+    many = draw(400_000)
+    truth = measure(metric, many[0], many[2]) - measure(metric, many[0], many[1])
+    intervals = [paired_difference(metric, *draw(500)).interval for _ in range(80)]
+    covered = sum(low <= truth <= high for low, high in intervals)
+    assert covered >= 70, "95 % of 80 are 76; fewer than 70 would be one in two hundred"
+    assert covered < 80, "nor are they so wide that the truth never falls out"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +187,8 @@ def test_a_blend_of_two_runs(finished, tiny):
     other = tiny("name=other", "train.learning_rate=0.002")
     train.run(other, workspace)
     predict.run(other, workspace)
-    result = ensemble.run(experiment, workspace, ["tiny", "other"], "both")
+    plain = tiny("tta.views=[identity, hflip]", "ensemble.blend=mean")
+    result = ensemble.run(plain, workspace, ["tiny", "other"], "both")
     first = pd.read_csv(workspace.run("tiny") / "oof.csv")
     both = pd.read_csv(workspace.run("both") / "oof.csv")
     parts = pd.concat([pd.read_csv(workspace.fold("other", k) / "oof.csv") for k in (0, 1)])
@@ -406,3 +408,36 @@ def test_run_with_the_full_fold_alone(tiny, workspace, digits):
     assert not (workspace.run("tiny") / "fold_0").exists()
     with pytest.raises(ConfigError, match=r"--fold 0: ensemble\.members is full"):
         _pipeline(tiny("ensemble.members=full"), workspace, digits, None, fold="0")
+
+
+def test_twins_across_train_and_test_are_found_and_what_they_add(tmp_path, tiny, digits, capsys):
+    """Ten test pictures replaced by training ones: split warns, ensemble says the score with and without them."""
+    folder = tmp_path / "twins"
+    folder.mkdir()
+    with zipfile.ZipFile(digits / "train.zip") as archive:
+        pictures = {name: archive.read(name) for name in archive.namelist() if name.endswith(".jpg")}
+    with zipfile.ZipFile(digits / "test1.zip") as source, zipfile.ZipFile(folder / "test1.zip", "w") as target:
+        names = [name for name in source.namelist() if name.endswith(".jpg")]
+        for number, name in enumerate(names):
+            target.writestr(name, list(pictures.values())[number] if number < 10 else source.read(name))
+    for file in ("train.zip", "sampleSubmission.csv"):
+        (folder / file).write_bytes((digits / file).read_bytes())
+    experiment, workspace = tiny("name=twins", "train.epochs=8"), Workspace(tmp_path / "w")
+    _prepare(experiment, workspace, folder)
+    assert "10 test images are near-identical to a training image" in capsys.readouterr().out
+    train.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    capsys.readouterr()
+    ensemble.run(experiment, workspace)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"10 test images ({10 / len(names):.1%}) near-identical to a training image" in said
+    expected = json.loads((workspace.run("twins") / "cv.json").read_text())["expected"]
+    test = pd.read_csv(workspace.submission("twins"), dtype=str).set_index("id")["label"]
+    order = [name.rsplit("/", 1)[-1].removesuffix(".jpg") for name in names[:10]]
+    truth = [name.rsplit("/", 1)[-1].partition(".")[0] for name in list(pictures)[:10]]
+    assert expected["twins"]["count"] == 10
+    assert expected["twins"]["score"] == pytest.approx(
+        np.mean([test[i] == t for i, t in zip(order, truth, strict=True)])
+    )
+    mixed = (1 - 10 / len(names)) * expected["value"] + 10 / len(names) * expected["twins"]["score"]
+    assert expected["twins"]["expected"] == pytest.approx(mixed)

@@ -1,0 +1,143 @@
+"""report: one page for a run, HTML without a network: scores, figures, suspects to tick. The one file with Jinja2."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.assembly.opening import Opened, open_data
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.corrections import ACTIONS
+from kit.data.table import read_text_csv
+from kit.errors import ConfigError, nearest
+from kit.run_folder import experiment_file, experiment_hash
+from kit.workspace import Workspace, read_json, write_text
+
+TEMPLATE = Path(__file__).with_name("report.html")
+MOST_SUSPECTS = 300
+LABELS = {
+    "curves": "Learning curves", "penalties": "Heads by penalty", "reliability": "Reliability",
+    "confusion": "Confusion", "labels": "Labels", "predicted": "Predicted against true", "worst_errors": "Worst errors",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    path: Path
+    num_suspects: int  # shown
+
+
+def run(workspace: Workspace, name: str) -> ReportResult:
+    """Write runs/NAME/report.html from what the run's folder holds; it opens from disk, without a network."""
+    folder, file = workspace.run(name), experiment_file(workspace, name)
+    passport_file = workspace.submission(name).with_suffix(".json")
+    passport = read_json(passport_file) if passport_file.is_file() else {}
+    if not file.is_file() and not (folder / "cv.json").is_file():
+        there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
+        raise ConfigError(f"{folder}: no such run or blend{nearest(name, there)}")
+    experiment = Experiment.load(file) if file.is_file() else None
+    cv = read_json(folder / "cv.json") if (folder / "cv.json").is_file() else {}
+    competition = Competition.load(experiment.competition if experiment else passport["competition"])
+    suspects, kept, total = _suspects(workspace, name, experiment)
+    shown = [
+        {"anchor": path.stem, "label": LABELS.get(path.stem, path.stem), "data": _encoded(path.read_bytes())}
+        for path in _figures(folder)
+    ]
+    metrics = cv.get("metrics", {})
+    scores = [one["public_score"] for one in passport.get("kaggle", []) if one.get("public_score")]
+    members = [one for one in passport.get("members", []) if "without" in one]
+    sections = [("score", "Score")] + ([("members", "Members")] if members else [])
+    sections += [(one["anchor"], one["label"]) for one in shown] + ([("suspects", "Suspects")] if suspects else [])
+    page = _template().render(
+        name=name,
+        title=competition.title,
+        made=str(passport.get("made", ""))[:16].replace("T", " "),
+        experiment_hash=experiment_hash(experiment) if experiment else "of several runs",
+        sections=[*sections, ("settings", "Settings")],
+        metric=competition.metric,
+        cv=metrics.get(competition.metric),
+        metrics={key: row for key, row in metrics.items() if not np.isnan(row["pooled"])},
+        num_folds=max((len(row["folds"]) for row in metrics.values()), default=0),
+        expected=cv.get("expected"),
+        lb=float(scores[-1]) if scores else None,
+        members=members,
+        blend_method=passport.get("blend", {}).get("method", ""),
+        figures=shown,
+        suspects=suspects,
+        num_suspects=total,
+        kept=kept,
+        actions=[action for action in ACTIONS if action != "relabel" or _can_relabel(competition)],
+        can_relabel=_can_relabel(competition),
+        classes=competition.classes,
+        settings=file.read_text("utf-8") if experiment else json.dumps(passport, indent=2),
+        environment=_text(folder / "environment.json"),
+    )
+    path = folder / "report.html"
+    write_text(path, page)
+    console.stage("runs", f"{path} ({len(page) / 1e6:.1f} MB); open it in a browser")
+    return ReportResult(path, len(suspects))
+
+
+def _template() -> jinja2.Template:
+    surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return surroundings.from_string(TEMPLATE.read_text("utf-8"))
+
+
+def _can_relabel(competition: Competition) -> bool:
+    return competition.task in {"classes", "ordinal"}
+
+
+def _figures(folder: Path) -> list[Path]:
+    """The run's figures, in the order in which one asks; the suspects stand on the page one by one."""
+    order = list(LABELS)
+    found = [path for path in (folder / "figures").glob("*.png") if path.stem != "suspects"]
+    return sorted(found, key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem))
+
+
+def _suspects(
+    workspace: Workspace, name: str, experiment: Experiment | None
+) -> tuple[list[dict[str, Any]], list[list[str]], int]:
+    """(the worst suspects with their pictures and what an earlier corrections.csv says, its other rows, how many)"""
+    file = workspace.run(name) / "suspects.csv"
+    if experiment is None or not file.is_file():
+        return [], [], 0
+    table = pd.read_csv(file, dtype={"image_id": str, "target": str, "suggested": str}, keep_default_na=False)
+    earlier: dict[str, tuple[str, str]] = {}
+    if experiment.data.corrections is not None:
+        old = read_text_csv(Path(experiment.data.corrections).expanduser(), experiment.data.corrections)
+        targets = old["target"] if "target" in old else pd.Series("", index=old.index)
+        facts = zip(old["image_id"], old["action"], targets, strict=True)
+        earlier = {str(image_id): (str(action), str(target)) for image_id, action, target in facts}
+    data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
+    shown = table.head(MOST_SUSPECTS)
+    suspects = []
+    for number, row in enumerate(shown.itertuples()):
+        action, target = earlier.get(str(row.image_id), ("", ""))
+        one = {key: getattr(row, key) for key in ("image_id", "target", "suggested", "score", "reason")}
+        more = {"number": number, "action": action, "choice": target or row.suggested}
+        suspects.append(one | more | {"data": _picture(data, str(row.image_id))})
+    ids = set(shown["image_id"])
+    kept = [[image_id, *rest] for image_id, rest in earlier.items() if image_id not in ids]
+    return suspects, kept, len(table)
+
+
+def _picture(data: Opened, image_id: str) -> str:
+    row = data.index.index[(data.index["image_id"] == image_id) & (data.index["split"] == "train")][0]
+    jpeg = cv2.imencode(".jpg", np.asarray(data.pixels[row])[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+    return _encoded(jpeg.tobytes())
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8") if file.is_file() else ""

@@ -1,0 +1,108 @@
+"""A run's page in a real browser: it renders without an error, and what is ticked is what the file says."""
+
+import csv
+import shutil
+
+import pytest
+
+from kit.errors import ConfigError
+from kit.stages import download, ensemble, index, predict, split, train
+from kit.tools import audit, report
+from kit.workspace import Workspace
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory, digits, tiny):
+    experiment = tiny("name=shown", "train.epochs=8", "data.num_folds=3")
+    workspace = Workspace(tmp_path_factory.mktemp("report"))
+    download.run(experiment, workspace, digits)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    train.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    ensemble.run(experiment, workspace)
+    audit.run(workspace, "shown")
+    return report.run(workspace, "shown")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if binary is None:
+        pytest.skip("no Chromium here: apt install chromium")
+    sync = pytest.importorskip("playwright.sync_api")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=binary, args=quiet)
+        yield opened
+        opened.close()
+
+
+def test_the_page_needs_no_network_and_says_the_score(page_file):
+    text = page_file.path.read_text()
+    assert "http" not in text.replace("http-equiv", ""), "nothing is fetched"
+    assert "CV accuracy" in text
+    assert "to expect of the test set" in text
+    assert text.count('class="figure"') >= 4
+    assert page_file.num_suspects > 0
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_renders_in_a_wide_and_a_narrow_window(page_file, browser, width):
+    page, errors = browser.new_page(viewport={"width": width, "height": 900}), []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(page_file.path.as_uri())
+    assert page.locator("h1").inner_text() == "shown"
+    assert page.locator(".suspect").count() == page_file.num_suspects
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+    assert errors == []
+    page.close()
+
+
+def test_ticks_come_out_in_the_file(page_file, browser, tmp_path):
+    page = browser.new_page()
+    page.goto(page_file.path.as_uri())
+    assert page.locator("#save").is_disabled()
+    cards = page.locator(".suspect")
+    ids = [cards.nth(place).get_attribute("data-id") for place in range(4)]
+    cards.nth(0).get_by_label("drop").check()
+    cards.nth(1).locator("select").select_option("7")  # choosing a label is ticking relabel
+    cards.nth(2).get_by_label("fine").check()
+    cards.nth(3).get_by_label("drop").check()
+    cards.nth(3).get_by_label("drop").click()  # and taken back
+    assert page.locator("#count").inner_text() == "3 ticked"
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    page.close()
+    assert file.name == "corrections.csv"
+    with file.open(newline="") as handle:
+        rows = list(csv.reader(handle))
+    assert rows == [
+        ["image_id", "action", "target"],
+        [ids[0], "drop", ""],
+        [ids[1], "relabel", "7"],
+        [ids[2], "fine", ""],
+    ]
+
+
+def test_earlier_corrections_are_ticked_already(page_file, tiny, tmp_path):
+    workspace = Workspace(page_file.path.parents[2])
+    first = (workspace.run("shown") / "suspects.csv").read_text().splitlines()[1].split(",")[0]
+    (tmp_path / "old.csv").write_text(f"image_id,action,target\n{first},drop,\n")
+    settings = ("train.epochs=1", "data.num_folds=3", f"data.corrections={tmp_path / 'old.csv'}")
+    train.run(tiny("name=again", *settings), workspace)
+    (workspace.run("again") / "suspects.csv").write_bytes((workspace.run("shown") / "suspects.csv").read_bytes())
+    text = report.run(workspace, "again").path.read_text()
+    card = text[text.index(f'data-id="{first}"') :]
+    assert 'value="drop" class="action" checked' in card[: card.index("</fieldset>")]
+
+
+def test_no_such_run(workspace):
+    with pytest.raises(ConfigError, match=r"no such run or blend"):
+        report.run(workspace, "nothing")
