@@ -64,7 +64,7 @@ def stepper(model: nn.Module, fast: bool, normalise: bool = False) -> Callable[[
     """forward + backward + step of (images, targets); `fast`: bf16 autocast and channels_last."""
     layout = torch.channels_last if fast else torch.contiguous_format
     model = model.to(memory_format=layout).train()
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY, fused=fast)
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1) * 255, torch.tensor(STD).view(1, 3, 1, 1) * 255
 
     def step(batch: Any) -> None:
@@ -123,7 +123,7 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
 
     from kit.assembly.fitting import Setup, feed, fold_model, objective
     from kit.data.cache import experiment_pixels
-    from kit.data.table import read_index, targets
+    from kit.data.table import read_index, targets, trainable
     from kit.training.decide import training_precision
     from kit.training.loop import fit
 
@@ -138,17 +138,24 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
         began = time.perf_counter()
         pixels = experiment_pixels(workspace, competition, experiment, index)
         building = time.perf_counter() - began
-        rows, folds = np.arange(len(index)), np.full(len(index), 1)
+        rows, folds = np.flatnonzero(trainable(index)), np.full(len(index), 1)
         setup = Setup(experiment, competition, index, folds, pixels, targets(index, competition), torch.device("cpu"))
         whole = feed(setup, 0, rows)
         model = fold_model(setup, 0, rows)
-        train = replace(experiment.train)
+        train = experiment.train
         with tempfile.TemporaryDirectory() as place:
 
             def run(steps: int) -> float:
                 short = replace(whole, num_steps=steps, num_images=steps * BATCH, validation=None)
                 short = replace(short, batches=lambda epoch, _: first(whole.batches(epoch, 0), steps))
-                settings = (Path(place) / str(steps), training_precision(train), torch.device("cpu"), (0, 0), {}, "")
+                settings = (
+                    Path(place) / f"{steps}-{time.monotonic()}",
+                    training_precision(train),
+                    torch.device("cpu"),
+                    (0, 0),
+                    {},
+                    "",
+                )
                 return fit(model, train, objective(setup, model, rows), short, *settings)[0]["images_per_second"]
 
             if not cold:

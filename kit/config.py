@@ -108,6 +108,8 @@ class Train:
     def __post_init__(self) -> None:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        if self.select == "average" and self.early_stopping is not None:
+            raise ValueError("select: average is of the last epochs; early_stopping may never reach them")
         if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):
             raise ValueError(f"sizes: expected rising epochs, got {self.sizes}")
         if self.schedule == "step" and not self.step_epochs:

@@ -51,4 +51,6 @@ def _numbers(text: str) -> list[int]:
         if not first.isdigit() or (dots and not last.isdigit()):
             raise ConfigError(f"--seed {text}: expected a number, 0..2 or 0,7")
         numbers += range(int(first), int(last if dots else first) + 1)
-    return numbers
+    if not numbers:
+        raise ConfigError(f"--seed {text}: holds no number; the smaller one comes first")
+    return list(dict.fromkeys(numbers))

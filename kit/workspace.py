@@ -170,11 +170,15 @@ def mark_done(stamp: Path, inputs: str, **facts: Any) -> None:
 
 
 @contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """One process at a time; released by the system even when the process is killed."""
+def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """One process at a time; released by the system even when the process is killed.
+
+    Raises `KitError` where another one holds it for more than `patience` seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        ends = time.monotonic() + _ORPHAN_SECONDS
+        began = time.monotonic()
+        ends = began + max(_ORPHAN_SECONDS, patience)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,7 +186,8 @@ def lock(path: Path, what: str) -> Iterator[None]:
             except BlockingIOError:
                 file.seek(0)
                 owner = file.read().strip()
-                if _alive(owner) or time.monotonic() > ends:
+                waited_enough = time.monotonic() - began >= patience
+                if (_alive(owner) and waited_enough) or time.monotonic() > ends:
                     raise KitError(f"{what} is in use by another kit process (pid {owner or '?'})") from None
                 time.sleep(0.2)
         file.seek(0)

@@ -18,7 +18,8 @@ from kit.workspace import Workspace
 TINY = (
     "name=tiny", "data.image_size=16", "data.cache_size=16", "data.num_folds=2", "model.options.width=0.125",
     "train.epochs=2", "train.warmup_epochs=0.5", "train.precision=fp32", "train.memory_format=contiguous",
-    "train.num_threads=1", "tta.views=[identity]",
+    "train.num_threads=1", "tta.views=[identity]", "tta.precision=fp32", "tta.memory_format=contiguous",
+    "tta.compile=false",
 )  # fmt: skip
 TOKEN = "kgat_SECRETTOKEN"
 

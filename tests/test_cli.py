@@ -80,7 +80,7 @@ def test_an_unknown_command_is_exit_2():
 @pytest.mark.slow
 def test_doctor_reports_without_credentials(tmp_path):
     clean = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "KAGGLE_API_TOKEN": "", "KAGGLE_USERNAME": ""}
-    done = _kit("doctor", "-c", "demo", "--json", **clean)
+    done = _kit("doctor", "-c", "demo", "--set", "train.precision=fp32", "--json", **clean)
     assert done.returncode == 0, done.stderr
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
     assert "no credentials" in findings["kaggle"]["text"]
@@ -90,6 +90,15 @@ def test_doctor_reports_without_credentials(tmp_path):
 
 @pytest.mark.slow
 def test_doctor_never_shows_a_token(tmp_path):
-    done = _kit("doctor", "-c", "demo", "--offline", HOME=str(tmp_path), KAGGLE_API_TOKEN="SECRETTOKEN")
+    done = _kit(
+        "doctor",
+        "-c",
+        "demo",
+        "--set",
+        "train.precision=fp32",
+        "--offline",
+        HOME=str(tmp_path),
+        KAGGLE_API_TOKEN="SECRETTOKEN",
+    )
     assert "KAGGLE_API_TOKEN" in done.stdout
     assert "SECRETTOKEN" not in done.stdout + done.stderr

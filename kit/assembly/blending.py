@@ -39,7 +39,11 @@ def join_members(
         recipe = Recipe("mean", (1 / len(members),) * len(members), settings.average)
         return Joined(first, recipe, [{"run": m.name, "weight": 1 / len(members)} for m in members])
     wanted, folds = targets(first, competition), first["fold"].to_numpy()
-    found = blend(settings.blend, metric, wanted, aligned, folds, task, settings.average)
+    method = settings.blend
+    if len(np.unique(folds)) < 3 and method not in {"best", "mean"}:
+        console.warn(f"{len(np.unique(folds))} folds are too few to fit a blend on: the plain mean")
+        method = "mean"
+    found = blend(method, metric, wanted, aligned, folds, task, settings.average)
     recipe, said, labels = found.recipe, found.oof, wanted.ndim == 2
     best = int(np.argmax(fit("best", metric, wanted, aligned, task, settings.average).weights))
     groups = first["image_id"].map(group_of).to_numpy()
@@ -50,10 +54,10 @@ def join_members(
     interval = "{:+.4f} to {:+.4f}".format(*gain.interval)
     verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
     console.stage("ensemble", f"{verdict}probability {gain.probability:.3f}")
-    if settings.blend == "auto" and gain.probability < SURE:
+    if settings.blend == "auto" and not gain.probability >= SURE:
         console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
         recipe = Recipe("best", tuple(np.eye(len(members))[best].tolist()), settings.average)
-        said = aligned[best]
+        said = nested("best", metric, wanted, aligned, folds, task, settings.average)
     facts = _worth(members, aligned, recipe, wanted, folds, competition, settings.average)
     rows = [
         [
@@ -79,6 +83,8 @@ def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray
         same = len(other) == len(first) == len(member.oof) and (other["fold"] == other["fold_of_member"]).all()
         if not same:
             raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
+        if any((other[column] != first[column].to_numpy()).any() for column in competition.targets):
+            raise KitError(f"runs {members[0].name} and {member.name} have other labels: data.corrections differ")
         aligned.append(predictions(other, competition))
     return aligned
 

@@ -81,7 +81,7 @@ def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setu
     sure = said.max(axis=1) >= train.pseudo_threshold
     label_of = dict(zip(table.loc[sure, "image_id"], said[sure].argmax(axis=1), strict=True))
     index, scored = setup.index, setup.folds == fold
-    free = (index["split"] == "test").to_numpy() & readable(index)
+    free = (index["split"] == "test").to_numpy() & readable(index) & ~labelled_test(index)  # those are for scores
     free &= ~index["group"].isin(set(index.loc[scored, "group"])).to_numpy()
     added = np.flatnonzero(free & index["image_id"].isin(set(label_of)).to_numpy())
     targets = setup.targets.copy()
@@ -105,7 +105,6 @@ def fold_model(setup: Setup, fold: Fold, rows: np.ndarray) -> Classifier:
             raise KitError(
                 f"{file}: is of another model than model.name: {str(error).splitlines()[1].strip()}"
             ) from None
-        return model
     if setup.competition.task == "number":
         model.set_number_scale(*number_scale(setup.targets[rows]))
     return model
@@ -156,7 +155,7 @@ def start_file(workspace: Workspace, experiment: Experiment, fold: Fold) -> Path
 def require_same_folds(workspace: Workspace, run: str, other: str) -> None:
     """Raise `KitError` where two runs were made with other folds: one's models saw what scores the other."""
     one, two = (workspace.run(name) / "folds.csv" for name in (run, other))
-    if one.read_text("utf-8") != two.read_text("utf-8"):
+    if one.is_file() and one.read_text("utf-8") != two.read_text("utf-8"):  # what is no run yet is only tried
         raise KitError(f"{two}: other folds than {one}; its models saw images that score this run's folds")
 
 

@@ -51,7 +51,7 @@ class Members:
         """`md5` of the pixels' files, where features of them may be kept: heads on a frozen network then share them."""
         self._experiment, self._device = experiment, default_device()
         self._models = {fold: trained_model(experiment, workspace, competition, fold) for fold in folds}
-        self._features = None
+        self._features, self._outputs = None, competition.num_outputs
         if experiment.train.mode == "features" and md5 is not None:
             model = self._models[folds[0]]
             self._features = experiment_features(experiment, workspace, competition.name, model, pixels, md5)
@@ -64,6 +64,8 @@ class Members:
     def predict(self, folds: Sequence[Fold], pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """float32 (folds, rows, C), mean over the views; `rows` of `pixels`, read once for all the folds."""
         experiment, tta = self._experiment, self._experiment.tta
+        if not len(rows):
+            return np.empty((len(folds), 0, self._outputs), np.float32)
         if self._features is not None:
             heads = [(self._models[fold].head(), self._models[fold].activate) for fold in folds]
             seen = torch.from_numpy(self._features[:, rows]).float()

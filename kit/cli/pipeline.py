@@ -14,6 +14,7 @@ from kit.competition import Competition
 from kit.config import DEFAULT_CONFIG, Experiment
 from kit.errors import ConfigError
 from kit.plan import load_members
+from kit.run_folder import experiment_file
 from kit.workspace import Fold, Workspace
 
 
@@ -130,6 +131,8 @@ def run(
     """From download to a validated submission, skipping what is done. Does not upload."""
     experiment, place = load(config, set_, workspace)
     members = load_members(experiment, config, set_, seed)
+    if seed is not None:
+        experiment = dataclasses.replace(experiment, name=f"{experiment.name}-seeds")
     result = _pipeline(experiment, place, source, max_hours, fold=fold, members=members)
     if result is not None and Competition.load(experiment.competition).slug is not None:
         console.say(f"\nNext: kit submit -c {config}" + (f" --workspace {workspace}" if workspace != HERE else ""))
@@ -168,6 +171,8 @@ def _pipeline(
     members: Sequence[Experiment] = (),
 ) -> Any:
     """Every stage in order; none where --max-hours ended the training first. With `members`, each of them is a run."""
+    if members and experiment_file(place, experiment.name).is_file():
+        raise ConfigError(f"name: {experiment.name} is a run of its own already; --set name=... names the blend")
     folds = experiment.fold_numbers(fold or ("all" if experiment.ensemble.members == "folds" else "all,full"))
     if folds == ["full"]:
         experiment = dataclasses.replace(experiment, ensemble=dataclasses.replace(experiment.ensemble, members="full"))

@@ -23,6 +23,7 @@ from kit.workspace import Workspace, atomic_path, fingerprint, lock, require_fre
 
 VERSION = 1
 MOST_BYTES = 50_000_000_000  # of a competition's cache
+PATIENCE = 3600.0  # seconds: another process may be building it
 
 
 def experiment_pixels(
@@ -68,7 +69,7 @@ def cached(
     """
     path = folder / f"{name}.npy"
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock", str(folder)):
+    with lock(folder / ".lock", str(folder), patience=PATIENCE):
         if not path.is_file():
             sweep_temporaries(folder)
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -77,7 +78,7 @@ def cached(
             with atomic_path(path) as temporary:
                 build(temporary)
         os.utime(path)  # used now
-    return np.load(path, mmap_mode="r")
+        return np.load(path, mmap_mode="r")
 
 
 def _drop_oldest(folder: Path, keep_bytes: int) -> None:

@@ -20,7 +20,7 @@ def apply_corrections(
     A dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
     Raises `KitError` where a row names no training image, no class, or an action that does not fit.
     """
-    table = _read(file)
+    table = read_corrections(file)
     train = index.index[index["split"] == "train"]
     row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
     strangers = [image_id for image_id in table["image_id"] if image_id not in row_of]
@@ -42,7 +42,8 @@ def apply_corrections(
     return index, folds
 
 
-def _read(file: Path) -> pd.DataFrame:
+def read_corrections(file: Path) -> pd.DataFrame:
+    """image_id, action, target as text. Raises `ConfigError` where there is no such file, `KitError` on a wrong row."""
     if not file.is_file():
         raise ConfigError(f"data.corrections: {file}: no such file; `kit audit` and the run's report make one")
     table = read_text_csv(file, str(file))

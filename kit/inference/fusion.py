@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-TOLERANCE = 1e-3  # of the outputs' largest; float32 arithmetic in another order
+TOLERANCE = 1e-2  # of the outputs' largest: another order of arithmetic, TF32 on GPUs; a wrong folding is far off
 
 
 @torch.no_grad()

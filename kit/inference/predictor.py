@@ -1,5 +1,6 @@
 """Trained models' predictions, averaged over TTA views."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ def prepare(
     model: nn.Module, activate: Activate, precision: Precision, device: torch.device, pixels: torch.Tensor
 ) -> Predictor:
     """The model on its device, batch norms folded, weights in `precision`; `pixels` (B, 3, S, S): some real ones."""
-    ready = fold_batch_norms(model.to(device), pixels[:8].to(device).float())
+    ready = fold_batch_norms(copy.deepcopy(model).to(device), pixels[:8].to(device).float())
     if precision.name != "fp32":
         ready = cast_weights(ready, DTYPES[precision.name])
     run = precision.compile(ready.to(memory_format=precision.layout))
@@ -78,7 +79,7 @@ def predict(
         for predictor, done in zip(predictors, parts, strict=True):
             outputs = torch.stack([predictor.forward(shown.show(view)) for view in views])
             done.append(_mean(predictor.activate, outputs, average).cpu())
-    return torch.stack([torch.cat(done) for done in parts])
+    return torch.stack([torch.cat(done) if done else torch.empty(0, 0) for done in parts])
 
 
 def _mean(activate: Activate, outputs: torch.Tensor, average: str) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch import nn
 
 from kit import console
 from kit.config import TTA
-from kit.inference.predictor import Activate, prepare
+from kit.errors import KitError
+from kit.inference.predictor import Activate, Predictor, prepare
 from kit.machine import Precision, Trial, candidates, choose, measured
 
 TOLERANCE = 0.05  # relative: mean difference of predictions from fp32's
@@ -44,12 +46,17 @@ def decide(
 
     trials = try_out(candidates(device, tta.precision, tta.memory_format))
     best = choose(trials)
+    if not best.images_per_second or not _right(model, activate, best.precision, pixels, device):
+        if tta.precision != "auto":
+            raise KitError(f"tta.precision: {tta.precision} does not say what fp32 says with these weights; take auto")
+        best = choose([trial for trial in trials if trial.precision.name == "fp32"])
     if tta.compile is True or (tta.compile == "auto" and num_images / best.images_per_second > COMPILE_FROM):
         try:
             trials += try_out([replace(best.precision, compiled=True)])
         except Exception as error:  # torch.compile's back ends raise whatever they like
             console.warn(f"torch.compile does not work here ({str(error).splitlines()[0][:200]}); going on without")
-        best = trials[-1] if tta.compile is True else choose(trials)
+        forced = tta.compile is True and trials[-1].precision.compiled and trials[-1].images_per_second > 0
+        best = trials[-1] if forced else choose([best, *(one for one in trials if one.precision.compiled)])
     console.stage("predict", f"{best.precision} ({best.images_per_second:,.0f} images/s with one view)")
     chosen = best.precision
     decided: dict[str, Any] = {"precision": chosen.name, "memory_format": chosen.memory_format}
@@ -59,25 +66,50 @@ def decide(
 def probe(
     model: nn.Module, activate: Activate, options: list[Precision], pixels: torch.Tensor, device: torch.device
 ) -> list[Trial]:
-    """Time a few batches of each option; one whose predictions differ from fp32's gets speed 0."""
+    """Time a few batches of each option. One that is hopeless, does not run, or says something else gets speed 0."""
     pixels = pixels.to(device)
-    reference, _ = _run(prepare(model, activate, Precision("fp32", "contiguous"), device, pixels), pixels[:16], device)
     trials: list[Trial] = []
-    best = float("inf")
+    best, hopeless = float("inf"), set()
     for option in options:
-        ready = prepare(model, activate, option, device, pixels)
-        few = pixels if option.compiled else pixels[: max(2, len(pixels) // 8)]
-        _, first = _run(ready, few, device)
-        if first > max(best * HOPELESS, COLD_SECONDS) and not option.compiled:
+        if option.name in hopeless:  # in the other layout as well
             trials.append(Trial(option, 0.0))
             continue
-        seconds = _seconds(lambda ready=ready: _run(ready, pixels, device)[1])  # type: ignore[misc]
-        said = _run(ready, pixels, device)[0][: len(reference)]
-        scale = (reference - reference.mean()).abs().mean() + reference.abs().mean()
-        right = bool((said - reference).abs().mean() <= TOLERANCE * scale)  # false for nan
+        try:
+            ready = prepare(model, activate, option, device, pixels)
+            few = pixels if option.compiled else pixels[: max(2, len(pixels) // 8)]
+            _, first = _run(ready, few, device)
+            if first > max(best * HOPELESS, COLD_SECONDS) and not option.compiled:
+                hopeless.add(option.name)
+                trials.append(Trial(option, 0.0))
+                continue
+            seconds = _seconds(partial(_time, ready, pixels, device))
+        except (RuntimeError, NotImplementedError):  # an operation without this number format, or no memory for it
+            if option.name == "fp32" or option.compiled:
+                raise
+            trials.append(Trial(option, 0.0))
+            continue
+        right = _right(model, activate, option, pixels, device)
         trials.append(Trial(option, len(pixels) / seconds if right else 0.0))
         best = min(best, seconds) if right else best
     return trials
+
+
+def _right(model: nn.Module, activate: Activate, option: Precision, pixels: torch.Tensor, device: torch.device) -> bool:
+    """Are predictions of a batch as in fp32, but for rounding? Speeds are remembered, this is asked of every model."""
+    if option.name == "fp32":
+        return True
+    pixels = pixels.to(device)
+    exact = replace(option, name="fp32", compiled=False)
+    said, reference = (
+        _run(prepare(model, activate, one, device, pixels), pixels[:32], device)[0] for one in (option, exact)
+    )
+    spread = (reference - reference.mean(dim=0)).abs().mean()
+    unit = reference.abs().mean() if reference.shape[1] > 1 else spread  # probabilities, or numbers
+    return bool((said - reference).abs().mean() <= TOLERANCE * (spread + unit) + 1e-6)  # false for nan
+
+
+def _time(ready: Predictor, pixels: torch.Tensor, device: torch.device) -> float:
+    return _run(ready, pixels, device)[1]
 
 
 def _seconds(once: Callable[[], float]) -> float:
@@ -90,7 +122,7 @@ def _seconds(once: Callable[[], float]) -> float:
 
 
 @torch.inference_mode()
-def _run(ready: Any, pixels: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, float]:
+def _run(ready: Predictor, pixels: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, float]:
     """(predictions, seconds)"""
     start = time.perf_counter()
     said = ready.activate(ready.forward(pixels.float()))

@@ -92,7 +92,8 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
         raise ConfigError(
-            "train.layer_decay, head_learning_rate, freeze_epochs: this timm model tells no layers; leave them out"
+            "train.layer_decay, head_learning_rate, freeze_epochs and freeze_layers need a model that tells its "
+            "layers; this timm model does not"
         )
     groups = group_parameters(model, matcher(coarse=False), reverse=True)
     head = head_names(model)

@@ -15,6 +15,7 @@ from kit.tasks import Task, find_metric
 
 METHODS = ("best", "mean", "hill", "weights", "stack")
 ROUNDS = 40  # of hill-climbing
+MOST_BIASES = 12  # outputs; of more, each one's bias would cost more time than it brings
 RIDGE = 1e-3  # pulls a stack's coefficients towards the plain mean
 SMALL = 1e-3  # relative: what a more involved method has to gain over a plainer one
 
@@ -144,7 +145,7 @@ def fit(
     count = len(members)
     if method == "best":
         values = [score(metric, targets, member) for member in members]
-        place = int(np.argmax(_as_gain(np.array(values), metric)))
+        place = int(np.argmax(np.nan_to_num(_as_gain(np.array(values), metric), nan=-1e300)))
         return Recipe(method, tuple(np.eye(count)[place].tolist()), average)
     if method == "mean":
         return Recipe(method, (1 / count,) * count, average)
@@ -163,7 +164,7 @@ def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
 
 def _plainest(by_method: dict[str, float], metric: str) -> str:
     """The first of METHODS that no later one beats by more than a little."""
-    gains = _as_gain(np.array(list(by_method.values())), metric)
+    gains = np.nan_to_num(_as_gain(np.array(list(by_method.values())), metric), nan=-1e300)  # no score at all
     enough = gains.max() - SMALL * abs(gains.max())
     return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
 
@@ -175,13 +176,14 @@ def _climb(
     parts = np.stack(members).astype(np.float64)
     space = to_logits(parts, task) if average == "logits" else parts
     total, counts = np.zeros_like(space[0]), np.zeros(len(space))
-    best, best_counts = -np.inf, counts
+    best, best_counts = -1e299, np.ones(len(space))  # all alike where the metric cannot be computed
     for _ in range(ROUNDS):
         tried = []
         for part in space:
             mean = (total + part) / (counts.sum() + 1)
             said = from_logits(mean, task) if average == "logits" else mean
-            tried.append(float(_as_gain(np.array([score(metric, targets, said)]), metric)[0]))
+            gain = float(_as_gain(np.array([score(metric, targets, said)]), metric)[0])
+            tried.append(-1e300 if np.isnan(gain) else gain)
         place = int(np.argmax(tried))
         total, counts = total + space[place], counts + np.eye(len(space))[place]
         if tried[place] > best + 1e-9:
@@ -202,16 +204,16 @@ def _weights(targets: np.ndarray, stack: np.ndarray, task: Task, average: str) -
 
 
 def _stack(targets: np.ndarray, logits: np.ndarray, task: Task) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    count, outputs = len(logits), logits.shape[-1]
+    count, outputs = len(logits), logits.shape[-1] if logits.shape[-1] <= MOST_BIASES else 0
 
     def loss(free: np.ndarray) -> float:
-        weights, bias = free[:count], free[count:]
+        weights, bias = free[:count], free[count:] if outputs else np.zeros(1)
         said = from_logits(np.tensordot(weights, logits, axes=1) + bias, task)
         return _loss(targets, said, task) + RIDGE * float(np.square(weights - 1 / count).sum() + np.square(bias).sum())
 
     start = np.r_[np.full(count, 1 / count), np.zeros(outputs)]
     found = minimize(loss, start, method="L-BFGS-B").x
-    return tuple(found[:count].tolist()), tuple(found[count:].tolist())
+    return tuple(found[:count].tolist()), tuple(found[count:].tolist()) if outputs else (0.0,)
 
 
 def _loss(targets: np.ndarray, said: np.ndarray, task: Task) -> float:

@@ -7,8 +7,6 @@ import numpy as np
 from kit.scoring.bootstrap import expected_scores
 from kit.tasks import find_metric
 
-MEDALS = ("gold", "silver", "bronze")
-
 
 @dataclass(frozen=True)
 class Expectation:
@@ -51,6 +49,8 @@ def expect(
     """
     draws = expected_scores(metric, targets, decisions, num_test, groups)
     draws = draws[~np.isnan(draws)]
+    if not len(draws):  # a class that so small a test set does not hold
+        return Expectation(float("nan"), (float("nan"), float("nan")))
     value = float(np.median(draws))
     interval = (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5)))
     if leaderboard is None or len(leaderboard) == 0:

@@ -55,6 +55,8 @@ def compile_for(
     if not _applies(metric, targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
     parts = []
+    smallest = min(int((folds != fold).sum()) for fold in np.unique(folds))
+    plain = {**plain, "images": smallest}  # what is judged is what is handed in: as many biases in both
     for fold in np.unique(folds):
         inside = folds != fold
         params = fit(metric, targets[inside], predictions[inside], fixed | dict(plain))
@@ -73,7 +75,7 @@ def compile_for(
 def fit(metric: str, targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
     """The parameters for `metrics.decide` that score best on these images."""
     if metric == "log_loss":
-        return _calibration(targets, predictions)
+        return _calibration(targets, predictions, int(plain.get("images", len(targets))))
     if metric == "quadratic_weighted_kappa":
         return {"cuts": _cut_points(targets, predictions)}
     if metric == "f1_macro":
@@ -99,11 +101,11 @@ def _applies(metric: str, targets: np.ndarray, plain: Mapping[str, Any]) -> bool
     return metric in {"log_loss", "quadratic_weighted_kappa"}
 
 
-def _calibration(targets: np.ndarray, predictions: np.ndarray) -> Params:
+def _calibration(targets: np.ndarray, predictions: np.ndarray, num_images: int) -> Params:
     """Temperature, a bias for each class (where there are images enough for each), and the clip."""
     labels, outputs = targets.ndim == 2, predictions.shape[1]
     free = outputs if labels else outputs - 1  # of classes the first's bias is 0
-    free = free if free * IMAGES_PER_BIAS <= len(targets) else 0
+    free = free if free * IMAGES_PER_BIAS <= num_images else 0
 
     def params(point: np.ndarray, clip: float = EPSILON) -> Params:
         found: Params = {"temperature": round(float(np.exp(point[0])), 4)} | ({"clip": clip} if clip else {})

@@ -46,9 +46,11 @@ def run(
 ) -> FeaturesResult:
     """Features of every image and view, then the heads of the folds (default: all), each with a penalty of its own.
 
-    A fold's penalty is chosen by a cross-validation among the other folds: its own images decide nothing.
+    A fold's penalty is chosen by a cross-validation among the other folds: its own labels decide nothing.
     """
     began = time.monotonic()
+    if experiment.model.start is not None or experiment.train.pseudo_run is not None:
+        raise ConfigError("train.mode: features begins from model.weights alone; leave out model.start and pseudo_run")
     if experiment.data.num_folds < 3:
         raise ConfigError("train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more")
     data = open_data(experiment, workspace)

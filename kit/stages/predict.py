@@ -102,7 +102,7 @@ def run_images(
         trained = _trained(experiment, workspace, None)
         folds = [fold for fold in trained if (fold == "full") == (experiment.ensemble.members == "full")] or trained
     folds = _trained(experiment, workspace, folds)
-    torch.set_num_threads(experiment.train.num_threads or 1)
+    torch.set_num_threads(experiment.train.num_threads or num_cores())
     size = experiment.data.cache_size or experiment.data.image_size
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
     tables, members = [], None

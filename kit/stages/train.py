@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from kit.workspace import (
 )
 
 VERSION = 2
+RUN_PATIENCE = 600.0  # seconds: another process may be making this run
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run(
     competition, index = data.competition, data.index
     build_loss(competition.task, experiment.train, data.targets[trainable(index)], competition.num_outputs)
     run_folder = workspace.run(experiment.name)
-    with lock(run_folder / ".lock", str(run_folder)):
+    with lock(run_folder / ".lock", str(run_folder), patience=RUN_PATIENCE):
         num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)
         experiment = _open_run(experiment, workspace, competition, num_images, device)
         same_folds(experiment, workspace)
@@ -89,7 +91,7 @@ def run(
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     setup = _announce(setup, workspace, wanted)
     try:
-        if len(gpus := visible_gpus()) > 1 and len(wanted) > 1:
+        if len(gpus := visible_gpus(device)) > 1 and len(wanted) > 1:
             _train_apart(setup, workspace, wanted, gpus, force, deadline)
             force = False
         for fold in wanted:
@@ -125,6 +127,9 @@ def _open_run(
         freeze(existing, workspace)
         console.stage("train", f"run {experiment.name} goes on as it was made: {describe(existing)}")
         return existing
+    for name, key_of in ((experiment.model.start, "model.start"), (experiment.train.pseudo_run, "train.pseudo_run")):
+        if name is not None and not experiment_file(workspace, name).is_file():
+            raise KitError(f"{key_of}: {workspace.run(name)}: no such run; train {name} first")
     torch.manual_seed(key("weights", experiment.seed, 0))
     model = initial_model(experiment, competition)
     train = experiment.train
@@ -143,11 +148,17 @@ def _train_apart(
     """The folds on several GPUs, a process each; afterwards they are up to date, or `OutOfTime`."""
     path = experiment_file(workspace, setup.experiment.name)
     common = ["--config", str(path), "--workspace", str(workspace.root), *(["--force"] if force else [])]
-    if deadline is not None:
-        common += ["--max-hours", f"{max(0.0, deadline - time.monotonic()) / 3600:.4f}"]
+
+    def arguments(fold: Fold) -> list[str] | None:
+        if deadline is None:
+            return ["train", "--fold", str(fold), *common]
+        left = deadline - time.monotonic()
+        return ["train", "--fold", str(fold), *common, "--max-hours", f"{left / 3600:.4f}"] if left > 0 else None
+
     console.stage("train", f"{len(folds)} folds on {len(gpus)} GPUs, one each")
     try:
-        run_apart({f"fold {fold}": ["train", "--fold", str(fold), *common] for fold in folds}, gpus)
+        torch.cuda.empty_cache()  # what the probe held is the children's to use
+        run_apart({f"fold {fold}": partial(arguments, fold) for fold in folds}, gpus)
     except Failed as failed:
         raise KitError(f"{failed.job} failed (above it says why); type the same command to go on") from None
     if deadline is not None and time.monotonic() > deadline:

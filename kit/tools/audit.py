@@ -23,7 +23,6 @@ from kit.run_folder import experiment_file
 from kit.workspace import Workspace, atomic_path
 
 SHOWN = 60  # pictures of the contact sheet
-CORRECTIONS = "image_id,action,target\n"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class AuditResult:
 
 
 def run(workspace: Workspace, name: str) -> AuditResult:
-    """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason; the worst first.
+    """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first.
 
     `score` is the probability that models which never saw the image give its label (of odd pictures: how typical it
     is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.

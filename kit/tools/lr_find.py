@@ -82,7 +82,7 @@ def _sweep(setup: Setup, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """A rate in the middle of the longest fall of the loss, two thirds down it (fastai's "valley")."""
+    """A rate two thirds down the longest fall of the loss, where it still falls fast."""
     if len(losses) < 10:
         raise KitError("the loss ran away at once: is train.clip_grad_norm, or the model's start, what it should be?")
     length, best, start = np.ones(len(losses), dtype=int), 0, 0

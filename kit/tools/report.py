@@ -15,8 +15,7 @@ from kit import console
 from kit.assembly.opening import Opened, open_data
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.corrections import ACTIONS
-from kit.data.table import read_text_csv
+from kit.data.corrections import ACTIONS, read_corrections
 from kit.errors import ConfigError, nearest
 from kit.run_folder import experiment_file, experiment_hash
 from kit.workspace import Workspace, read_json, write_text
@@ -40,7 +39,7 @@ def run(workspace: Workspace, name: str) -> ReportResult:
     folder, file = workspace.run(name), experiment_file(workspace, name)
     passport_file = workspace.submission(name).with_suffix(".json")
     passport = read_json(passport_file) if passport_file.is_file() else {}
-    if not file.is_file() and not (folder / "cv.json").is_file():
+    if not file.is_file() and not ((folder / "cv.json").is_file() and "competition" in passport):
         there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         raise ConfigError(f"{folder}: no such run or blend{nearest(name, there)}")
     experiment = Experiment.load(file) if file.is_file() else None
@@ -64,7 +63,7 @@ def run(workspace: Workspace, name: str) -> ReportResult:
         sections=[*sections, ("settings", "Settings")],
         metric=competition.metric,
         cv=metrics.get(competition.metric),
-        metrics={key: row for key, row in metrics.items() if not np.isnan(row["pooled"])},
+        metrics={key: row for key, row in metrics.items() if row["pooled"] is not None},
         num_folds=max((len(row["folds"]) for row in metrics.values()), default=0),
         expected=cv.get("expected"),
         lb=float(scores[-1]) if scores else None,
@@ -88,6 +87,7 @@ def run(workspace: Workspace, name: str) -> ReportResult:
 
 def _template() -> jinja2.Template:
     surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    surroundings.filters["figure"] = lambda value: "" if value is None else f"{value:.4f}"  # nan is null in JSON
     return surroundings.from_string(TEMPLATE.read_text("utf-8"))
 
 
@@ -112,9 +112,8 @@ def _suspects(
     table = pd.read_csv(file, dtype={"image_id": str, "target": str, "suggested": str}, keep_default_na=False)
     earlier: dict[str, tuple[str, str]] = {}
     if experiment.data.corrections is not None:
-        old = read_text_csv(Path(experiment.data.corrections).expanduser(), experiment.data.corrections)
-        targets = old["target"] if "target" in old else pd.Series("", index=old.index)
-        facts = zip(old["image_id"], old["action"], targets, strict=True)
+        old = read_corrections(Path(experiment.data.corrections).expanduser())
+        facts = zip(old["image_id"], old["action"], old["target"], strict=True)
         earlier = {str(image_id): (str(action), str(target)) for image_id, action, target in facts}
     data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
     shown = table.head(MOST_SUSPECTS)

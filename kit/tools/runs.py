@@ -78,8 +78,9 @@ def _line(workspace: Workspace, name: str) -> Line:
     values = cv.get("metrics", {}).get(metric, {})
     interval = values.get("interval")
     scores = [one.get("public_score") for one in handed_in.get("kaggle", []) if one.get("public_score")]
+    span = tuple(interval) if interval and None not in interval else None
     return Line(
-        name, competition, metric, code, values.get("pooled"), tuple(interval) if interval else None,
+        name, competition, metric, code, values.get("pooled"), span,
         float(scores[-1]) if scores else None, minutes, made,
     )  # fmt: skip
 

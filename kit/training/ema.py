@@ -37,6 +37,6 @@ def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.T
     if mean is None or count == 1:
         return copy.deepcopy(values)
     return {
-        name: mean[name].lerp(value, 1 / count) if value.is_floating_point() else value.clone()
+        name: mean[name].to(value.device).lerp(value, 1 / count) if value.is_floating_point() else value.clone()
         for name, value in values.items()
     }

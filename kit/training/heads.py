@@ -47,7 +47,9 @@ def cross_fit(
     outputs: int,
     full: bool = False,
 ) -> CrossFit:
-    """Every fold's head with a penalty that its own images had no part in choosing; with `full`, one head of all.
+    """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head of all.
+
+    (What is not a label, the features' means and spreads, is of all training images.)
 
     `features` (views, N, D), `targets` as `fit_heads`, `folds` int64 (N,). For each two folds and each penalty a head
     that saw neither: fold i takes the penalty whose heads without i do best on the other folds.

@@ -153,8 +153,9 @@ def fit(
             state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
             if train.select == "best" and is_best(state.history):
                 best = copy.deepcopy(chosen.state_dict())
-            elif train.select == "average" and (count := state.epoch - train.epochs + train.average_epochs) > 0:
-                best = running_mean(best, chosen.state_dict(), count)
+            elif train.select == "average":
+                count = state.epoch - train.epochs + min(train.average_epochs, train.epochs)
+                best = running_mean(best, chosen.state_dict(), count) if count > 0 else None
             save()
             console.stage("train", sentence(title, line, train, feed.metric))
     save_model(folder / "model.safetensors", best if best is not None else chosen.state_dict(), facts)

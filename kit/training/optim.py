@@ -53,7 +53,7 @@ def set_training(model: nn.Module, train: Train, epoch: int) -> None:
         model.requires_grad_(True)
         return
     depths = cast(Layered, model).layer_depths()
-    most = 0 if epoch < train.freeze_epochs else math.ceil(max(depths.values()) * (1 - train.freeze_layers))
+    most = 0 if epoch < train.freeze_epochs else math.ceil(max(depths.values()) * (1 - train.freeze_layers) - 1e-9)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(depths[name] <= most)
     for module in model.modules():

@@ -26,13 +26,20 @@ def probe(
     reference = _first_step(model, Precision("fp32", "contiguous"), *few, device)
     unsafe = device.type == "cpu" and _strides_over_one_pixel(model, pixels[:2], device)
     trials: list[Trial] = []
-    best = float("inf")
+    best, hopeless = float("inf"), set()
     for option in options:
-        try:
-            seconds = _seconds_per_step(model, option, pixels, targets, device, max(best * HOPELESS, COLD_SECONDS))
-        except torch.OutOfMemoryError:
+        if option.name in hopeless:  # in the other layout as well
             trials.append(Trial(option, 0.0))
             continue
+        try:
+            seconds = _seconds_per_step(model, option, pixels, targets, device, max(best * HOPELESS, COLD_SECONDS))
+        except (RuntimeError, NotImplementedError) as error:  # no memory, or an operation without this number format
+            if not isinstance(error, torch.OutOfMemoryError) and (option.name == "fp32" or option.compiled):
+                raise
+            trials.append(Trial(option, 0.0))
+            continue
+        if seconds == float("inf"):
+            hopeless.add(option.name)
         right = seconds < float("inf") and not (unsafe and option.name == "bf16")
         right = right and _same_step(_first_step(model, option, *few, device), reference)
         trials.append(Trial(option, len(pixels) / seconds if right else 0.0))

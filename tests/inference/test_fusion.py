@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from kit.config import TTA
+from kit.errors import KitError
 from kit.inference.fusion import fold_batch_norms
 from kit.inference.predictor import predict, prepare
 from kit.inference.probe import decide, probe
@@ -110,3 +111,13 @@ def test_a_measurement_is_kept_by_what_was_measured(tmp_path):
     assert measured(memory, ["a", 1], CPU, measure) == first == [Trial(Precision("bf16", "channels_last", True), 12.5)]
     measured(memory, ["a", 2], CPU, measure)
     assert len(calls) == 2
+
+
+def test_a_precision_that_is_asked_for_and_wrong_is_refused(monkeypatch, tmp_path):
+    model = _trained("resnet18", stem="small", width=0.25)
+    monkeypatch.setattr("kit.inference.predictor.cast_weights", lambda model, _: nn.Sequential(model, nn.Softmax(1)))
+    asked = TTA(precision="bf16", compile=False)
+    with pytest.raises(KitError, match=r"tta\.precision: bf16 does not say what fp32 says"):
+        decide(model, model.activate, asked, ("small",), PIXELS, 100, CPU, tmp_path / "speeds.json")
+    free = decide(model, model.activate, TTA(compile=False), ("small",), PIXELS, 100, CPU, tmp_path / "speeds.json")
+    assert free.precision == "fp32"

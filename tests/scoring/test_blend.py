@@ -105,3 +105,14 @@ def test_logits_and_back():
     probs = from_logits(TRUTH, "classes")
     assert np.allclose(from_logits(to_logits(probs, "classes"), "classes"), probs)
     assert np.allclose(from_logits(to_logits(probs, "labels"), "labels"), probs)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "auto"])
+def test_a_metric_that_cannot_be_computed_leaves_the_members_alike(method):
+    """ROC AUC of three classes of which one is in no image."""
+    generator = np.random.default_rng(5)
+    members = [generator.dirichlet(np.ones(3), 90) for _ in range(3)]
+    targets, folds = np.arange(90) % 2, np.arange(90) % 3
+    found = blend(method, "roc_auc", targets, members, folds, "classes")
+    assert np.isfinite(found.oof).all()
+    assert np.isfinite(found.recipe.weights).all()

@@ -7,7 +7,13 @@ import pytest
 from kit.errors import ConfigError
 from kit.stages import download, ensemble, features, index, predict, split
 
-THREE = ("train.mode=features", "data.num_folds=3", "name=frozen", "tta.views=[identity, hflip]", "tta.compile=false")
+THREE = (
+    "train.mode=features",
+    "data.num_folds=3",
+    "name=frozen",
+    "tta.views=[identity, hflip]",
+    "train.head_l2=[0.01, 0.1]",
+)
 
 
 @pytest.fixture

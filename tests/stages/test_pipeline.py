@@ -260,14 +260,13 @@ def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digit
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.slow
 def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digits, monkeypatch, capsys):
     """Processes of their own, each told its GPU (here: none); the weights are those of one process."""
     _, alone, _ = finished
     workspace = Workspace(tmp_path)
     experiment = tiny("tta.views=[identity, hflip]")
     _prepare(experiment, workspace, digits)
-    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda: ["", ""])
+    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda _: ["", ""])
     capsys.readouterr()
     result = train.run(experiment, workspace)
     said = capsys.readouterr().out
@@ -284,7 +283,7 @@ def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
     damaged = workspace.fold("tiny", 1) / "last.ckpt"
     kept, stamp = damaged.read_bytes(), (workspace.fold("tiny", 1) / ".train.json")
     held = stamp.read_bytes()
-    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda: ["", ""])
+    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda _: ["", ""])
     try:
         damaged.write_bytes(b"no checkpoint")
         stamp.unlink()
@@ -324,6 +323,7 @@ def test_bench_measures_every_part(tiny, workspace, digits, monkeypatch):
     assert not workspace.run("measured").exists()
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_submission(tmp_path, digits, tiny):
     """SIGKILL in the middle of the training, twice, then the same command again: byte for byte the same."""
     file = tmp_path / "tiny.yaml"

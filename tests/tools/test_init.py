@@ -21,6 +21,7 @@ from kit.workspace import Workspace
 QUICK = [
     "data.num_folds=2", "data.image_size=24", "data.cache_size=24", "model.options.width=0.125", "train.epochs=1",
     "train.warmup_epochs=0.3", "train.precision=fp32", "train.memory_format=contiguous", "train.num_threads=1",
+    "tta.precision=fp32", "tta.memory_format=contiguous", "tta.compile=false",
 ]  # fmt: skip
 
 

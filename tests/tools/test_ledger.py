@@ -32,7 +32,7 @@ def finished(tmp_path_factory, digits, tiny):
             target.writestr(f"train/{other}.{rest}", source.read(name))
     for file in ("test1.zip", "sampleSubmission.csv"):
         (folder / file).write_bytes((digits / file).read_bytes())
-    experiment = tiny("name=planted", "train.epochs=25", "model.options.width=0.25", "data.num_folds=3")
+    experiment = tiny("name=planted", "train.epochs=18", "model.options.width=0.25", "data.num_folds=3")
     workspace = Workspace(tmp_path_factory.mktemp("ledger"))
     download.run(experiment, workspace, folder)
     index.run(experiment, workspace)

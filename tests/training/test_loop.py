@@ -222,7 +222,8 @@ def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
         assert not _same_step((reference[0], wrong), reference)
     assert not _same_step((reference[0] * 1.2, reference[1]), reference)
     for size, right in ((16, False), (32, True)):  # at 16 px the last stage strides over a map of one pixel
-        trials = probe(model, candidates(CPU), size, 16, 2, CPU)
+        quick = [option for option in candidates(CPU) if option.name != "fp16"]  # slow on most CPUs
+        trials = probe(model, quick, size, 16, 2, CPU)
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "bf16"} == {right}
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "fp32"} == {True}
 
