@@ -107,6 +107,11 @@ def candidates(device: torch.device, precision: str = "auto", memory_format: str
     return [Precision(name, layout) for name, layout in product(names, formats)]
 
 
+def whole_batches(few: int, many: int, device: torch.device) -> float:
+    """`many` images take at least so many times as long as `few`. (A small batch leaves a GPU idle, a CPU hardly.)"""
+    return many / few / 4 if device.type == "cpu" else 1.0
+
+
 def choose(trials: list[Trial]) -> Trial:
     """The first within reach of the fastest: near-ties fall the same way every time."""
     fastest = max(trial.images_per_second for trial in trials)

@@ -14,7 +14,7 @@ from kit import console
 from kit.config import TTA
 from kit.errors import KitError
 from kit.inference.predictor import Activate, Predictor, prepare
-from kit.machine import Precision, Trial, candidates, choose, measured
+from kit.machine import Precision, Trial, candidates, choose, measured, whole_batches
 
 TOLERANCE = 0.05  # relative: mean difference of predictions from fp32's
 HOPELESS = 3.0  # a first batch this many times slower than the best candidate's ends the trial,
@@ -78,7 +78,9 @@ def probe(
             ready = prepare(model, activate, option, device, pixels)
             few = pixels if option.compiled else pixels[: max(2, len(pixels) // 8)]
             _, first = _run(ready, few, device)
-            if first > max(best * HOPELESS, COLD_SECONDS) and not option.compiled:
+            if not option.compiled and first < COLD_SECONDS:
+                first = _time(ready, few, device) * whole_batches(len(few), len(pixels), device)
+            if first > best * HOPELESS and not option.compiled:
                 hopeless.add(option.name)
                 trials.append(Trial(option, 0.0))
                 continue

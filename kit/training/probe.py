@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kit.machine import Precision, Trial
+from kit.machine import Precision, Trial, whole_batches
 
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
@@ -32,7 +32,7 @@ def probe(
             trials.append(Trial(option, 0.0))
             continue
         try:
-            seconds = _seconds_per_step(model, option, pixels, targets, device, max(best * HOPELESS, COLD_SECONDS))
+            seconds = _seconds_per_step(model, option, pixels, targets, device, best * HOPELESS)
         except (RuntimeError, NotImplementedError) as error:  # no memory, or an operation without this number format
             if not isinstance(error, torch.OutOfMemoryError) and (option.name == "fp32" or option.compiled):
                 raise
@@ -120,12 +120,15 @@ def _seconds_per_step(
         return time.perf_counter() - start
 
     few = len(pixels) if option.compiled else max(2, len(pixels) // 8)  # loads kernels, and shows what is hopeless
-    if step(pixels[:few], targets[:few]) > limit and not option.compiled:
-        return float("inf")
+    cold = step(pixels[:few], targets[:few])
+    if not option.compiled:
+        warm = step(pixels[:few], targets[:few]) if cold < max(limit, COLD_SECONDS) else cold
+        if warm * whole_batches(few, len(pixels), device) > limit:
+            return float("inf")
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 12 and (len(times) < 3 or time.perf_counter() - began < 3):
         times.append(step(pixels, targets))
-        if times[0] > limit:
+        if times[0] > max(limit, COLD_SECONDS):
             break
     return min(times)
