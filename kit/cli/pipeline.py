@@ -152,6 +152,8 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
 
 def _train(experiment: Experiment, place: Workspace, folds: list[Fold], force: bool, max_hours: float | None) -> Any:
     """The folds' networks, or heads on a frozen one."""
+    if experiment.members:
+        raise ConfigError(f"members: {experiment.name} is a blend: `kit run` makes its members")
     if experiment.train.mode == "features":
         from kit.stages import features
 

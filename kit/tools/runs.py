@@ -10,6 +10,7 @@ import numpy as np
 from kit import console, figures
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.errors import KitError
 from kit.run_folder import experiment_file, experiment_hash
 from kit.training.history import read_history
 from kit.workspace import Workspace, read_json
@@ -34,7 +35,13 @@ def run(workspace: Workspace) -> list[Line]:
     """The workspace's runs and submissions, the latest last; a figure of LB against CV where there are two of both."""
     names = {path.parent.name for path in (workspace.root / "runs").glob("*/experiment.yaml")}
     names |= {path.stem for path in (workspace.root / "submissions").glob("*.json")}
-    lines = sorted((_line(workspace, name) for name in names), key=lambda line: line.made)
+    lines = []
+    for name in sorted(names):
+        try:
+            lines.append(_line(workspace, name))
+        except KitError as error:  # one that cannot be read hides none of the others
+            console.warn(f"{name}: {error}; left out")
+    lines.sort(key=lambda line: line.made)
     rows = [
         [
             line.name, line.competition, line.experiment, line.metric, _number(line.cv),

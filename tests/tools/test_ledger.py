@@ -156,7 +156,11 @@ def test_the_ledger_lists_runs_and_draws_cv_against_lb(finished):
     write_json(passport, facts | {"kaggle": [{"public_score": "0.91234"}]})
     other = facts | {"kaggle": [{"public_score": "0.95"}], "made": "2027-01-01T00:00:00+00:00"}
     write_json(workspace.submission("elsewhere").with_suffix(".json"), other)
+    broken = workspace.run("broken") / "experiment.yaml"
+    broken.parent.mkdir()
+    broken.write_text("name: broken\ncompetition: nowhere\n")
     lines = runs.run(workspace)
+    assert "broken" not in {line.name for line in lines}, "it hides none of the others"
     assert lines[-1].name == "elsewhere", "the latest last"
     line = next(line for line in lines if line.name == "planted")
     assert (line.competition, line.metric, line.lb) == ("digits", "accuracy", 0.91234)
