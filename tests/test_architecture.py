@@ -10,7 +10,7 @@ from kit.config import DEFAULT_CONFIG
 KIT = Path(__file__).resolve().parent.parent / "kit"
 GROUND = {
     "config", "competition", "tasks", "workspace", "console", "errors", "schema", "randomness", "run_folder", "machine",
-    "plan",
+    "plan", "allocator",
 }  # fmt: skip
 PARTS = {"data", "models", "training", "inference", "scoring", "kaggle", "figures"}
 VERBS = {"stages", "tools"}

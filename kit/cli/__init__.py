@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 from kit import console
+from kit.allocator import keep_freed_memory
 from kit.cli import pipeline, tools
 from kit.cli.options import app, flags
 from kit.errors import KitError
@@ -24,6 +25,7 @@ def _stop(*_: Any) -> None:
 def main() -> None:
     """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
     signal.signal(signal.SIGINT, _stop)
+    keep_freed_memory()
     try:
         app()
     except KitError as error:
