@@ -37,6 +37,7 @@ class Data:
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
     split_seed: NonNegativeInt | None = None  # of the folds; none: the experiment's
     corrections: str | None = None  # a corrections.csv: training images that are dropped or relabelled
+    extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
     mean: Channels | None = None  # RGB in [0, 1]; none: pretrained timm's own, else the fold's training images'
     std: Channels | None = None
 

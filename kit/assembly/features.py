@@ -10,7 +10,7 @@ import torch
 
 from kit import console
 from kit.config import Experiment, View
-from kit.data.cache import cached
+from kit.data.cache import Pixels, cached
 from kit.data.loader import Batches
 from kit.inference.predictor import features, prepare
 from kit.inference.views import Views, expand
@@ -22,9 +22,10 @@ from kit.workspace import Workspace, fingerprint
 VERSION = 1
 
 
-def sample(experiment: Experiment, pixels: np.ndarray) -> torch.Tensor:
+def sample(experiment: Experiment, pixels: Pixels) -> torch.Tensor:
     """A prediction batch of the cache's first pictures, as the model sees them: float (B, 3, S, S)."""
-    first = torch.from_numpy(np.array(pixels[: prediction_batch(experiment)])).permute(0, 3, 1, 2)
+    rows = np.arange(min(prediction_batch(experiment), len(pixels)))
+    first = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
     return Views(first, experiment.data.image_size).show(View())
 
 

@@ -13,8 +13,10 @@ import torch
 from kit.assembly.opening import open_data
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.data.cache import Joined, Pixels, experiment_pixels
+from kit.data.extra import extra_index
 from kit.data.loader import Batches, epoch_order, workers_needed
-from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, trainable
+from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, targets, trainable
 from kit.data.transforms import build_augment
 from kit.errors import ConfigError, KitError
 from kit.machine import default_device, num_cores
@@ -36,28 +38,39 @@ class Setup:
     competition: Competition
     index: pd.DataFrame
     folds: np.ndarray
-    pixels: np.ndarray
+    pixels: Pixels
     targets: np.ndarray
     device: torch.device
     num_workers: int = 0
     workspace: Workspace | None = None  # holds the runs that `model.start` and `train.pseudo_run` name
 
 
+def open_training(experiment: Experiment, workspace: Workspace, device: torch.device) -> Setup:
+    """The experiment's data as training sees it: with its extra pictures (`data.extra`) behind the competition's."""
+    data = open_data(experiment, workspace)
+    index, folds = data.index, data.folds
+    pixels: Pixels = data.pixels
+    if experiment.data.extra is not None:
+        extra = extra_index(Path(experiment.data.extra).expanduser(), data.competition, index, workspace)
+        pixels = Joined(data.pixels, experiment_pixels(workspace, data.competition, experiment, extra))
+        index, folds = pd.concat([index, extra], ignore_index=True), np.append(folds, np.full(len(extra), -1))
+    answers = targets(index, data.competition)
+    return Setup(experiment, data.competition, index, folds, pixels, answers, device, workspace=workspace)
+
+
 def trial_setup(experiment: Experiment, workspace: Workspace) -> Setup:
     """The setup of something to try that is no run: decided for this machine, nothing frozen."""
-    data, device = open_data(experiment, workspace), default_device()
-    num_images = len(data.folds) * experiment.train.epochs
-    model, outputs = initial_model(experiment, data.competition), data.competition.num_outputs
-    decided, _ = decide(model, experiment, outputs, num_images, device, workspace.speeds())
-    parts = (data.competition, data.index, data.folds, data.pixels, data.targets)
-    return Setup(decided, *parts, device, workspace=workspace)
+    setup = open_training(experiment, workspace, default_device())
+    num_images = len(setup.folds) * experiment.train.epochs
+    model, outputs = initial_model(experiment, setup.competition), setup.competition.num_outputs
+    decided, _ = decide(model, experiment, outputs, num_images, setup.device, workspace.speeds())
+    return replace(setup, experiment=decided)
 
 
 def training_rows(setup: Setup, fold: Fold) -> np.ndarray:
     """Rows of the index that this fold's model learns from, but for pseudo-labelled ones."""
-    if fold == "full":
-        return np.flatnonzero(trainable(setup.index))
-    return np.flatnonzero((setup.folds >= 0) & (setup.folds != fold))
+    own = trainable(setup.index) if fold == "full" else (setup.folds >= 0) & (setup.folds != fold)
+    return np.flatnonzero(own | (setup.index["split"] == "extra").to_numpy())
 
 
 def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setup, np.ndarray]:

@@ -9,6 +9,7 @@ import torch
 from kit.assembly.features import experiment_features, sample, stream, tta_precision
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.data.cache import Pixels
 from kit.inference.predictor import predict, predict_heads, prepare
 from kit.inference.probe import decide
 from kit.inference.views import expand
@@ -27,7 +28,7 @@ def trained_model(experiment: Experiment, workspace: Workspace, competition: Com
 
 
 def settle(
-    experiment: Experiment, workspace: Workspace, model: Classifier, pixels: np.ndarray, num_images: int
+    experiment: Experiment, workspace: Workspace, model: Classifier, pixels: Pixels, num_images: int
 ) -> Experiment:
     """The experiment with `tta` decided: how `num_images` (views and models counted) are predicted here."""
     settings, seen, device = experiment.model, sample(experiment, pixels), default_device()

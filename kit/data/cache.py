@@ -6,6 +6,7 @@ Shared by all folds, runs and TTA views; its name says what made it (the images'
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,31 @@ from kit.workspace import Workspace, atomic_path, fingerprint, lock, require_fre
 VERSION = 1
 MOST_BYTES = 50_000_000_000  # of a competition's cache
 PATIENCE = 3600.0  # seconds: another process may be building it
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Two caches as one: rows of `second` follow those of `first`."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.first) + len(self.second), *self.first.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | np.integer | np.ndarray) -> np.ndarray:
+        if not isinstance(rows, np.ndarray):
+            return self.first[rows] if rows < len(self.first) else self.second[rows - len(self.first)]
+        pixels, own = np.empty((len(rows), *self.shape[1:]), np.uint8), rows < len(self.first)
+        pixels[own], pixels[~own] = self.first[rows[own]], self.second[rows[~own] - len(self.first)]
+        return pixels
+
+
+Pixels = np.ndarray | Joined
 
 
 def experiment_pixels(

@@ -3,6 +3,8 @@
 By hash alone plain pictures (digits, logos) fall into one heap, so a pair must also look the same pixel by pixel.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -42,6 +44,25 @@ def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.nda
     groups = np.empty(len(md5), dtype=np.int64)
     groups[distinct] = distinct[leader]
     return groups[original]
+
+
+def near_any(
+    hashes: np.ndarray, miniatures: np.ndarray, other_hashes: np.ndarray, other_miniature: Callable[[int], np.ndarray]
+) -> np.ndarray:
+    """bool (N,): pictures that are near-identical to one of another set.
+
+    `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). The others' are asked for by row, where a hash is close.
+    """
+    near, looked = np.zeros(len(hashes), dtype=bool), dict[int, np.ndarray]()
+    for row, digest in enumerate(hashes):
+        own = miniatures[row].astype(np.float32)
+        for other in np.flatnonzero(np.bitwise_count(digest ^ other_hashes) <= MAX_HASH_DISTANCE).tolist():
+            if other not in looked:
+                looked[other] = other_miniature(other).astype(np.float32)
+            if np.sqrt(np.mean((own - looked[other]) ** 2)) <= 255 * MAX_PIXEL_DISTANCE:
+                near[row] = True
+                break
+    return near
 
 
 def _neighbours(hashes: np.ndarray, miniatures: np.ndarray) -> dict[int, list[int]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from kit.data.cache import Pixels
 from kit.data.transforms import Augment, fit
 from kit.randomness import key
 
@@ -21,7 +22,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Batches(Dataset):
     """One epoch's batches; item `step` is a whole batch, so any worker can make any of them."""
 
-    pixels: np.ndarray  # uint8 (N, cache, cache, 3)
+    pixels: Pixels  # uint8 (N, cache, cache, 3)
     targets: np.ndarray  # int64 (N,)
     order: np.ndarray  # int64 (num_steps * B or fewer,): rows of the index
     batch_size: int

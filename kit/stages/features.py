@@ -49,8 +49,8 @@ def run(
     A fold's penalty is chosen by a cross-validation among the other folds: its own labels decide nothing.
     """
     began = time.monotonic()
-    if experiment.model.start is not None or experiment.train.pseudo_run is not None:
-        raise ConfigError("train.mode: features begins from model.weights alone; leave out model.start and pseudo_run")
+    if experiment.model.start or experiment.train.pseudo_run or experiment.data.extra:
+        raise ConfigError("train.mode: features knows no model.start, train.pseudo_run and data.extra; leave them out")
     if experiment.data.num_folds < 3:
         raise ConfigError("train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more")
     data = open_data(experiment, workspace)

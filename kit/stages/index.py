@@ -1,28 +1,22 @@
 """index: every image file looked at once -> `data/<competition>/index.csv`, a row per image."""
 
-import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.duplicates import MINIATURE, likeness, near_identical_groups
-from kit.data.images import EXTENSIONS, ImageProblem, decode
+from kit.data.duplicates import near_identical_groups
 from kit.data.layouts import list_split
-from kit.data.sources import read_bytes, split_row
-from kit.data.table import MEANS, SEEN, TARGET, VARIANCES, class_counts, read_index, readable, target_columns
+from kit.data.looking import hash_values, look_at
+from kit.data.sources import split_row
+from kit.data.table import SEEN, TARGET, class_counts, read_index, readable, target_columns
 from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
-from kit.machine import num_cores
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
 VERSION = 3
@@ -109,48 +103,16 @@ def _check(
 
 
 def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    miniatures = np.zeros((len(files), MINIATURE, MINIATURE, 3), np.uint8)
-    cv2.setNumThreads(0)
-    with ThreadPoolExecutor(num_cores()) as pool:
-        looks: Iterator = pool.map(_look, map(Path, files["path"]))
-        for number, (row, miniature) in enumerate(console.track(looks, "index", len(files))):
-            rows.append(row)
-            if miniature is not None:
-                miniatures[number] = miniature
-    facts = pd.DataFrame(rows)
+    facts, miniatures = look_at([Path(path) for path in files["path"]], "index")
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
     table["path"] = [os.path.relpath(path, raw) for path in files["path"]]
     seen = readable(table)
     table["group"] = np.arange(len(table))
-    hashes = np.array([int(h, 16) for h in table.loc[seen, "dhash"]], dtype=np.uint64)
+    hashes = hash_values(table.loc[seen, "dhash"])
     groups = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
     return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
-
-
-def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
-    """One file's columns, and its miniature for the comparison of near-identical pictures."""
-    empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
-    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
-    row["problem"] = ""
-    try:
-        data = read_bytes(path)
-        row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
-        picture = decode(data)
-    except FileNotFoundError:
-        return row | {"problem": "no such file"}, None
-    except (OSError, ImageProblem) as error:
-        return row | {"problem": str(error)}, None
-    height, width = picture.rgb.shape[:2]
-    mean, std = cv2.meanStdDev(picture.rgb)
-    dhash, miniature = likeness(picture.rgb)
-    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}
-    row |= dict(zip(MEANS, mean[:, 0] / 255, strict=True)) | dict(zip(VARIANCES, (std[:, 0] / 255) ** 2, strict=True))
-    if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
-        row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
-    return row, miniature
 
 
 def _result(path: Path) -> IndexResult:

@@ -17,11 +17,11 @@ from kit.assembly.fitting import (
     initial_model,
     measured_workers,
     objective,
+    open_training,
     start_file,
     training_rows,
     with_pseudo_labels,
 )
-from kit.assembly.opening import open_data
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import trainable
@@ -77,16 +77,16 @@ def run(
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     build_augment(experiment.augment, experiment.data.image_size)  # a wrong line is refused before anything is made
-    data, device = open_data(experiment, workspace), default_device()
-    competition, index = data.competition, data.index
-    build_loss(competition.task, experiment.train, data.targets[trainable(index)], competition.num_outputs)
+    setup = open_training(experiment, workspace, default_device())
+    competition, index, device = setup.competition, setup.index, setup.device
+    build_loss(competition.task, experiment.train, setup.targets[trainable(index)], competition.num_outputs)
     run_folder = workspace.run(experiment.name)
     with lock(run_folder / ".lock", str(run_folder), patience=RUN_PATIENCE):
-        num_images = int(trainable(index).sum()) * experiment.train.epochs * (experiment.data.num_folds - 1)
+        num_images = len(training_rows(setup, 0)) * experiment.train.epochs * experiment.data.num_folds
         experiment = _open_run(experiment, workspace, competition, num_images, device)
         same_folds(experiment, workspace)
     torch.set_num_threads(experiment.train.num_threads or 1)
-    setup = Setup(experiment, competition, index, data.folds, data.pixels, data.targets, device, workspace=workspace)
+    setup = replace(setup, experiment=experiment)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
     setup = _announce(setup, workspace, wanted)

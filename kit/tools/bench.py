@@ -168,7 +168,7 @@ def _prediction(setup: Setup, workspace: Workspace) -> Speed:
         for _ in range(rounds * len(views)):
             ready.forward(resident).cpu()
 
-    cached = torch.from_numpy(np.array(setup.pixels[: len(seen)])).permute(0, 3, 1, 2)
+    cached = torch.from_numpy(setup.pixels[np.arange(len(seen))]).permute(0, 3, 1, 2)
     tta, size = experiment.tta, experiment.data.image_size
     limit = _median_speed(rounds * len(seen), alone)
     whole = _median_speed(

@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from kit.assembly.fitting import Setup, fold_model, training_rows, with_pseudo_labels
+from kit.assembly.fitting import Setup, fold_model, open_training, training_rows, with_pseudo_labels
 from kit.cli.pipeline import _pipeline
-from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.folds import read_folds
-from kit.data.table import read_index, targets
 from kit.errors import ConfigError, KitError
 from kit.plan import load_members
 from kit.schema import dump_yaml, to_mapping
@@ -37,11 +33,7 @@ def teacher(tmp_path_factory, digits, tiny):
 
 
 def _setup(experiment, workspace) -> Setup:
-    competition, table = Competition.load("digits"), read_index(workspace.index("digits"))
-    folds = read_folds(workspace.folds("digits", experiment.data.num_folds, experiment.split_seed), table, 2)
-    pixels = experiment_pixels(workspace, competition, experiment, table)
-    cpu = torch.device("cpu")
-    return Setup(experiment, competition, table, folds, pixels, targets(table, competition), cpu, workspace=workspace)
+    return open_training(experiment, workspace, torch.device("cpu"))
 
 
 def _copy_folds(workspace, name) -> None:

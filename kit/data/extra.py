@@ -1,0 +1,78 @@
+"""Extra labelled pictures (`data.extra`): trained on by every fold, never scored, never a copy of what is scored."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.data.duplicates import likeness, near_any
+from kit.data.images import decode
+from kit.data.layouts import list_split
+from kit.data.looking import hash_values, look_at
+from kit.data.sources import read_bytes
+from kit.data.table import TARGET, read_index, readable
+from kit.errors import ConfigError, KitError, counted
+from kit.workspace import Workspace, atomic_path, fingerprint, lock
+
+VERSION = 1
+PREFIX = "extra/"  # of their ids
+
+
+def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
+    """The folder's pictures as rows of the index, split `extra`; without those near-identical to a competition's.
+
+    `folder` holds a folder of pictures per class. Paths are absolute. Looked at once, kept beside the index. Raises
+    `ConfigError` where there is no such folder, `KitError` where it holds no class.
+    """
+    if competition.task not in {"classes", "ordinal"}:
+        raise ConfigError(f"data.extra: needs classes, one an image; this competition's task is {competition.task}")
+    if not folder.is_dir():
+        raise ConfigError(f"data.extra: {folder}: no such folder; expected one that holds a folder per class")
+    files = _labelled_files(folder, competition)
+    facts = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files["path"]]
+    key = fingerprint(VERSION, facts, files[TARGET].tolist(), index["md5"].tolist())
+    kept = workspace.index(competition.name).with_name(f"extra-{key[:16]}.csv")
+    with lock(kept.with_suffix(".lock"), str(kept), patience=3600):
+        if not kept.is_file():
+            with atomic_path(kept) as temporary:
+                _looked_at(files, competition, index, workspace).to_csv(temporary, index=False, float_format="%.7g")
+    return read_index(kept)
+
+
+def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
+    inside = sorted(place.name for place in folder.iterdir() if place.is_dir())
+    if not set(inside) & set(competition.classes):
+        raise KitError(
+            f"{folder}: holds no folder named like a class; data.extra expects one for each of "
+            f"{', '.join(competition.classes)}"
+        )
+    by_folder = replace(competition, labels=replace(competition.labels, layout="folders"))
+    files = list_split(by_folder, "train", folder.resolve())
+    return files[files[TARGET] != ""].reset_index(drop=True)
+
+
+def _looked_at(
+    files: pd.DataFrame, competition: Competition, index: pd.DataFrame, workspace: Workspace
+) -> pd.DataFrame:
+    facts, miniatures = look_at([Path(path) for path in files["path"]], "extra")
+    table = pd.concat([files.drop(columns="problem"), facts], axis=1)
+    seen = readable(table)
+    table, miniatures = table[seen].reset_index(drop=True), miniatures[seen]
+    theirs = index[readable(index)]
+    raw = workspace.raw(competition.name)
+
+    def miniature(row: int) -> np.ndarray:
+        return likeness(decode(read_bytes(raw / theirs["path"].iloc[row])).rgb)[1]
+
+    hashes = hash_values(table["dhash"]), hash_values(theirs["dhash"])
+    copies = near_any(hashes[0], miniatures, hashes[1], miniature)
+    copies |= table["md5"].isin(set(theirs["md5"])).to_numpy()
+    unread = f", {int((~seen).sum()):,} without a readable picture" if not seen.all() else ""
+    console.stage("extra", f"{counted(len(table), 'labelled picture')} beside the competition's own{unread}")
+    if copies.any():
+        console.warn(f"{int(copies.sum()):,} of them are near-identical to one of the competition's own: left out")
+    return table[~copies].assign(image_id=PREFIX + table["image_id"], split="extra", group=-1)

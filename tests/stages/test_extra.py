@@ -1,0 +1,94 @@
+"""Extra labelled pictures: every fold learns from them, no score sees them, none is a copy of a scored picture."""
+
+import io
+import shutil
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from kit.assembly.fitting import open_training, training_rows
+from kit.errors import ConfigError, KitError
+from kit.stages import download, index, predict, split, train
+from kit.tools.demo import _jpeg
+from kit.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory, digits, tiny) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("extra"))
+    experiment = tiny()
+    download.run(experiment, workspace, digits)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    return workspace
+
+
+@pytest.fixture
+def folder(tmp_path, digits):
+    """Forty other digits, two copies of the competition's (one written anew), a text, a folder of no class."""
+    pictures = load_digits()
+    for number in range(300, 340):
+        place = tmp_path / "more" / str(pictures.target[number]) / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(_jpeg(pictures.images[number]))
+    with zipfile.ZipFile(digits / "train.zip") as archive:
+        first, second = sorted(archive.namelist())[:2]
+        (tmp_path / "more" / "0" / "copy.jpg").write_bytes(archive.read(first))
+        again = Image.open(io.BytesIO(archive.read(second))).resize((40, 40), Image.Resampling.BICUBIC)
+        again.save(tmp_path / "more" / "0" / "written-anew.png")
+    (tmp_path / "more" / "1" / "notes.jpg").write_text("no picture")
+    shutil.copytree(tmp_path / "more" / "2", tmp_path / "more" / "elephant")
+    return tmp_path / "more"
+
+
+def test_every_fold_learns_from_them_and_no_score_sees_them(ready, tiny, folder, capsys):
+    experiment = tiny("name=more", f"data.extra={folder}", "data.cache_size=24", "train.epochs=1")
+    setup = open_training(experiment, ready, torch.device("cpu"))
+    assert "2 of them are near-identical to one of the competition's own" in " ".join(capsys.readouterr().out.split())
+    extra = np.flatnonzero(setup.index["split"] == "extra")
+    numbers = setup.index["image_id"].iloc[extra].str.split("/").str[-1].astype(int).to_numpy()
+    assert sorted(numbers) == list(range(300, 340)), "no copy, no text, nothing of another class"
+    assert np.array_equal(setup.targets[extra], load_digits().target[numbers])
+    assert (setup.folds[extra] == -1).all()
+    for fold in (0, 1, "full"):
+        assert set(extra) <= set(training_rows(setup, fold))
+    plain = open_training(tiny("data.cache_size=24"), ready, torch.device("cpu"))
+    rows = np.array([extra[3], 5, extra[0], 0])
+    assert np.array_equal(setup.pixels[rows][[1, 3]], plain.pixels[rows[[1, 3]]])
+    assert np.array_equal(setup.pixels[rows][0], setup.pixels[int(extra[3])])
+    assert setup.pixels[int(extra[0])].any(), "its own picture"
+    train.run(experiment, ready)
+    predict.run(experiment, ready)
+    scored = [pd.read_csv(ready.fold("more", fold) / "oof.csv", dtype={"image_id": str}) for fold in (0, 1)]
+    expected = plain.index.loc[plain.folds >= 0, "image_id"]
+    assert sorted(pd.concat(scored)["image_id"]) == sorted(expected)
+
+
+def test_other_pictures_are_another_training(ready, tiny, folder):
+    experiment = tiny("name=changing", f"data.extra={folder}", "train.epochs=1")
+    stamp = ready.fold("changing", 0) / ".train.json"
+    train.run(experiment, ready, [0])
+    before = stamp.read_text()
+    train.run(experiment, ready, [0])
+    assert stamp.read_text() == before, "up to date"
+    (folder / "3" / "new.jpg").write_bytes(_jpeg(load_digits().images[400]))
+    with pytest.raises(KitError, match="holds a training of other images; --force trains it anew"):
+        train.run(experiment, ready, [0])
+    train.run(experiment, ready, [0], force=True)
+    assert stamp.read_text() != before
+    setup = open_training(experiment, ready, torch.device("cpu"))
+    assert setup.index["image_id"].str.endswith("/new").sum() == 1
+
+
+def test_a_wrong_folder_is_one_line(ready, tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere: no such folder; expected one that holds a folder per class"):
+        train.run(tiny("name=wrong", f"data.extra={tmp_path / 'nowhere'}"), ready)
+    (tmp_path / "cats").mkdir()
+    with pytest.raises(KitError, match=r"holds no folder named like a class; data.extra expects one for each of 0, 1"):
+        train.run(tiny("name=wrong", f"data.extra={tmp_path}"), ready)
+    assert not (ready.run("wrong") / "experiment.yaml").exists()
