@@ -1,7 +1,7 @@
 """What a frozen network says of every image and view, kept on disk beside the pixels it was made of."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def tta_precision(experiment: Experiment) -> Precision:
     return Precision(experiment.tta.precision, experiment.tta.memory_format, experiment.tta.compile is True)
 
 
-def stream(experiment: Experiment, pixels: np.ndarray, rows: np.ndarray, title: str) -> Any:
+def stream(experiment: Experiment, pixels: Pixels, rows: np.ndarray, title: str) -> Any:
     """Those rows' pixels (B, 3, P, P), batch by batch, with a progress bar."""
     side, on_gpu = pixels.shape[1], default_device().type == "cuda"
     batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, prediction_batch(experiment), side)
@@ -60,25 +60,38 @@ def experiment_features(
 
     The experiment is settled. Made once for all folds, runs and heads; the file's name says what made it.
     """
-    views, device = expand(experiment.tta.views), default_device()
-    precision, backbone = tta_precision(experiment), model.without_head()
+    views, precision = expand(experiment.tta.views), tta_precision(experiment)
     settings = to_mapping(experiment)
     size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
-    network = [settings["model"]["name"], settings["model"]["options"], _hash(backbone)]
+    network = [settings["model"]["name"], settings["model"]["options"], _hash(model.without_head())]
     key = fingerprint(VERSION, list(md5), size, network, [str(view) for view in views], str(precision))
     shape = (len(views), len(pixels), model.head().in_features)
 
     def build(path: Path) -> None:
         made = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-        ready = prepare(backbone, model.activate, precision, device, sample(experiment, pixels))
-        batches = stream(experiment, pixels, np.arange(len(pixels)), f"features of {shape[1]:,} images")
         done = 0
-        for part in features(ready, batches, views, experiment.data.image_size, device):
+        for part in _seen(experiment, model, pixels, np.arange(len(pixels)), views):
             made[:, done : done + part.shape[1]] = part.to(torch.float16).numpy()
             done += part.shape[1]
         made.flush()
 
     return cached(workspace.cache(competition), f"features-{key[:16]}", shape, np.dtype(np.float16), build)
+
+
+def seen_through(
+    experiment: Experiment, model: Classifier, pixels: Pixels, rows: np.ndarray, views: Sequence[View]
+) -> np.ndarray:
+    """float32 (views, rows, D): what the model without its head says of these rows through these views."""
+    return torch.cat(list(_seen(experiment, model, pixels, rows, views)), dim=1).numpy()
+
+
+def _seen(
+    experiment: Experiment, model: Classifier, pixels: Pixels, rows: np.ndarray, views: Sequence[View]
+) -> Iterator[torch.Tensor]:
+    precision, device = tta_precision(experiment), default_device()
+    ready = prepare(model.without_head(), model.activate, precision, device, sample(experiment, pixels))
+    batches = stream(experiment, pixels, rows, f"features of {len(rows):,} images")
+    yield from features(ready, batches, views, experiment.data.image_size, device)
 
 
 def _hash(model: Classifier) -> str:

@@ -8,21 +8,25 @@ import pandas as pd
 from cleanlab.filter import find_label_issues
 from cleanlab.multilabel_classification import filter as multilabel
 from cleanlab.multilabel_classification import get_label_quality_scores as multilabel_scores
-from cleanlab.outlier import OutOfDistribution
 from cleanlab.rank import get_label_quality_scores
+from sklearn.neighbors import NearestNeighbors
 
 from kit import console, figures
-from kit.assembly.features import experiment_features
+from kit.assembly.features import experiment_features, seen_through
 from kit.assembly.opening import Opened, open_data
 from kit.assembly.predicting import trained_model
-from kit.config import Experiment
+from kit.config import Experiment, View
 from kit.data.members import read_member
 from kit.data.table import TARGET, predictions, targets
 from kit.errors import KitError, counted
+from kit.inference.views import FIVE
 from kit.run_folder import experiment_file
 from kit.workspace import Workspace, atomic_path
 
 SHOWN = 60  # pictures of the contact sheet
+ODD = 3  # per cent of all pictures, the oddest as a whole, are looked at closer
+NEIGHBOURS = 10
+CLOSER = [View(scale=scale, crop=crop) for scale in (1.4, 2.0) for crop in FIVE]
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class AuditResult:
 def run(workspace: Workspace, name: str) -> AuditResult:
     """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first.
 
-    `score` is the probability that models which never saw the image give its label (of odd pictures: how typical it
-    is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
+    `score` is the probability that models which never saw the image give its label (of odd pictures: how like
+    others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
     """
     if not experiment_file(workspace, name).is_file():
         raise KitError(f"{workspace.run(name)}: no such run; `kit runs` lists them")
@@ -134,7 +138,11 @@ def _contradictions(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
 
 
 def _odd(experiment: Experiment, workspace: Workspace, data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
-    """Pictures whose features are far from all others' (Kuan & Mueller 2022): no animal, a drawing, an error page."""
+    """Pictures whose features are far from all others': no animal, a drawing, an error page.
+
+    A cat on a bookshelf is far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the
+    part most like other pictures counts.
+    """
     _, words = _said(oof, data)
     if experiment.train.mode != "features":
         return _rows(oof, data, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")
@@ -144,10 +152,23 @@ def _odd(experiment: Experiment, workspace: Workspace, data: Opened, oof: pd.Dat
     seen = experiment_features(experiment, workspace, data.competition.name, model, data.pixels, md5)[0]
     train = data.index.index[data.index["split"] == "train"]
     row_of = dict(zip(data.index.loc[train, "image_id"], train, strict=True))
-    rows = [row_of[image_id] for image_id in oof["image_id"]]
-    score = OutOfDistribution().fit_score(features=np.asarray(seen[rows], dtype=np.float32), verbose=False)
-    order = np.argsort(score, kind="stable")[: max(1, len(score) // 100)]
-    return _rows(oof, data, order, words, np.asarray(score)).assign(reason="unlike all other pictures", kind="odd")
+    rows = np.array([row_of[image_id] for image_id in oof["image_id"]])
+    whole = np.asarray(seen[rows], dtype=np.float32)
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(whole)), metric="cosine").fit(whole)
+    score = _likeness(neighbours, whole, np.arange(len(whole)))
+    order = np.argsort(score, kind="stable")[: max(1, len(score) * ODD // 100)]
+    for part in seen_through(experiment, model, data.pixels, rows[order], CLOSER):
+        score[order] = np.maximum(score[order], _likeness(neighbours, part, order))
+    order = order[np.argsort(score[order], kind="stable")]
+    return _rows(oof, data, order, words, score).assign(reason="unlike all other pictures", kind="odd")
+
+
+def _likeness(neighbours: NearestNeighbors, seen: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """float (N,): mean cosine similarity of features (N, D) to the nearest pictures' but for the own one."""
+    distance, near = neighbours.kneighbors(seen)
+    other = near != own[:, None]
+    other[other.all(axis=1), -1] = False  # as many for everyone
+    return 1 - np.average(distance, axis=1, weights=other)
 
 
 def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:

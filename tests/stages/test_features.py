@@ -1,11 +1,17 @@
 """Frozen features: one pass, all heads, and downstream the same as a trained network."""
 
+import shutil
+import zipfile
+
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from kit.errors import ConfigError
 from kit.stages import download, ensemble, features, index, predict, split
+from kit.tools import audit
+from kit.workspace import Workspace
 
 THREE = (
     "train.mode=features",
@@ -79,3 +85,28 @@ def test_two_folds_are_too_few_to_choose_a_penalty(frozen, tiny):
     split.run(experiment, workspace)
     with pytest.raises(ConfigError, match=r"data\.num_folds 3 or more"):
         features.run(experiment, workspace)
+
+
+def test_the_audit_finds_pictures_unlike_all_others(digits, tiny, tmp_path):
+    """Three planted checkerboards stand first among the odd ones; a contact sheet shows them."""
+    folder, workspace = tmp_path / "planted", Workspace(tmp_path / "workspace")
+    folder.mkdir()
+    for name in ("train.zip", "test1.zip", "sampleSubmission.csv"):
+        shutil.copy(digits / name, folder / name)
+    planted = [f"{label}.{9000 + label}" for label in (1, 4, 7)]
+    with zipfile.ZipFile(folder / "train.zip", "a") as archive:
+        for cells, name in enumerate(planted, 5):
+            board = np.kron(np.indices((cells, cells)).sum(axis=0) % 2, np.ones((32 // cells + 1,) * 2))
+            archive.writestr(f"train/{name}.png", cv2.imencode(".png", 255 * board[:32, :32])[1].tobytes())
+    experiment = tiny(*THREE)
+    download.run(experiment, workspace, folder)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    features.run(experiment, workspace)
+    predict.run(experiment, workspace)
+    result = audit.run(workspace, "frozen")
+    table = pd.read_csv(result.suspects, dtype=str)
+    odd = table.loc[table["kind"] == "odd", "image_id"].tolist()
+    assert set(planted) <= set(table["image_id"].head(12))
+    assert set(odd[:3]) & set(planted)
+    assert result.figure.is_file()
