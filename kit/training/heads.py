@@ -110,6 +110,9 @@ def fit_heads(
     numbers); `rows` bool (N, P): who takes part in which problem; `penalties` float32 (P,), on features of variance 1.
     The loss is cross-entropy, binary cross-entropy, or half the squared error. Biases are free.
     """
+    if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
+        one = fit_heads(features, targets[:, None].float(), rows, penalties / 2, "labels", 1)
+        return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2, one.rounds)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     seen = torch.cat([(features - mean) / std, torch.ones(len(features), 1)], dim=1)  # the last weight is the bias
     at_once = max(1, MOST_NUMBERS // (len(features) * outputs))
@@ -117,8 +120,8 @@ def fit_heads(
     for start in range(0, len(penalties), at_once):
         share = rows[:, start : start + at_once].float()
         weights = share / share.sum(dim=0).clamp(min=1)
-        value = _objective(seen, targets, weights, penalties[start : start + at_once], task)
-        solution, rounds = _minimise(value, torch.zeros(share.shape[1], outputs, seen.shape[1]))
+        objective = _objective(seen, targets, weights, penalties[start : start + at_once], task)
+        solution, rounds = _minimise(objective, torch.zeros(share.shape[1], outputs, seen.shape[1]))
         parts.append(solution)
         slowest = max(slowest, rounds)
     solved = torch.cat(parts)
@@ -132,18 +135,25 @@ Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 def _objective(
     seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, task: Task
-) -> Value:
-    def value(solution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        problems, outputs, width = solution.shape
-        said = (seen @ solution.reshape(-1, width).T).view(len(seen), problems, outputs)
-        losses, slopes = _losses(said, targets, task)
-        gradient = ((slopes * weights[..., None]).reshape(len(seen), -1).T @ seen).view_as(solution)
-        decayed = solution * penalties[:, None, None]
-        decayed[..., -1] = 0
-        costs = (losses.double() * weights).sum(dim=0) + 0.5 * (decayed * solution).double().sum(dim=(1, 2))
-        return costs, gradient + decayed
+) -> Callable[[torch.Tensor], Value]:
+    """The objective of some of the problems, by their numbers."""
 
-    return value
+    def some(problems: torch.Tensor) -> Value:
+        share, strength = weights[:, problems].contiguous(), penalties[problems, None, None]
+
+        def value(solution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            count, outputs, width = solution.shape
+            said = (seen @ solution.reshape(-1, width).T).view(len(seen), count, outputs)
+            losses, slopes = _losses(said, targets, task)
+            gradient = ((slopes * share[..., None]).reshape(len(seen), -1).T @ seen).view_as(solution)
+            decayed = solution * strength
+            decayed[..., -1] = 0
+            costs = (losses.double() * share).sum(dim=0) + 0.5 * (decayed * solution).double().sum(dim=(1, 2))
+            return costs, gradient + decayed
+
+        return value
+
+    return some
 
 
 def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,16 +169,26 @@ def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torc
     return 0.5 * (said - wanted).square().sum(dim=2), said - wanted
 
 
-def _minimise(value: Value, start: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once."""
+def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once.
+
+    What is solved is left out of the work once it is a quarter of it.
+    """
+    solved, problems = start.clone(), torch.arange(len(start))
+    value = objective(problems)
     solution, (cost, slope) = start, value(start)
     first = slope.flatten(1).norm(dim=1).clamp(min=1e-12)
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
     open_ = torch.ones_like(cost, dtype=torch.bool)
     for rounds in range(1, ROUNDS + 1):
         open_ &= slope.flatten(1).norm(dim=1) > TOLERANCE * first
-        if not open_.any():
-            return solution, rounds - 1
+        if open_.sum() <= 0.75 * len(open_):
+            solved[problems] = solution
+            if not open_.any():
+                return solved, rounds - 1
+            solution, cost, slope, first, problems = (x[open_] for x in (solution, cost, slope, first, problems))
+            pairs = [(step[open_], turn[open_]) for step, turn in pairs]
+            value, open_ = objective(problems), open_[open_]
         direction = -_times_inverse_hessian(slope.flatten(1), pairs)
         descent = (direction * slope.flatten(1)).sum(dim=1)
         length = torch.where(open_ & (descent < 0), 1.0, 0.0)
@@ -189,7 +209,8 @@ def _minimise(value: Value, start: torch.Tensor) -> tuple[torch.Tensor, int]:
         pairs = [*pairs, (step.flatten(1), turn.flatten(1))][-HISTORY:]
         solution = torch.where(keep, tried, solution)
         slope, cost = torch.where(keep, new_slope, slope), torch.where(moved, new_cost, cost)
-    return solution, ROUNDS
+    solved[problems] = solution
+    return solved, ROUNDS
 
 
 def _times_inverse_hessian(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
