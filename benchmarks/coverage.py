@@ -80,7 +80,7 @@ def main() -> None:
             f"{own:.4f}",
             f"{found.value:.4f} ({span})",
             f"{score:.4f}",
-            "no yes".split()[held],
+            ["no", "yes"][held],
         ]
         print("| " + " | ".join(map(str, line)) + " |", flush=True)
     print(f"\nwithin the 95 % interval: {within} of {given.splits}")
