@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kit.allocator import keep_freed_memory
+
 BATCH, SKIPPED, RATE, DECAY = 64, 6, 1e-3, 0.05
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 Measure = Callable[[int], float]
@@ -60,17 +62,14 @@ def timed(batches: Iterable[Any], step: Callable[[Any], None], count: int) -> fl
     raise SystemExit("too few images for this measurement")
 
 
-def stepper(model: nn.Module, fast: bool, normalise: bool = False) -> Callable[[Any], None]:
+def stepper(model: nn.Module, fast: bool, fused: bool = False) -> Callable[[Any], None]:
     """forward + backward + step of (images, targets); `fast`: bf16 autocast and channels_last."""
     layout = torch.channels_last if fast else torch.contiguous_format
     model = model.to(memory_format=layout).train()
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY, fused=fast)
-    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1) * 255, torch.tensor(STD).view(1, 3, 1, 1) * 255
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY, fused=fused)
 
     def step(batch: Any) -> None:
-        images, targets = batch[0], batch[1]
-        if normalise:
-            images = (images.float() - mean) / std
+        images, targets = batch
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             loss = F.cross_entropy(model(images.contiguous(memory_format=layout)).float(), targets)
         loss.backward()
@@ -81,9 +80,9 @@ def stepper(model: nn.Module, fast: bool, normalise: bool = False) -> Callable[[
 
 
 def limit(case: Case, folder: Path) -> Measure:
-    """One batch that is there already, normalised, in the number format and layout that the kit chose."""
+    """One batch that is there already, normalised, in the number format and layout that the kit chose, memory kept."""
     fast = kit_experiment(case, folder)[0].train.precision == "bf16"
-    step = stepper(network(case), fast)
+    step = stepper(network(case), fast, fused=True)
     images = torch.randn(BATCH, 3, case.size, case.size).contiguous(
         memory_format=torch.channels_last if fast else torch.contiguous_format
     )
@@ -91,8 +90,8 @@ def limit(case: Case, folder: Path) -> Measure:
     return lambda count: timed(((images, targets) for _ in range(SKIPPED + count)), step, count)
 
 
-def kit_experiment(case: Case, folder: Path) -> tuple[Any, Any, Any]:
-    """(experiment, workspace, competition), precision decided."""
+def kit_experiment(case: Case, folder: Path) -> tuple[Any, Any, Any, float]:
+    """(experiment, workspace, competition, the network's images/s), precision decided."""
     from kit.assembly.fitting import initial_model
     from kit.competition import Competition
     from kit.config import Experiment
@@ -111,8 +110,8 @@ def kit_experiment(case: Case, folder: Path) -> tuple[Any, Any, Any]:
     experiment = Experiment.load(folder / "experiment.yaml", settings)
     workspace, competition = Workspace(folder / "workspace"), Competition.load(experiment.competition)
     model = initial_model(experiment, competition)
-    decided, _ = decide(model, experiment, 2, 10_000, default_device(), workspace.speeds())
-    return decided, workspace, competition
+    decided, environment = decide(model, experiment, 2, 10_000, default_device(), workspace.speeds())
+    return decided, workspace, competition, environment["images_per_second"]
 
 
 def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
@@ -121,13 +120,13 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
 
     import numpy as np
 
-    from kit.assembly.fitting import Setup, feed, fold_model, objective
+    from kit.assembly.fitting import Setup, feed, fold_model, measured_workers, objective
     from kit.data.cache import experiment_pixels
     from kit.data.table import read_index, targets, trainable
     from kit.training.decide import training_precision
     from kit.training.loop import fit
 
-    experiment, workspace, competition = kit_experiment(case, folder)
+    experiment, workspace, competition, network_speed = kit_experiment(case, folder)
     table = read_index(workspace.index(competition.name))
 
     def measure(count: int) -> float:
@@ -140,6 +139,7 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
         building = time.perf_counter() - began
         rows, folds = np.flatnonzero(trainable(index)), np.full(len(index), 1)
         setup = Setup(experiment, competition, index, folds, pixels, targets(index, competition), torch.device("cpu"))
+        setup = replace(setup, num_workers=measured_workers(setup, 0, network_speed))
         whole = feed(setup, 0, rows)
         model = fold_model(setup, 0, rows)
         train = experiment.train
@@ -197,8 +197,8 @@ def timm(case: Case, folder: Path, workers: int, fast: bool) -> Measure:
     dataset = create_dataset("", root=str(folder / "train"), is_training=True)
     loader = create_loader(
         dataset, input_size=(3, case.size, case.size), batch_size=BATCH, is_training=True, num_workers=workers,
-        scale=(0.5, 1.0), hflip=0.5, mean=MEAN, std=STD, use_prefetcher=False, device=torch.device("cpu"),
-        persistent_workers=False, color_jitter=None,
+        scale=(0.5, 1.0), hflip=0.5, mean=MEAN, std=STD, device=torch.device("cpu"), color_jitter=None,
+        persistent_workers=workers > 0,
     )  # fmt: skip
     layout = torch.channels_last if fast else torch.contiguous_format
     model = network(case).to(memory_format=layout).train()
@@ -218,7 +218,7 @@ def timm(case: Case, folder: Path, workers: int, fast: bool) -> Measure:
 def fastai(case: Case, folder: Path, workers: int | None) -> Measure:
     """fastai's Learner; `workers`: none for its own default."""
     from fastai.callback.core import Callback, CancelFitException
-    from fastai.data.transforms import GrandparentSplitter  # noqa: F401 (fails early where fastai is missing)
+    from fastai.data.transforms import Normalize
     from fastai.learner import Learner
     from fastai.optimizer import OptimWrapper
     from fastai.vision.augment import Flip, RandomResizedCrop
@@ -227,7 +227,7 @@ def fastai(case: Case, folder: Path, workers: int | None) -> Measure:
     given = {} if workers is None else {"num_workers": workers}
     loaders = ImageDataLoaders.from_folder(
         folder, train="train", valid="train", bs=BATCH, item_tfms=RandomResizedCrop(case.size, min_scale=0.5),
-        batch_tfms=[Flip(p=0.5)], device=torch.device("cpu"), **given,
+        batch_tfms=[Flip(p=0.5), Normalize.from_stats(MEAN, STD)], device=torch.device("cpu"), **given,
     )  # fmt: skip
 
     class Clock(Callback):
@@ -265,6 +265,7 @@ ARMS: dict[str, Callable[[Case, Path], Measure]] = {
     "fastai, defaults": lambda case, folder: fastai(case, folder, None),
     "fastai, 0 workers": lambda case, folder: fastai(case, folder, 0),
     "timm, defaults": lambda case, folder: timm(case, folder, 4, False),
+    "timm, bf16 channels_last, 0 workers": lambda case, folder: timm(case, folder, 0, True),
     "timm, bf16 channels_last, 1 worker": lambda case, folder: timm(case, folder, 1, True),
     "timm, bf16 channels_last, 2 workers": lambda case, folder: timm(case, folder, 2, True),
 }
@@ -273,6 +274,8 @@ if __name__ == "__main__":
     arm, case_name, place = sys.argv[1:]
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever libraries print
+    if arm.startswith(("kit", "limit")):
+        keep_freed_memory()  # as the kit's console script does
     measure = ARMS[arm](CASES[case_name], Path(place))
     print("ready", file=answers, flush=True)
     for line in sys.stdin:

@@ -20,6 +20,7 @@ import simplejpeg
 import torch
 from training import COMPETITION, load_photos
 
+from kit.allocator import keep_freed_memory
 from kit.assembly.features import prediction_batch, sample, stream, tta_precision
 from kit.assembly.fitting import initial_model
 from kit.assembly.predicting import settle
@@ -132,6 +133,7 @@ def folds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     wanted = sys.argv[1:] or ["indexing", "prediction", "folds"]
     print("| what | measured | ratio |\n|---|---|---|")
     for name in wanted:

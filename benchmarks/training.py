@@ -103,7 +103,9 @@ class Arm:
     def __init__(self, name: str, case: str, folder: Path) -> None:
         self.name, self.batches, self.speeds = name, 8, []
         command = [sys.executable, str(HERE / "arms.py"), name, case, str(folder)]
-        surroundings = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"}
+        surroundings = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(HERE.parent)}
+        if name.startswith(("kit", "limit")):
+            surroundings["THP_MEM_ALLOC_ENABLE"] = "1"  # with what arms.py does: kit/allocator.py
         self.process = subprocess.Popen(
             command,
             env=surroundings,
