@@ -1,7 +1,7 @@
 """Training throughput: the kit beside a plain PyTorch script, fastai and timm, and the machine's own limit.
 
     pip install -r benchmarks/requirements.txt
-    KIT_DATA=DIR python benchmarks/training.py [CASE ...] [--repeats 5] [--seconds 8] [--memory]
+    KIT_DATA=DIR python benchmarks/training.py [CASE ...] [--arms limit kit] [--repeats 5] [--seconds 8] [--memory]
 
 DIR holds dogs-vs-cats/ and dogs-vs-cats-photos/ (train.zip each); without it, photos of about 23 KB are drawn. Every
 arm is a process of its own that waits while the others work; the arms take turns, the first round does not count.
@@ -39,6 +39,7 @@ submission: {format: label, id_column: id, column: label}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--arms", nargs="*", default=[""], help="only those that begin so: limit kit")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement, about")
     parser.add_argument("--memory", action="store_true")
@@ -46,7 +47,7 @@ def main() -> None:
     for case in options.cases:
         with tempfile.TemporaryDirectory() as place:
             prepare(Path(place), photos=case.endswith("photos"))
-            compare(case, Path(place), options.repeats, options.seconds, options.memory)
+            compare(case, Path(place), options)
 
 
 def prepare(folder: Path, photos: bool) -> None:
@@ -149,17 +150,17 @@ class Arm:
         return peak
 
 
-def compare(case: str, folder: Path, repeats: int, seconds: float, memory: bool) -> None:
-    arms = [Arm(name, case, folder) for name in ARMS]
+def compare(case: str, folder: Path, options: argparse.Namespace) -> None:
+    arms = [Arm(name, case, folder) for name in ARMS if name.startswith(("limit", *options.arms))]
     most = LEAST // BATCH - SKIPPED
     for arm in arms:  # warm-up, and how many batches fill the time
-        arm.batches = int(np.clip(arm.measure() * seconds / BATCH, 4, most))
-    for _ in range(repeats):
+        arm.batches = int(np.clip(arm.measure() * options.seconds / BATCH, 4, most))
+    for _ in range(options.repeats):
         for arm in arms:
             arm.speeds.append(arm.measure())
-    peaks = {arm.name: arm.peak_memory() if memory else None for arm in arms}
+    peaks = {arm.name: arm.peak_memory() if options.memory else None for arm in arms}
     limit = next(arm for arm in arms if arm.name == "limit")
-    print(f"\n### {case}, {repeats} repeats, {time.strftime('%Y-%m-%d')}\n")
+    print(f"\n### {case}, {options.repeats} repeats, {time.strftime('%Y-%m-%d')}\n")
     print("| arm | images/s, median (least to most) | of the limit, median of pairs | peak memory, MiB |")
     print("|---|---|---|---|")
     for arm in arms:
