@@ -86,7 +86,7 @@ class Train:
     cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
     unmixed_epochs: NonNegativeInt = 0  # the last ones do without
     clip_grad_norm: PositiveFloat | None = None
-    head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0)
+    head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
     # features: penalties to choose from, for each fold by a cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss

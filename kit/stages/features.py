@@ -158,3 +158,7 @@ def _report(experiment: Experiment, workspace: Workspace, fitted: CrossFit, pena
     figures.penalties(experiment.train.head_l2, fitted.paths, penalties, experiment.name, path)
     chosen = ", ".join(f"{fold}: {penalty:g}" for fold, penalty in penalties.items())
     console.stage("features", f"penalties by fold: {chosen}; {path}")
+    tried = experiment.train.head_l2
+    for end, word, more in ((min(tried), "smallest", "smaller"), (max(tried), "largest", "larger")):
+        if len(tried) > 1 and end in penalties.values():
+            console.warn(f"the {word} penalty tried was best for a fold; add a {more} one to train.head_l2")
