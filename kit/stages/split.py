@@ -41,9 +41,15 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
         console.stage("split", f"{path} is up to date")
     else:
         folds = assign_folds(labels, groups, num_folds, experiment.split_seed)
+        before = path.read_bytes() if path.is_file() else None
         with atomic_path(path) as temporary:
             pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
         mark_done(stamp, inputs)
+        if before is not None and before != path.read_bytes():
+            console.warn(
+                f"{path}: the images, their labels or their groups changed, and so did the folds; a run keeps those it "
+                f"was made with and is not gone on with, so give the next one another name"
+            )
     table = read_rows(path)[["image_id", "fold"]].merge(index, on="image_id")
     counts = {int(str(fold)): class_counts(part, competition) for fold, part in table.groupby("fold")}
     _report(experiment, competition, table, counts)

@@ -61,6 +61,18 @@ def test_a_damaged_test_image_still_gets_the_prior(troubled):
     assert test.loc["8"].to_numpy(float) != pytest.approx(expected, abs=1e-3)
 
 
+def test_other_images_make_other_folds_and_that_is_said(troubled, capsys):
+    experiment, workspace = troubled
+    split.run(experiment, workspace)
+    split.run(experiment, workspace)
+    assert "so did the folds" not in capsys.readouterr().out
+    (workspace.raw("digits") / "train" / "0.9004.jpg").unlink()
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "and so did the folds; a run keeps those it was made with" in said
+
+
 def test_explore_reports_trouble_and_twins(troubled, capsys):
     experiment, workspace = troubled
     stats = explore.run(experiment, workspace).summary
