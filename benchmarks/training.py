@@ -84,7 +84,8 @@ def load_photos(photos: bool) -> list[tuple[str, bytes]]:
     archive = Path(data or "") / ("dogs-vs-cats-photos" if photos else "dogs-vs-cats") / "train.zip"
     if data and archive.is_file():
         with zipfile.ZipFile(archive) as held:
-            names = [name for name in held.namelist() if name.endswith(".jpg")][:LEAST]
+            names = [name for name in held.namelist() if name.endswith(".jpg")]
+            names = names[:: max(1, len(names) // LEAST)]  # cats come first, dogs last
             return [(Path(name).name, held.read(name)) for name in names]
     print("KIT_DATA is not set: drawn photos", file=sys.stderr)
     generator, drawn = np.random.default_rng(0), []
