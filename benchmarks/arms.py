@@ -62,15 +62,14 @@ def timed(batches: Iterable[Any], step: Callable[[Any], None], count: int) -> fl
     raise SystemExit("too few images for this measurement")
 
 
-def stepper(model: nn.Module, fast: bool, fused: bool = False) -> Callable[[Any], None]:
-    """forward + backward + step of (images, targets); `fast`: bf16 autocast and channels_last."""
-    layout = torch.channels_last if fast else torch.contiguous_format
+def stepper(model: nn.Module, bf16: bool, layout: torch.memory_format, fused: bool = False) -> Callable[[Any], None]:
+    """forward + backward + step of (images, targets)."""
     model = model.to(memory_format=layout).train()
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY, fused=fused)
 
     def step(batch: Any) -> None:
         images, targets = batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = F.cross_entropy(model(images.contiguous(memory_format=layout)).float(), targets)
         loss.backward()
         optimizer.step()
@@ -81,11 +80,10 @@ def stepper(model: nn.Module, fast: bool, fused: bool = False) -> Callable[[Any]
 
 def limit(case: Case, folder: Path) -> Measure:
     """One batch that is there already, normalised, in the number format and layout that the kit chose, memory kept."""
-    fast = kit_experiment(case, folder)[0].train.precision == "bf16"
-    step = stepper(network(case), fast, fused=True)
-    images = torch.randn(BATCH, 3, case.size, case.size).contiguous(
-        memory_format=torch.channels_last if fast else torch.contiguous_format
-    )
+    chosen = kit_experiment(case, folder)[0].train
+    layout = torch.channels_last if chosen.memory_format == "channels_last" else torch.contiguous_format
+    step = stepper(network(case), chosen.precision == "bf16", layout, fused=True)
+    images = torch.randn(BATCH, 3, case.size, case.size).contiguous(memory_format=layout)
     targets = torch.arange(BATCH) % 2
     return lambda count: timed(((images, targets) for _ in range(SKIPPED + count)), step, count)
 
@@ -171,7 +169,7 @@ def first(batches: Iterable[Any], count: int) -> Iterable[Any]:
         yield batch
 
 
-def plain(case: Case, folder: Path, workers: int, fast: bool = False) -> Measure:
+def plain(case: Case, folder: Path, workers: int) -> Measure:
     """A PyTorch + torchvision script, as its tutorials write it."""
     from torchvision import datasets, transforms
 
@@ -180,7 +178,7 @@ def plain(case: Case, folder: Path, workers: int, fast: bool = False) -> Measure
         transforms.ToTensor(), transforms.Normalize(MEAN, STD),
     ]  # fmt: skip
     dataset = datasets.ImageFolder(str(folder / "train"), transforms.Compose(steps))
-    step = stepper(network(case), fast)
+    step = stepper(network(case), False, torch.contiguous_format)
 
     def measure(count: int) -> float:
         loader = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, drop_last=True)
@@ -249,7 +247,7 @@ def fastai(case: Case, folder: Path, workers: int | None) -> Measure:
 
     def measure(count: int) -> float:
         clock = Clock(count)
-        with learner.no_bar(), learner.no_logging():
+        with learner.no_logging():
             learner.fit(1, RATE, cbs=[clock])
         return clock.speed
 

@@ -19,6 +19,7 @@ import time
 import zipfile
 from pathlib import Path
 from statistics import median
+from typing import NoReturn
 
 import numpy as np
 import psutil
@@ -103,7 +104,7 @@ class Arm:
     """A process that measures when asked."""
 
     def __init__(self, name: str, case: str, folder: Path) -> None:
-        self.name, self.batches, self.speeds = name, 8, []
+        self.name, self.batches, self.speeds, self.errors = name, 8, [], tempfile.TemporaryFile("w+")  # noqa: SIM115
         command = [sys.executable, str(HERE / "arms.py"), name, case, str(folder)]
         surroundings = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(HERE.parent)}
         if name.startswith(("kit", "limit")):
@@ -113,19 +114,23 @@ class Arm:
             env=surroundings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
         )
         if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"{name} did not start: {' '.join(command)}")
+            self.fail()
 
     def measure(self) -> float:
         self.process.stdin.write(f"{self.batches}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{self.name} ended: {sys.executable} benchmarks/arms.py says why")
+            self.fail()
         return float(answer)
+
+    def fail(self) -> NoReturn:
+        self.errors.seek(0)
+        raise SystemExit(f"{self.name} ended:\n{self.errors.read()[-3000:]}")
 
     def peak_memory(self) -> int:
         """Bytes, proportional (what is shared counts in shares), over the process and its workers."""

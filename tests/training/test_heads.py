@@ -23,6 +23,16 @@ def test_classes_as_scikit_learns():
         assert np.abs(ours - theirs.predict_proba(SCALED)).max() < 0.005
 
 
+def test_two_classes_as_scikit_learns():
+    """They are fitted as one problem: the same probabilities, the same penalty."""
+    rows = torch.ones(len(Y), 1, dtype=torch.bool)
+    heads = fit_heads(FEATURES, torch.tensor((Y > 4).astype(np.int64)), rows, torch.tensor([0.003]), "classes", 2)
+    ours = (FEATURES @ heads.weight[0].T + heads.bias[0]).softmax(dim=1).numpy()
+    # two weight vectors share scikit-learn's one: half the squared norm for the same difference
+    theirs = LogisticRegression(C=2 / (0.003 * len(Y)), max_iter=5000, tol=1e-8).fit(SCALED, Y > 4)
+    assert np.abs(ours - theirs.predict_proba(SCALED)).max() < 0.005
+
+
 def test_labels_as_scikit_learns():
     marks = np.stack([Y % 2, Y > 4], axis=1).astype(np.float32)
     rows = torch.ones(len(Y), 1, dtype=torch.bool)
