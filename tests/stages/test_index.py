@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from kit.config import Experiment
+from kit.data import looking
 from kit.data.table import SEEN, channel_statistics, read_index, readable, trainable
 from kit.errors import KitError
 from kit.stages import download, explore, index, predict, split, train
@@ -71,6 +72,17 @@ def test_other_images_make_other_folds_and_that_is_said(troubled, capsys):
     split.run(experiment, workspace)
     said = " ".join(capsys.readouterr().out.split())
     assert "and so did the folds; a run keeps those it was made with" in said
+
+
+def test_processes_and_threads_see_the_same(troubled, monkeypatch):
+    _experiment, workspace = troubled
+    paths = sorted((workspace.raw("digits") / "train").iterdir())
+    monkeypatch.setattr(looking, "num_cores", lambda: 2)
+    by_threads = looking.look_at(paths, "look")
+    monkeypatch.setattr(looking, "MANY", 1)
+    by_processes = looking.look_at(paths, "look")
+    pd.testing.assert_frame_equal(by_threads[0], by_processes[0])
+    assert np.array_equal(by_threads[1], by_processes[1])
 
 
 def test_explore_reports_trouble_and_twins(troubled, capsys):
