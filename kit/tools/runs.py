@@ -42,22 +42,25 @@ def run(workspace: Workspace) -> list[Line]:
         except KitError as error:  # one that cannot be read hides none of the others
             console.warn(f"{name}: {error}; left out")
     lines.sort(key=lambda line: line.made)
-    rows = [
-        [
-            line.name, line.competition, line.experiment, line.metric, _number(line.cv),
-            "{:.4f} to {:.4f}".format(*line.interval) if line.interval else "", _number(line.lb),
-            "" if line.minutes is None else f"{line.minutes:,.0f}", line.made[:16].replace("T", " "),
-        ]
-        for line in lines
-    ]  # fmt: skip
-    columns = ["run", "competition", "experiment", "metric", "CV", "95 %", "LB", "minutes", "made"]
-    console.table("Runs and submissions", columns, rows)
+    if not lines:
+        console.stage("runs", f"none yet in {workspace.root}; `kit run` makes one")
+    columns = ["run", "CV", "95 %", "LB", "min", "made", "experiment"]
     for competition in sorted({line.competition for line in lines}):
         own = [line for line in lines if line.competition == competition]
+        metric = next((line.metric for line in own if line.metric), "no CV yet")
+        rows = [
+            [
+                line.name, _number(line.cv), "{:.4f} to {:.4f}".format(*line.interval) if line.interval else "",
+                _number(line.lb), "" if line.minutes is None else f"{line.minutes:,.0f}",
+                line.made[5:16].replace("T", " "), line.experiment,
+            ]
+            for line in own
+        ]  # fmt: skip
+        console.table(f"{competition}: {metric}", columns, rows)
         points = {line.name: (line.cv, line.lb) for line in own if line.cv is not None and line.lb is not None}
         if len(points) > 1:
             path = workspace.figures(competition) / "cv-against-lb.png"
-            figures.cv_against_lb(points, own[0].metric, competition, path)
+            figures.cv_against_lb(points, metric, competition, path)
             console.stage("runs", f"{path}")
     return lines
 
