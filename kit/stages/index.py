@@ -19,7 +19,7 @@ from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,16 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     files = list_competition(competition, raw)
     stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
-        held = [path for path in dict.fromkeys(split_row(Path(p))[0] for p in files["path"]) if path.exists()]
-        listing = [(os.path.relpath(p, raw), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in held]
+        places = [Path(path) for path in files["path"]]
+        held = dict.fromkeys(str(split_row(place)[0]) for place in places)
+        listing = [(_within(raw, file), *facts) for file in held if (facts := _facts(file)) is not None]
         inputs = fingerprint(
             VERSION, list(files.columns), files.drop(columns=["path", "problem"]).to_numpy().tolist(), listing
         )
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")
         else:
-            table = _index(files, raw)
+            table = _index(files, places, raw)
             with atomic_path(path) as temporary:
                 table.to_csv(temporary, index=False, float_format="%.7g")
             mark_done(stamp, inputs)
@@ -102,17 +103,32 @@ def _check(
         )
 
 
-def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    facts, miniatures = look_at([Path(path) for path in files["path"]], "index")
+def _facts(file: str) -> tuple[int, int] | None:
+    """(bytes, when it was changed); none where there is no such file."""
+    try:
+        seen = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return seen.st_size, seen.st_mtime_ns
+
+
+def _index(files: pd.DataFrame, places: list[Path], raw: Path) -> pd.DataFrame:
+    facts, miniatures = look_at(places, "index")
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
-    table["path"] = [os.path.relpath(path, raw) for path in files["path"]]
+    table["path"] = [_within(raw, path) for path in files["path"]]
     seen = readable(table)
     table["group"] = np.arange(len(table))
     hashes = hash_values(table.loc[seen, "dhash"])
     groups = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
     return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
+
+
+def _within(raw: Path, path: str) -> str:
+    """The path relative to `raw`."""
+    inside = path.removeprefix(f"{raw}{os.sep}")
+    return inside if inside != path else os.path.relpath(path, raw)
 
 
 def _result(path: Path) -> IndexResult:
