@@ -1,8 +1,8 @@
 """Memory that is freed is kept for the next batch, not handed back to the system and asked for again.
 
-glibc gives every block of more than 32 MB a mapping of its own, and the kernel clears each of its pages at every step.
-On two cores an EfficientNet-lite0 at 128 px trained at 38 images/s so, and at 88 with this; a ResNet-50 at 96 px at 59
-and 90 (benchmarks/allocator.py). Huge pages, which PyTorch asks for when told to, brought another fifth to the former.
+glibc gives every block of more than 32 MB a mapping of its own, and the kernel clears each of its pages at every step:
+most of the time of a small network at a large size. Huge pages, which PyTorch asks for when told to, save more of them.
+`python benchmarks/allocator.py` measures both.
 """
 
 import ctypes

@@ -52,8 +52,9 @@ def open_training(experiment: Experiment, workspace: Workspace, device: torch.de
     pixels: Pixels = data.pixels
     if experiment.data.extra is not None:
         extra = extra_index(Path(experiment.data.extra).expanduser(), data.competition, index, workspace)
-        pixels = Joined(data.pixels, experiment_pixels(workspace, data.competition, experiment, extra))
-        index, folds = pd.concat([index, extra], ignore_index=True), np.append(folds, np.full(len(extra), -1))
+        if len(extra):  # none where all are copies of the competition's own
+            pixels = Joined(data.pixels, experiment_pixels(workspace, data.competition, experiment, extra))
+            index, folds = pd.concat([index, extra], ignore_index=True), np.append(folds, np.full(len(extra), -1))
     answers = targets(index, data.competition)
     return Setup(experiment, data.competition, index, folds, pixels, answers, device, workspace=workspace)
 

@@ -75,4 +75,5 @@ def _looked_at(
     console.stage("extra", f"{counted(len(table), 'labelled picture')} beside the competition's own{unread}")
     if copies.any():
         console.warn(f"{int(copies.sum()):,} of them are near-identical to one of the competition's own: left out")
-    return table[~copies].assign(image_id=PREFIX + table["image_id"], split="extra", group=-1)
+    table = table[~copies]
+    return table.assign(image_id=PREFIX + table["image_id"], split="extra", group=-1)

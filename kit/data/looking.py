@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kit.data.duplicates import MINIATURE, likeness
 from kit.data.images import EXTENSIONS, ImageProblem, decode
 from kit.data.sources import read_bytes, split_row
 from kit.data.table import MEANS, VARIANCES
+from kit.errors import KitError
 from kit.machine import num_cores
 
 MANY = 2_000  # pictures, from which on processes are worth their start
@@ -53,6 +55,11 @@ def _looks(paths: Sequence[Path]) -> Iterator[Iterator[tuple[dict[str, Any], np.
         pool, chunk = ProcessPoolExecutor(cores, fork, _leave_interrupts_alone), 32
     try:
         yield pool.map(_look, paths, chunksize=chunk)
+    except BrokenProcessPool:
+        raise KitError(
+            f"a process that looked at {len(paths):,} pictures was ended from outside (out of memory?); type the same "
+            f"command again"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -69,6 +69,16 @@ def test_every_fold_learns_from_them_and_no_score_sees_them(ready, tiny, folder,
     assert sorted(pd.concat(scored)["image_id"]) == sorted(expected)
 
 
+def test_nothing_but_copies_is_nothing_more(ready, tiny, tmp_path):
+    """A folder that holds the competition's own pictures alone adds none."""
+    source = next((ready.raw("digits") / "train").glob("3.*.jpg"))
+    (tmp_path / "3").mkdir()
+    shutil.copy(source, tmp_path / "3" / "again.jpg")
+    setup = open_training(tiny(f"data.extra={tmp_path}"), ready, torch.device("cpu"))
+    assert not (setup.index["split"] == "extra").any()
+    assert len(setup.pixels) == len(setup.index) == len(setup.folds)
+
+
 def test_other_pictures_are_another_training(ready, tiny, folder):
     experiment = tiny("name=changing", f"data.extra={folder}", "train.epochs=1")
     stamp = ready.fold("changing", 0) / ".train.json"

@@ -1,7 +1,9 @@
 """index and explore: every file in its row, trouble listed and survived, statistics right."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -83,6 +85,15 @@ def test_processes_and_threads_see_the_same(troubled, monkeypatch):
     by_processes = looking.look_at(paths, "look")
     pd.testing.assert_frame_equal(by_threads[0], by_processes[0])
     assert np.array_equal(by_threads[1], by_processes[1])
+
+
+def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
+    _experiment, workspace = troubled
+    monkeypatch.setattr(looking, "num_cores", lambda: 2)
+    monkeypatch.setattr(looking, "MANY", 1)
+    monkeypatch.setattr(looking, "likeness", lambda rgb: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(KitError, match=r"was ended from outside \(out of memory\?\); type the same command again"):
+        looking.look_at(sorted((workspace.raw("digits") / "train").iterdir()), "look")
 
 
 def test_explore_reports_trouble_and_twins(troubled, capsys):
