@@ -1,5 +1,6 @@
 """What this machine is and can: its device, its cores, and the number formats and memory layouts worth trying on it."""
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -82,7 +83,11 @@ class Precision:
 
     def compile(self, model: nn.Module) -> nn.Module:
         """What to call instead of `model`; the shapes it meets first are the ones it is made for."""
-        return torch.compile(model, dynamic=False) if self.compiled else model  # type: ignore[return-value]
+        if not self.compiled:
+            return model
+        # without a GPU, the compiler's import warns on every machine that has CUDA_HOME
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        return torch.compile(model, dynamic=False)  # type: ignore[return-value]
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Loss scaling: at work for fp16 only."""

@@ -39,7 +39,7 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
     with lock(kept.with_suffix(".lock"), str(kept), patience=3600):
         if not kept.is_file():
             with atomic_path(kept) as temporary:
-                _looked_at(files, competition, index, workspace).to_csv(temporary, index=False, float_format="%.7g")
+                _looked_at(files, competition, index, workspace).to_csv(temporary, index=False)
     return read_index(kept)
 
 
@@ -58,7 +58,7 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
 def _looked_at(
     files: pd.DataFrame, competition: Competition, index: pd.DataFrame, workspace: Workspace
 ) -> pd.DataFrame:
-    facts, miniatures = look_at([Path(path) for path in files["path"]], "extra")
+    facts, miniatures = look_at(files["path"].tolist(), "extra")
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     seen = readable(table)
     table, miniatures = table[seen].reset_index(drop=True), miniatures[seen]

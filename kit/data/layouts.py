@@ -1,5 +1,6 @@
 """Which pictures there are, and what is to be predicted of each, by the competition's layout."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,8 +57,13 @@ def _files(folder: Path) -> list[Path]:
     """Every file that may be a picture, in natural order."""
     if not folder.is_dir():
         raise KitError(f"{folder}: is no folder of pictures; correct `labels.layout` in the competition's YAML")
-    files = [f for f in folder.rglob("*") if f.is_file() and not f.name.startswith((".", "__"))]
-    files = sorted((f for f in files if f.name not in HIDDEN), key=_natural)
+    files = [
+        Path(inside, name)
+        for inside, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith((".", "__")) and name not in HIDDEN
+    ]
+    files.sort(key=_natural)
     if not files:
         raise KitError(f"{folder}: no files; expected images there")
     return files
@@ -168,7 +174,6 @@ def _by_number(classes: tuple[str, ...], numbers: np.ndarray, file: Path) -> lis
     return [classes[number] for number in numbers]
 
 
-def _natural(file: Path) -> list[tuple[int, int, str]]:
+def _natural(file: Path) -> str:
     """cat.2 before cat.10."""
-    parts = re.split(r"(\d+)", str(file))
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(20), str(file)) + f"\0{file}"

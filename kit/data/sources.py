@@ -37,6 +37,11 @@ def split_row(path: Path) -> tuple[Path, int | None]:
     return (path.with_name(name), int(row)) if mark and row.isdecimal() and not path.exists() else (path, None)
 
 
+def holding_file(path: str) -> str:
+    """The file on disk that holds the picture at `path`."""
+    return str(split_row(Path(path))[0]) if MARK in path else path
+
+
 def read_idx(file: Path) -> np.ndarray:
     """An idx file of unsigned bytes, of any rank, as uint8. Raises `KitError` when it is none."""
     return parse_idx(file.read_bytes(), str(file))

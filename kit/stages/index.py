@@ -13,13 +13,13 @@ from kit.config import Experiment
 from kit.data.duplicates import near_identical_groups
 from kit.data.layouts import list_split
 from kit.data.looking import hash_values, look_at
-from kit.data.sources import split_row
+from kit.data.sources import holding_file
 from kit.data.table import SEEN, TARGET, class_counts, read_index, readable, target_columns
 from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
 from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
     files = list_competition(competition, raw)
     stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
-        places = [Path(path) for path in files["path"]]
-        held = dict.fromkeys(str(split_row(place)[0]) for place in places)
+        held = dict.fromkeys(map(holding_file, files["path"]))
         listing = [(_within(raw, file), *facts) for file in held if (facts := _facts(file)) is not None]
         inputs = fingerprint(
             VERSION, list(files.columns), files.drop(columns=["path", "problem"]).to_numpy().tolist(), listing
@@ -48,9 +47,9 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> In
         if is_done(stamp, inputs, [path]) and not force:
             console.stage("index", f"{path} is up to date")
         else:
-            table = _index(files, places, raw)
+            table = _index(files, raw)
             with atomic_path(path) as temporary:
-                table.to_csv(temporary, index=False, float_format="%.7g")
+                table.to_csv(temporary, index=False)
             mark_done(stamp, inputs)
         result = _result(path)
     _report(result, read_index(path), competition)
@@ -112,8 +111,8 @@ def _facts(file: str) -> tuple[int, int] | None:
     return seen.st_size, seen.st_mtime_ns
 
 
-def _index(files: pd.DataFrame, places: list[Path], raw: Path) -> pd.DataFrame:
-    facts, miniatures = look_at(places, "index")
+def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
+    facts, miniatures = look_at(files["path"].tolist(), "index")
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
     table["path"] = [_within(raw, path) for path in files["path"]]

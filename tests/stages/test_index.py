@@ -78,7 +78,7 @@ def test_other_images_make_other_folds_and_that_is_said(troubled, capsys):
 
 def test_processes_and_threads_see_the_same(troubled, monkeypatch):
     _experiment, workspace = troubled
-    paths = sorted((workspace.raw("digits") / "train").iterdir())
+    paths = sorted(map(str, (workspace.raw("digits") / "train").iterdir()))
     monkeypatch.setattr(looking, "num_cores", lambda: 2)
     by_threads = looking.look_at(paths, "look")
     monkeypatch.setattr(looking, "MANY", 1)
@@ -93,7 +93,7 @@ def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
     monkeypatch.setattr(looking, "MANY", 1)
     monkeypatch.setattr(looking, "likeness", lambda rgb: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(KitError, match=r"was ended from outside \(out of memory\?\); type the same command again"):
-        looking.look_at(sorted((workspace.raw("digits") / "train").iterdir()), "look")
+        looking.look_at([str(file) for file in (workspace.raw("digits") / "train").iterdir()], "look")
 
 
 def test_explore_reports_trouble_and_twins(troubled, capsys):
