@@ -2,9 +2,9 @@
 
     KIT_DATA=DIR python benchmarks/inference.py
 
-Prints, medians of 5 (of 3 for whole folds): `predict` with two views against the folded network alone; `kit index` of 25,000 photos of the
-original size (the 500, repeated) against decoding their bytes from memory with libjpeg-turbo on all cores; training
-five folds against one; five frozen-feature folds against one pass of features.
+Prints, medians of 5 (of 3 where whole folds are trained): `predict` with two views against the folded network alone;
+`kit index` of 25,000 photos of the original size (the 500, repeated) against decoding their bytes from memory with
+libjpeg-turbo on all cores; training five folds against one; five frozen-feature folds against one pass of features.
 """
 
 import os
