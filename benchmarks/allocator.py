@@ -1,6 +1,6 @@
 """What `kit/allocator.py` is worth: training with glibc's own habits, with freed memory kept, with huge pages.
 
-python benchmarks/allocator.py            (each arm a process of its own, interleaved; about five minutes on two cores)
+python benchmarks/allocator.py            (each arm a process of its own, interleaved; about ten minutes on two cores)
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 CASES = (("tf_efficientnet_lite0", 128, "fp32"), ("resnet18", 96, "bf16"), ("resnet50", 96, "bf16"))
 ARMS = {"glibc": (False, False), "kept": (True, False), "kept, huge pages": (True, True)}
-BATCH, STEPS = 64, 6
+BATCH, STEPS = 64, 24
 
 
 def measure(name: str, size: int, precision: str, kept: bool, huge: bool) -> None:
