@@ -197,6 +197,10 @@ class Experiment:
         """The folds' seed: runs of several seeds may share their folds."""
         return self.seed if self.data.split_seed is None else self.data.split_seed
 
+    def side(self, epoch: int) -> int:
+        """Pixels a side, at the model's input, of this epoch's training images."""
+        return ([self.data.image_size] + [side for begins, side in self.train.sizes if begins <= epoch])[-1]
+
     def with_train(self, **changes: Any) -> Self:
         """The same experiment with some `train` values decided."""
         return replace(self, train=replace(self.train, **changes))

@@ -182,7 +182,7 @@ def feed(setup: Setup, fold: Fold, rows: np.ndarray) -> Feed:
 
     def batches(epoch: int, start: int) -> Any:
         order = epoch_order(rows, train.batch_size, experiment.seed, fold, epoch)
-        side = ([size] + [pixels for begins, pixels in train.sizes if begins <= epoch])[-1]
+        side = experiment.side(epoch)
         shown = replace(make(order=order), image_size=side, augment=build_augment(experiment.augment, side))
         shown = replace(shown, image_key=(experiment.seed, fold, epoch))
         return shown.stream(start, setup.num_workers, on_gpu)

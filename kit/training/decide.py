@@ -15,6 +15,7 @@ from kit import console
 from kit.config import Experiment, Train
 from kit.errors import ConfigError, KitError, counted
 from kit.machine import Precision, Trial, candidates, choose, device_name, measured, num_cores
+from kit.training.optim import set_training
 from kit.training.probe import probe
 
 COMPILE_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
@@ -28,11 +29,14 @@ def decide(
     `num_images`: how many the run trains on, over all epochs and folds; `memory`: the file of `machine.measured`. The
     facts hold `images_per_second`: training images a second of the chosen precision.
     """
-    train, size = experiment.train, experiment.data.image_size
+    train = experiment.train
+    size = experiment.side(train.epochs // 2)
     threads = train.num_threads or num_cores()
     torch.set_num_threads(threads)
+    set_training(model, train, train.freeze_epochs)
     options = candidates(device, train.precision, train.memory_format)
-    asked = ("training", experiment.model.name, experiment.model.options, size, train.batch_size, num_classes, threads)
+    network = (experiment.model.name, experiment.model.options, train.freeze_layers)
+    asked = ("training", *network, size, train.batch_size, num_classes, threads)
 
     def try_out(options: list[Precision]) -> list[Trial]:
         measure = partial(probe, model, options, size, train.batch_size, num_classes, device)
@@ -42,9 +46,7 @@ def decide(
         trials = try_out(options)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"model.name: {experiment.model.name} does not run at data.image_size {size}: {reason}"
-        ) from None
+        raise ConfigError(f"model.name: {experiment.model.name} does not run at {size} px: {reason}") from None
     best = choose(trials)
     if best.images_per_second and _worth_compiling(train, num_images / best.images_per_second, device):
         trials += _compiled(try_out, replace(best.precision, compiled=True))

@@ -18,7 +18,10 @@ COLD_SECONDS = 1.0  # unless it took less than this: kernels are made on the fir
 def probe(
     model: nn.Module, options: list[Precision], image_size: int, batch_size: int, num_classes: int, device: torch.device
 ) -> list[Trial]:
-    """Time a few training steps of each option on random pixels; the model itself is left as it was."""
+    """Time a few training steps of each option on random pixels.
+
+    `model`: in the mode that it trains in, with what stands still (`optim.set_training`); it is left as it was.
+    """
     pixels = torch.randint(0, 256, (batch_size, 3, image_size, image_size), dtype=torch.uint8, device=device)
     targets = torch.arange(len(pixels), device=device) % num_classes
     compiling = any(option.compiled for option in options)  # for one size of batch
@@ -52,7 +55,7 @@ def _first_step(
     model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device
 ) -> tuple[float, list[torch.Tensor]]:
     """(loss, gradient of every parameter) of one batch, the same dropout for every option."""
-    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout).train()
+    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout)
     torch.manual_seed(0)
     with option.autocast(device):
         logits = option.compile(trial)(pixels.contiguous(memory_format=option.layout))
@@ -103,7 +106,7 @@ def _seconds_per_step(
     model: nn.Module, option: Precision, pixels: torch.Tensor, targets: torch.Tensor, device: torch.device, limit: float
 ) -> float:
     """The fastest of a few steps, after one that does not count; gives up early on what exceeds `limit` seconds."""
-    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout).train()
+    trial = copy.deepcopy(model).to(device).to(memory_format=option.layout)
     pixels = pixels.to(memory_format=option.layout)
     optimizer, scaler, forward = torch.optim.SGD(trial.parameters(), 1e-4), option.scaler(device), option.compile(trial)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kit.config import Train
+from kit.config import Data, Experiment, Train
 from kit.errors import KitError
-from kit.machine import Precision, candidates, choose, runs_on
+from kit.machine import Precision, Trial, candidates, choose, runs_on
 from kit.models import build_classifier
 from kit.scoring.metrics import score
+from kit.training import decide as deciding
 from kit.training.checkpoint import load_model
 from kit.training.ema import running_mean
 from kit.training.loop import Feed, Objective, OutOfTime, fit
@@ -171,9 +172,22 @@ def test_the_probe_measures_and_leaves_the_model_alone():
     assert choose(trials).images_per_second > 0
 
 
-def test_near_ties_fall_by_a_fixed_order():
-    from kit.machine import Trial
+def test_what_is_timed_is_what_trains(tmp_path, monkeypatch):
+    experiment = Experiment(
+        "frozen", "digits", data=Data(image_size=64), train=Train(epochs=6, sizes=((0, 32), (5, 64)), freeze_layers=0.5)
+    )
+    seen = []
+    monkeypatch.setattr(deciding, "probe", lambda *given: seen.append(given) or [Trial(FP32, 1.0)])
+    model = build_classifier("resnet18", 2, {"width": 0.125})
+    deciding.decide(model, experiment, 2, 100, CPU, tmp_path / "speeds.json")
+    shown, _options, side, *_ = seen[0]
+    assert side == 32, "most epochs' size"
+    learns = [parameter.requires_grad for parameter in shown.parameters()]
+    assert not learns[0]
+    assert learns[-1]
 
+
+def test_near_ties_fall_by_a_fixed_order():
     fast, slow = Trial(Precision("bf16", "channels_last"), 89.0), Trial(FP32, 100.0)  # within the timings' scatter
     assert choose([fast, slow]) is fast
     assert choose([Trial(fast.precision, 60.0), slow]) is slow
