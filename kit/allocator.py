@@ -1,8 +1,8 @@
 """Memory that is freed is kept for the next batch, not handed back to the system and asked for again.
 
 glibc gives every block of more than 32 MB a mapping of its own, and the kernel clears each of its pages at every step:
-most of the time of a small network at a large size. Huge pages, which PyTorch asks for when told to, save more of them.
-`python benchmarks/allocator.py` measures both.
+much of the time of a small network at a large size. PyTorch is told to ask for huge pages as well. `python
+benchmarks/allocator.py` measures both.
 """
 
 import ctypes
@@ -18,4 +18,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, -1))
+    return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

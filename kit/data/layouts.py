@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +57,20 @@ def _files(folder: Path) -> list[Path]:
     """Every file that may be a picture, in natural order."""
     if not folder.is_dir():
         raise KitError(f"{folder}: is no folder of pictures; correct `labels.layout` in the competition's YAML")
-    files = [
-        Path(inside, name)
-        for inside, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith((".", "__")) and name not in HIDDEN
-    ]
-    files.sort(key=_natural)
+    files = sorted(_walk(folder), key=_natural)
     if not files:
         raise KitError(f"{folder}: no files; expected images there")
     return files
+
+
+def _walk(folder: Path | str) -> Iterator[Path]:
+    """Ordinary files, in no order; the listing itself says what is one, so that none is asked for on its own."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path)
+            elif not entry.name.startswith((".", "__")) and entry.name not in HIDDEN and entry.is_file():
+                yield Path(entry.path)
 
 
 def _list_folder(competition: Competition, split: str, folder: Path, wanted: Sequence[str] | None) -> pd.DataFrame:

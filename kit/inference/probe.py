@@ -80,7 +80,7 @@ def probe(
             _, first = _run(ready, few, device)
             if not option.compiled and first < COLD_SECONDS:
                 first = _time(ready, few, device) * whole_batches(len(few), len(pixels), device)
-            if first > best * HOPELESS and not option.compiled:
+            if first > max(best * HOPELESS, COLD_SECONDS) and not option.compiled:
                 hopeless.add(option.name)
                 trials.append(Trial(option, 0.0))
                 continue

@@ -36,17 +36,20 @@ def decide(
     set_training(model, train, train.freeze_epochs)
     options = candidates(device, train.precision, train.memory_format)
     network = (experiment.model.name, experiment.model.options, train.freeze_layers)
-    asked = ("training", *network, size, train.batch_size, num_classes, threads)
+    others = tuple(sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size}))
+    asked = ("training", *network, size, others, train.batch_size, num_classes, threads)
 
     def try_out(options: list[Precision]) -> list[Trial]:
-        measure = partial(probe, model, options, size, train.batch_size, num_classes, device)
+        measure = partial(probe, model, options, size, train.batch_size, num_classes, device, others)
         return measured(memory, [*asked, *options], device, measure)
 
     try:
         trials = try_out(options)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"model.name: {experiment.model.name} does not run at {size} px: {reason}") from None
+        raise ConfigError(
+            f"model.name: {experiment.model.name} does not run at {' or '.join(map(str, (size, *others)))} px: {reason}"
+        ) from None
     best = choose(trials)
     if best.images_per_second and _worth_compiling(train, num_images / best.images_per_second, device):
         trials += _compiled(try_out, replace(best.precision, compiled=True))

@@ -12,22 +12,32 @@ from kit.machine import Precision, Trial, whole_batches
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
 HOPELESS = 3.0  # a first step this many times slower than the best candidate's ends the trial,
-COLD_SECONDS = 1.0  # unless it took less than this: kernels are made on the first call
+COLD_SECONDS = 1.0  # unless it takes less than this: kernels are made on the first call, and a pause is soon over
 
 
 def probe(
-    model: nn.Module, options: list[Precision], image_size: int, batch_size: int, num_classes: int, device: torch.device
+    model: nn.Module,
+    options: list[Precision],
+    image_size: int,
+    batch_size: int,
+    num_classes: int,
+    device: torch.device,
+    other_sizes: tuple[int, ...] = (),
 ) -> list[Trial]:
     """Time a few training steps of each option on random pixels.
 
     `model`: in the mode that it trains in, with what stands still (`optim.set_training`); it is left as it was.
+    `other_sizes`: pixels a side that some epochs train at; it must run, and be safe, at these too.
     """
     pixels = torch.randint(0, 256, (batch_size, 3, image_size, image_size), dtype=torch.uint8, device=device)
     targets = torch.arange(len(pixels), device=device) % num_classes
     compiling = any(option.compiled for option in options)  # for one size of batch
     few = (pixels, targets) if compiling else (pixels[:16], targets[:16])  # enough to compare a step
     reference = _first_step(model, Precision("fp32", "contiguous"), *few, device)
-    unsafe = device.type == "cpu" and _strides_over_one_pixel(model, pixels[:2], device)
+    unsafe = [
+        _strides_over_one_pixel(model, torch.zeros(2, 3, side, side, dtype=torch.uint8, device=device), device)
+        for side in (image_size, *other_sizes)
+    ]
     trials: list[Trial] = []
     best, hopeless = float("inf"), set()
     for option in options:
@@ -43,7 +53,7 @@ def probe(
             continue
         if seconds == float("inf"):
             hopeless.add(option.name)
-        right = seconds < float("inf") and not (unsafe and option.name == "bf16")
+        right = seconds < float("inf") and not (device.type == "cpu" and option.name == "bf16" and any(unsafe))
         right = right and _same_step(_first_step(model, option, *few, device), reference)
         trials.append(Trial(option, len(pixels) / seconds if right else 0.0))
         if right:
@@ -126,7 +136,7 @@ def _seconds_per_step(
     cold = step(pixels[:few], targets[:few])
     if not option.compiled:
         warm = step(pixels[:few], targets[:few]) if cold < max(limit, COLD_SECONDS) else cold
-        if warm * whole_batches(few, len(pixels), device) > limit:
+        if warm * whole_batches(few, len(pixels), device) > max(limit, COLD_SECONDS):
             return float("inf")
     times: list[float] = []
     began = time.perf_counter()

@@ -180,8 +180,9 @@ def test_what_is_timed_is_what_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(deciding, "probe", lambda *given: seen.append(given) or [Trial(FP32, 1.0)])
     model = build_classifier("resnet18", 2, {"width": 0.125})
     deciding.decide(model, experiment, 2, 100, CPU, tmp_path / "speeds.json")
-    shown, _options, side, *_ = seen[0]
+    shown, _options, side, *_, others = seen[0]
     assert side == 32, "most epochs' size"
+    assert others == (64,)
     learns = [parameter.requires_grad for parameter in shown.parameters()]
     assert not learns[0]
     assert learns[-1]
@@ -240,6 +241,8 @@ def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
         trials = probe(model, quick, size, 16, 2, CPU)
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "bf16"} == {right}
         assert {trial.images_per_second > 0 for trial in trials if trial.precision.name == "fp32"} == {True}
+    resized = probe(model, [Precision("bf16", "channels_last")], 32, 16, 2, CPU, (16,))
+    assert resized[0].images_per_second == 0, "some epochs are at 16 px"
 
 
 def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
