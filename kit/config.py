@@ -72,6 +72,7 @@ class Train:
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
     freeze_epochs: NonNegativeInt = 0  # so long only the head learns
     freeze_layers: Fraction = 0.0  # this share of the layers, from the picture on, never learns
+    freeze_norms: bool = False  # batch norms keep the statistics that they came with, as pretrained features expect
     weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
     momentum: Fraction = 0.9  # sgd's, or Adam's beta1
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"

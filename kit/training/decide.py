@@ -35,7 +35,7 @@ def decide(
     torch.set_num_threads(threads)
     set_training(model, train, train.freeze_epochs)
     options = candidates(device, train.precision, train.memory_format)
-    network = (experiment.model.name, experiment.model.options, train.freeze_layers)
+    network = (experiment.model.name, experiment.model.options, train.freeze_layers, train.freeze_norms)
     others = tuple(sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size}))
     asked = ("training", *network, size, others, train.batch_size, num_classes, threads)
 

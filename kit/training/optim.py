@@ -46,9 +46,13 @@ def set_training(model: nn.Module, train: Train, epoch: int) -> None:
     """Training mode, but for what stands still: it neither learns nor moves its batch-norm statistics.
 
     All but the head while `epoch` is below `freeze_epochs`; for good, the share `freeze_layers` that is deepest below
-    the head, which then costs no backward pass.
+    the head, which then costs no backward pass. With `freeze_norms` batch norms use the statistics that they came with.
     """
     model.train()
+    if train.freeze_norms:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     if epoch >= train.freeze_epochs and not train.freeze_layers:
         model.requires_grad_(True)
         return

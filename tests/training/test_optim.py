@@ -107,6 +107,27 @@ def test_frozen_layers_never_move_and_cost_no_backward_pass():
     assert not model.network.layer1[0].training, "dropped paths would make a frozen layer's output noisy"
 
 
+@pytest.mark.parametrize(
+    ("name", "first"), [("resnet18", "network.conv1.weight"), ("timm:resnet10t", "network.conv1.0.weight")]
+)
+def test_frozen_norms_keep_their_statistics_while_all_weights_learn(name, first):
+    torch.manual_seed(0)
+    model = build_classifier(name, 3, {})
+    train = Train(optimizer="sgd", learning_rate=0.1, freeze_norms=True)
+    optimizer = build_optimizer(model, train)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pixels = torch.rand(4, 3, 64, 64) * 255
+    model.eval()
+    expected = model(pixels)
+    set_training(model, train, epoch=0)
+    torch.testing.assert_close(model(pixels), expected, msg="the outputs that its head was fitted on")
+    model(pixels)[:, 0].sum().backward()
+    optimizer.step()
+    after = model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in after if "running" in name)
+    assert not torch.equal(after[first], before[first])
+
+
 def test_the_mean_of_the_last_states():
     states = [{"weight": torch.tensor([value]), "counter": torch.tensor(int(value))} for value in (1.0, 5.0, 6.0)]
     mean = None
