@@ -155,7 +155,8 @@ class Ensemble:
     # with a bias; auto: the plainest of these that do best, and the best run alone where none surely beats it
     blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"
     members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
-    clip: Annotated[float, Field(ge=0, lt=0.5)] = 1e-4  # for log loss, probabilities stay within [clip, 1 - clip]
+    # for log loss, probabilities stay within [clip, 1 - clip]; none: fitted on OOF with the temperature, else 1e-4
+    clip: Annotated[float, Field(ge=0, lt=0.5)] | None = None
     new_class_threshold: Fraction = 0.5  # of a class of the unknown that no training image has
     postprocess: Literal["auto", "none"] = "auto"  # what the metric rewards, fitted on OOF, kept where it helps
 
@@ -174,6 +175,14 @@ class Experiment:
     tta: TTA = field(default_factory=TTA)
     ensemble: Ensemble = field(default_factory=Ensemble)
     members: tuple[str, ...] = ()  # configs: `kit run` makes each of them a run, and blends them as `ensemble` says
+
+    def __post_init__(self) -> None:
+        kept = max(self.data.cache_size or 0, self.data.image_size)
+        for _, side in self.train.sizes:
+            if side > kept:
+                raise ValueError(f"train.sizes: {side} px is more than the {kept} px that data.cache_size keeps")
+        if self.train.freeze_norms and self.model.weights == "none" and self.model.start is None:
+            raise ValueError("train.freeze_norms: random weights come without statistics; give model.weights or start")
 
     @classmethod
     def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: tuple[str, ...] | list[str] = ()) -> Self:

@@ -1,6 +1,7 @@
 """What `kit run` makes runs of: an experiment, its members, or one run for each seed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kit import schema
@@ -11,12 +12,13 @@ from kit.errors import ConfigError
 def load_members(
     experiment: Experiment, path: str | Path, overrides: Sequence[str], seeds: str | None = None
 ) -> list[Experiment]:
-    """The runs that a blend is made of, with the experiment's overrides but for their names; none: it is no blend.
+    """The runs that a blend is made of, with the experiment's overrides; none: it is no blend.
 
-    `path`: where the experiment was read; its `members` are looked up beside it first. `seeds` (`0..2`, `0,7`): the
-    experiment with each of them, on the same folds. Raises `ConfigError` where they do not fit together.
+    `path`: where the experiment was read; its `members` are looked up beside it first. A blend that is given a name
+    gives its members names of their own, so that one may change what they are. `seeds` (`0..2`, `0,7`): the experiment
+    with each of them, on the same folds. Raises `ConfigError` where they do not fit together.
     """
-    shared = [item for item in overrides if item.partition("=")[0].strip() != "name"]
+    shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]
     if seeds is not None:
         if experiment.members:
             raise ConfigError("--seed: this config has members; give each its seed in its own config")
@@ -29,10 +31,14 @@ def load_members(
     members = [
         Experiment.load(beside / name if (beside / name).is_file() else name, shared) for name in experiment.members
     ]
+    if any(item.partition("=")[0].strip() == "name" for item in overrides):
+        members = _renamed(members, experiment.name)
     names = [experiment.name, *(one.name for one in members)]
     if len(set(names)) < len(names):
         raise ConfigError(f"members: two of them have one name ({', '.join(names)})")
     for one in members:
+        if one.members:
+            raise ConfigError(f"members: {one.name} is a blend itself; name its members instead")
         for key, own, wanted in (
             ("competition", one.competition, experiment.competition),
             ("data.num_folds", one.data.num_folds, experiment.data.num_folds),
@@ -41,6 +47,20 @@ def load_members(
             if own != wanted:
                 raise ConfigError(f"members: {one.name} has {key} {own}, {experiment.name} has {wanted}")
     return members
+
+
+def _renamed(members: list[Experiment], prefix: str) -> list[Experiment]:
+    """Each with the blend's name before its own, also where one goes on from another."""
+    new = {one.name: f"{prefix}-{one.name}" for one in members}
+    return [
+        replace(
+            one,
+            name=new[one.name],
+            model=replace(one.model, start=new.get(one.model.start or "", one.model.start)),
+            train=replace(one.train, pseudo_run=new.get(one.train.pseudo_run or "", one.train.pseudo_run)),
+        )
+        for one in members
+    ]
 
 
 def _numbers(text: str) -> list[int]:

@@ -13,7 +13,8 @@ from kit.config import Experiment
 from kit.errors import ConfigError, KitError
 from kit.workspace import Workspace, fingerprint, write_text
 
-# What may change under a run: it decides no weights. `train.num_workers` and the like change no number at all.
+# What may change under a run: it decides no network's weights (heads on a frozen one are fitted on the views, and are
+# fitted again where these change). `train.num_workers` and the like change no number at all.
 FREE = ("tta", "ensemble", "train.num_workers", "train.checkpoint_minutes")
 DECIDED = {"train.precision": "auto", "train.memory_format": "auto", "train.compile": "auto", "train.num_threads": None}
 DECIDED_TTA = ("precision", "memory_format", "compile")  # where these are given as auto, the run's decision stands

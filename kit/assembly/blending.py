@@ -16,6 +16,7 @@ from kit.errors import KitError
 from kit.scoring.blend import Recipe, blend, fit, nested
 from kit.scoring.bootstrap import paired_difference
 from kit.scoring.metrics import decide, score
+from kit.scoring.postprocess import CLIP, Postprocess, compile_for
 
 SURE = 0.95  # so probable must it be that a blend beats its best member
 
@@ -43,12 +44,12 @@ def join_members(
     if len(np.unique(folds)) < 3 and method not in {"best", "mean"}:
         console.warn(f"{len(np.unique(folds))} folds are too few to fit a blend on: the plain mean")
         method = "mean"
-    found = blend(method, metric, wanted, aligned, folds, task, settings.average)
-    recipe, said, labels = found.recipe, found.oof, wanted.ndim == 2
+    found = blend(method, metric, wanted, aligned, folds, task, settings.average, settings.postprocess == "auto")
+    recipe, said = found.recipe, found.oof
     best = int(np.argmax(fit("best", metric, wanted, aligned, task, settings.average).weights))
     groups = first["image_id"].map(group_of).to_numpy()
-    decided = [decide(metric, labels, one) for one in (aligned[best], said)]
-    gain = paired_difference(metric, wanted, decided[0], decided[1], groups)
+    alone, blended = (postprocess(experiment, competition, wanted, one, folds, groups) for one in (aligned[best], said))
+    gain = paired_difference(metric, wanted, alone.decisions, blended.decisions, groups)
     tried = ", ".join(f"{name} {value:.4f}" for name, value in found.by_method.items())
     console.stage("ensemble", f"blends by {metric} (nested): {tried}")
     interval = "{:+.4f} to {:+.4f}".format(*gain.interval)
@@ -70,9 +71,36 @@ def join_members(
         for one in facts
     ]
     columns = ["run", "weight", metric, "correlation", f"{metric} without it"]
-    console.table(f"Members of the blend ({recipe.method})", columns, rows)
+    console.table(f"Members of the blend ({recipe.method}), before any postprocessing", columns, rows)
     kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
     return Joined(kept.join(pd.DataFrame(said, columns=competition.predictions)), recipe, facts)
+
+
+def postprocess(
+    experiment: Experiment,
+    competition: Competition,
+    wanted: np.ndarray,
+    said: np.ndarray,
+    folds: np.ndarray,
+    groups: np.ndarray,
+) -> Postprocess:
+    """What the metric rewards, fitted on OOF (N, C); with `postprocess: none`, or without OOF, what is fixed."""
+    metric, settings = competition.metric, experiment.ensemble
+    plain: dict[str, Any] = {}
+    if metric == "log_loss":
+        plain["clip"] = CLIP if settings.clip is None else settings.clip
+        plain |= {} if settings.clip is None else {"clips": (settings.clip,)}
+    new = competition.submission.new_class
+    if new is not None and new in competition.classes:
+        plain["new_class"] = competition.classes.index(new)
+    elif new is not None:
+        plain |= {"new_class": len(competition.classes), "threshold": settings.new_class_threshold}
+    if settings.postprocess == "auto" and len(said):
+        return compile_for(metric, wanted, said, folds, plain, groups)
+    plain.pop("clips", None)
+    fixed = plain if "threshold" in plain or "new_class" not in plain else {}
+    decisions = decide(metric, wanted.ndim == 2, said, fixed) if len(said) else said
+    return Postprocess(fixed, decisions, float("nan"), plain=fixed)
 
 
 def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:

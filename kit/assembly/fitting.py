@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kit import console
 from kit.assembly.opening import open_data
 from kit.competition import Competition
-from kit.config import Experiment
+from kit.config import Experiment, Train
 from kit.data.cache import Joined, Pixels, experiment_pixels
 from kit.data.extra import extra_index
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, targets, trainable
 from kit.data.transforms import build_augment
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, examples
 from kit.machine import default_device, num_cores
 from kit.models import Classifier, build_classifier
 from kit.randomness import key
@@ -61,6 +62,8 @@ def open_training(experiment: Experiment, workspace: Workspace, device: torch.de
 
 def trial_setup(experiment: Experiment, workspace: Workspace) -> Setup:
     """The setup of something to try that is no run: decided for this machine, nothing frozen."""
+    if experiment.members:
+        raise ConfigError(f"members: {experiment.name} is a blend; name one of {', '.join(experiment.members)}")
     setup = open_training(experiment, workspace, default_device())
     num_images = len(setup.folds) * experiment.train.epochs
     model, outputs = initial_model(experiment, setup.competition), setup.competition.num_outputs
@@ -91,6 +94,9 @@ def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setu
     if not file.is_file():
         raise KitError(f"{file}: no such file; train and predict run {train.pseudo_run} first (train.pseudo_run)")
     require_same_folds(setup.workspace, setup.experiment.name, train.pseudo_run)
+    teacher = Experiment.load(setup.workspace.run(train.pseudo_run) / "experiment.yaml").competition
+    if Competition.load(teacher).name != competition.name:
+        raise ConfigError(f"train.pseudo_run: run {train.pseudo_run} is of {teacher}, not of {competition.name}")
     said = predictions(table := read_rows(file), competition)
     sure = said.max(axis=1) >= train.pseudo_threshold
     label_of = dict(zip(table.loc[sure, "image_id"], said[sure].argmax(axis=1), strict=True))
@@ -101,6 +107,17 @@ def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setu
     targets = setup.targets.copy()
     targets[added] = [label_of[image_id] for image_id in index["image_id"].iloc[added]]
     return replace(setup, targets=targets), np.concatenate([rows, added])
+
+
+def say_pseudo_labels(train: Train, competition: Competition, fold: Fold, added: np.ndarray) -> None:
+    """`added`: int64 classes of the test images that this fold is trained on too."""
+    counts = np.bincount(added, minlength=len(competition.classes))
+    each = examples((f"{name} {count:,}" for name, count in zip(competition.classes, counts, strict=True)), 6)
+    console.stage("train", f"fold {fold}: {len(added):,} test images of which {train.pseudo_run} is sure: {each}")
+    if not len(added):
+        console.warn(
+            f"train.pseudo_run: {train.pseudo_run} is sure of none ({train.pseudo_threshold:g}): nothing added"
+        )
 
 
 def fold_model(setup: Setup, fold: Fold, rows: np.ndarray) -> Classifier:

@@ -1,4 +1,4 @@
-"""For the eye: out-of-fold predictions beside the pictures they are of."""
+"""For the eye: learning curves, and out-of-fold predictions beside the pictures they are of."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from kit.data.table import predictions, read_rows, targets
 from kit.errors import counted
 from kit.scoring.metrics import per_image, score
 from kit.scoring.postprocess import Postprocess
-from kit.workspace import Workspace
+from kit.training.history import read_history
+from kit.workspace import Fold, Workspace
 
 WORST = 40  # errors shown
 BINS = 10
@@ -78,3 +79,14 @@ def draw_oof(
         title = f"{experiment.name}: the {len(worst)} worst errors (id; what the model said)"
         figures.contact_sheet(pictures, texts, title, folder / "worst_errors.png")
     console.stage("predict", f"figures: {folder}")
+
+
+def draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
+    """Every fold that has begun, into the run's figures/curves.png."""
+    folds: list[Fold] = [*range(experiment.data.num_folds), "full"]
+    histories = {
+        str(fold): history for fold in folds if (history := read_history(workspace.fold(experiment.name, fold)))
+    }
+    if histories:
+        path = workspace.run(experiment.name) / "figures" / "curves.png"
+        figures.learning_curves(histories, metric, experiment.name, path)

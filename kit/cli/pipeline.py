@@ -1,6 +1,7 @@
 """The pipeline's verbs, and the whole way: parse, call, print."""
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,7 +101,10 @@ def ensemble(
     """Average folds and runs, show their CV, write and validate submissions/NAME.csv."""
     from kit.stages import ensemble as stage
 
-    return stage.run(*load(config, set_, workspace), runs or [], name)
+    experiment, place = load(config, set_, workspace)
+    if experiment.members and not runs:
+        runs, name = [one.name for one in load_members(experiment, config, set_)], name or experiment.name
+    return stage.run(experiment, place, runs or [], name)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -135,7 +139,7 @@ def run(
         experiment = dataclasses.replace(experiment, name=f"{experiment.name}-seeds")
     result = _pipeline(experiment, place, source, max_hours, fold=fold, members=members)
     if result is not None and Competition.load(experiment.competition).slug is not None:
-        console.say(f"\nNext: kit submit -c {config}" + (f" --workspace {workspace}" if workspace != HERE else ""))
+        console.say(f"\nNext: {_submit_command(result.submission, config, set_, workspace)}")
     return result
 
 
@@ -148,6 +152,13 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
     archives = tool.write_archives(place.data(Competition.load(experiment.competition).name) / "archives")
     result = _pipeline(experiment, place, archives, None, force)
     return tool.report(experiment, place, result.cv, archives)
+
+
+def _submit_command(file: Path, config: str, overrides: list[str], workspace: Path) -> str:
+    """As one types it: this very file, to this very competition."""
+    words = ["kit", "submit", str(file), "-c", config]
+    words += [word for item in overrides if item.startswith("competition=") for word in ("--set", item)]
+    return shlex.join(words + (["--workspace", str(workspace)] if workspace != HERE else []))
 
 
 def _train(experiment: Experiment, place: Workspace, folds: list[Fold], force: bool, max_hours: float | None) -> Any:

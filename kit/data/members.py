@@ -47,10 +47,10 @@ def read_member(workspace: Workspace, competition: Competition, name: str, use_f
         raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`{hint}")
     if 0 < len(predicted) < own.data.num_folds:
         console.warn(f"{name}: {len(predicted)} of {own.data.num_folds} folds are predicted; the CV covers these only")
-    if own.train.select == "best":
-        console.warn(
-            f"{name}: train.select is best, so its weights were picked on the images that score them: optimistic CV"
-        )
+    for reason in _picked_by_own_fold(workspace, own):
+        console.warn(f"{name}: {reason}, so its weights were picked on the images that score them: optimistic CV")
+    if use_full and (own.train.early_stopping or own.train.select == "best"):
+        console.warn(f"{name}: `--fold full` has no images to stop or choose by: it is the last of all its epochs")
     oof_files = [workspace.fold(name, fold) / "oof.csv" for fold in predicted]
     test_files = [full] if use_full else [workspace.fold(name, fold) / "test.csv" for fold in predicted]
     oofs = [read_rows(file) for file in oof_files]
@@ -67,6 +67,19 @@ def read_member(workspace: Workspace, competition: Competition, name: str, use_f
         raise KitError(f"{folder}: an image has two OOF predictions; type `kit predict --force`")
     files = [*oof_files, *test_files]
     return Member(name, oof, tests[0]["image_id"].tolist(), [predictions(table, competition) for table in tests], files)
+
+
+def _picked_by_own_fold(workspace: Workspace, run: Experiment) -> list[str]:
+    """What let a fold's own images decide which weights score them; a start or a teacher hands it on."""
+    reasons = ["train.select is best"] if run.train.select == "best" else []
+    if run.train.early_stopping is not None:
+        reasons.append("train.early_stopping ends each fold by its own loss")
+    for key, other in (("model.start", run.model.start), ("train.pseudo_run", run.train.pseudo_run)):
+        file = workspace.run(other or "") / "experiment.yaml"
+        if other is not None and file.is_file():
+            earlier = _picked_by_own_fold(workspace, Experiment.load(file))
+            reasons += [f"{key} is {other}, and there {reason}" for reason in earlier]
+    return reasons
 
 
 def _same_origin(workspace: Workspace, name: str, full: list[Fold], folds: list[int]) -> None:

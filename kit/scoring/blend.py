@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from kit.scoring.metrics import EPSILON, score
+from kit.scoring.metrics import EPSILON, measure, score
+from kit.scoring.postprocess import cross_fit
 from kit.tasks import Task, find_metric
 
 METHODS = ("best", "mean", "hill", "weights", "stack")
 ROUNDS = 40  # of hill-climbing
 MOST_BIASES = 12  # outputs; of more, each one's bias would cost more time than it brings
 RIDGE = 1e-3  # pulls a stack's coefficients towards the plain mean
-SMALL = 1e-3  # relative: what a more involved method has to gain over a plainer one
+SMALL = 1e-3  # what a more involved method has to gain over a plainer one, of what is left to gain
 
 
 def mean_predictions(
@@ -86,16 +87,18 @@ def blend(
     folds: np.ndarray,
     task: Task,
     average: str = "probs",
+    calibrated: bool = True,
 ) -> Blend:
     """Fit `method` (one of `METHODS`, or `auto`: the plainest of those that score best) on members' OOF (N, C).
 
-    `targets` as in `metrics`, `folds` int64 (N,).
+    `targets` as in `metrics`, `folds` int64 (N,). `calibrated`: methods are judged by log loss as they will be handed
+    in, so that none wins by a temperature alone.
     """
     names = METHODS if method == "auto" else (method,)
     oof, by_method = {}, {}
     for name in names:
         oof[name] = nested(name, metric, targets, members, folds, task, average)
-        by_method[name] = score(metric, targets, oof[name])
+        by_method[name] = _judged(metric, targets, oof[name], folds, calibrated)
     chosen = _plainest(by_method, metric)
     recipe = fit(chosen, metric, targets, members, task, average)
     if method != "auto" or len(np.unique(folds)) < 3:
@@ -104,12 +107,10 @@ def blend(
     for fold in np.unique(folds):  # the choice of the method is nested as well
         inside, rows = folds != fold, folds == fold
         parts = [member[inside] for member in members]
-        inner = {
-            name: score(
-                metric, targets[inside], nested(name, metric, targets[inside], parts, folds[inside], task, average)
-            )
-            for name in names
-        }
+        inner = {}
+        for name in names:
+            said = nested(name, metric, targets[inside], parts, folds[inside], task, average)
+            inner[name] = _judged(metric, targets[inside], said, folds[inside], calibrated)
         one = fit(_plainest(inner, metric), metric, targets[inside], parts, task, average)
         honest[rows] = one.apply([member[rows] for member in members], task)
     return Blend(recipe, honest, by_method)
@@ -158,6 +159,13 @@ def fit(
     return Recipe(method, weights, "logits", bias)
 
 
+def _judged(metric: str, targets: np.ndarray, said: np.ndarray, folds: np.ndarray, calibrated: bool) -> float:
+    """The score; a log loss after a calibration, each fold's fitted on the others."""
+    if metric != "log_loss" or not calibrated or len(np.unique(folds)) < 2:
+        return score(metric, targets, said)
+    return measure(metric, targets, cross_fit(metric, targets, said, folds, {}))
+
+
 def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
     return values if find_metric(metric).higher_is_better else -values
 
@@ -165,7 +173,8 @@ def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
 def _plainest(by_method: dict[str, float], metric: str) -> str:
     """The first of METHODS that no later one beats by more than a little."""
     gains = np.nan_to_num(_as_gain(np.array(list(by_method.values())), metric), nan=-1e300)  # no score at all
-    enough = gains.max() - SMALL * abs(gains.max())
+    perfect = 1.0 if find_metric(metric).higher_is_better else 0.0
+    enough = gains.max() - SMALL * abs(perfect - gains.max())
     return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
 
 

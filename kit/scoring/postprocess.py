@@ -4,7 +4,7 @@ clipping), cut-points for kappa, thresholds for F1, a threshold for the unknown 
 The gain that is reported is cross-fitted: each fold's decisions use parameters that were fitted on the other folds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.metrics import EPSILON, decide, mean_class, measure, score
 
 Params = dict[str, Any]
+CLIP = 1e-4  # where nothing is fitted
 CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
 KEEP = 0.9  # so probable must it be that it helps
 GRID = 200  # thresholds tried
@@ -38,14 +39,20 @@ class Postprocess:
 
 
 def compile_for(
-    metric: str, targets: np.ndarray, predictions: np.ndarray, folds: np.ndarray, plain: Mapping[str, Any]
+    metric: str,
+    targets: np.ndarray,
+    predictions: np.ndarray,
+    folds: np.ndarray,
+    plain: Mapping[str, Any],
+    groups: np.ndarray | None = None,
 ) -> Postprocess:
     """What suits `metric`, judged on OOF. `plain`: what is done anyway (`clip`; a `threshold` for a
-    `new_class` that has no training images), and facts (`new_class`).
+    `new_class` that has no training images), and facts (`new_class`; the `clips` to choose from).
 
-    `targets` and `predictions` as in `metrics`; `folds` int64 (N,): the fold that scored each image.
+    `targets` and `predictions` as in `metrics`; `folds` int64 (N,): the fold that scored each image; `groups` int64
+    (N,): images that are no evidence of their own.
     """
-    labels, fixed = targets.ndim == 2, {key: value for key, value in plain.items() if key != "new_class"}
+    labels, fixed = targets.ndim == 2, {k: value for k, value in plain.items() if k not in {"new_class", "clips"}}
     if metric.startswith("f1") and labels:  # where every image has a label, nobody hands in an empty set
         fixed["at_least_one"] = bool((targets.sum(axis=1) > 0).all())
     if "threshold" in plain:
@@ -54,28 +61,36 @@ def compile_for(
     old = measure(metric, targets, before)
     if not _applies(metric, targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
-    parts = []
     smallest = min(int((folds != fold).sum()) for fold in np.unique(folds))
     plain = {**plain, "images": smallest}  # what is judged is what is handed in: as many biases in both
-    for fold in np.unique(folds):
-        inside = folds != fold
-        params = fit(metric, targets[inside], predictions[inside], fixed | dict(plain))
-        rows = np.flatnonzero(~inside)
-        parts.append((rows, decide(metric, labels, predictions[rows], params)))
-    after = np.empty((len(targets), *parts[0][1].shape[1:]), parts[0][1].dtype)
-    for rows, decisions in parts:
-        after[rows] = decisions
-    difference = paired_difference(metric, targets, before, after)
+    after = cross_fit(metric, targets, predictions, folds, fixed | dict(plain))
+    difference = paired_difference(metric, targets, before, after, groups)
     kept = difference.probability >= KEEP
     params = fit(metric, targets, predictions, fixed | dict(plain)) if kept else fixed
     new = measure(metric, targets, after)
     return Postprocess(params, after if kept else before, old, new, difference, kept, fixed)
 
 
+def cross_fit(
+    metric: str, targets: np.ndarray, predictions: np.ndarray, folds: np.ndarray, plain: Mapping[str, Any]
+) -> np.ndarray:
+    """Decisions, each fold's by parameters that were fitted on the other folds."""
+    parts = []
+    for fold in np.unique(folds):
+        inside = folds != fold
+        params = fit(metric, targets[inside], predictions[inside], plain)
+        rows = np.flatnonzero(~inside)
+        parts.append((rows, decide(metric, targets.ndim == 2, predictions[rows], params)))
+    decisions = np.empty((len(targets), *parts[0][1].shape[1:]), parts[0][1].dtype)
+    for rows, some in parts:
+        decisions[rows] = some
+    return decisions
+
+
 def fit(metric: str, targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
     """The parameters for `metrics.decide` that score best on these images."""
     if metric == "log_loss":
-        return _calibration(targets, predictions, int(plain.get("images", len(targets))))
+        return _calibration(targets, predictions, int(plain.get("images", len(targets))), plain.get("clips", CLIPS))
     if metric == "quadratic_weighted_kappa":
         return {"cuts": _cut_points(targets, predictions)}
     if metric == "f1_macro":
@@ -101,7 +116,7 @@ def _applies(metric: str, targets: np.ndarray, plain: Mapping[str, Any]) -> bool
     return metric in {"log_loss", "quadratic_weighted_kappa"}
 
 
-def _calibration(targets: np.ndarray, predictions: np.ndarray, num_images: int) -> Params:
+def _calibration(targets: np.ndarray, predictions: np.ndarray, num_images: int, clips: Sequence[float]) -> Params:
     """Temperature, a bias for each class (where there are images enough for each), and the clip."""
     labels, outputs = targets.ndim == 2, predictions.shape[1]
     free = outputs if labels else outputs - 1  # of classes the first's bias is 0
@@ -120,7 +135,7 @@ def _calibration(targets: np.ndarray, predictions: np.ndarray, num_images: int) 
 
     bounds = [(-1.5, 1.5)] + [(-3.0, 3.0)] * free
     found = minimize(loss, np.zeros(1 + free), method="L-BFGS-B", bounds=bounds).x
-    clip = min(CLIPS, key=lambda c: score("log_loss", targets, predictions, params(found, c)))
+    clip = min(clips, key=lambda c: score("log_loss", targets, predictions, params(found, c)))
     return params(found, clip)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 import kit
 from kit import console
-from kit.assembly.blending import Joined, join_members
+from kit.assembly.blending import Joined, join_members, postprocess
 from kit.assembly.expecting import expect_score
 from kit.assembly.showing import draw_reliability
 from kit.competition import Competition
@@ -24,7 +24,7 @@ from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval
 from kit.scoring.metrics import EPSILON, decide, measure
-from kit.scoring.postprocess import Postprocess, compile_for
+from kit.scoring.postprocess import Postprocess
 from kit.tasks import shown_metrics
 from kit.workspace import Workspace, atomic_path, file_hash, read_json, write_json
 
@@ -55,7 +55,7 @@ def run(
     group_of = training_groups(read_index(workspace.index(competition.name)))
     joined = join_members(members, competition, experiment, group_of)
     oof, recipe = joined.oof, joined.recipe
-    post = _postprocess(oof, competition, experiment)
+    post = _postprocess(oof, competition, experiment, group_of)
     cv = _cv(oof, competition, post, group_of) if len(oof) else None
     same_test(members)
     average, task = experiment.ensemble.average, competition.task
@@ -94,19 +94,12 @@ def run(
     return EnsembleResult(path, passport, competition.metric, pooled, len(table), test_scores)
 
 
-def _postprocess(oof: pd.DataFrame, competition: Competition, experiment: Experiment) -> Postprocess:
-    """What the metric rewards, fitted on OOF; with `ensemble.postprocess: none`, or without OOF, only the clip."""
-    plain: dict[str, Any] = {"clip": experiment.ensemble.clip} if competition.metric == "log_loss" else {}
-    new = competition.submission.new_class
-    if new is not None and new in competition.classes:
-        plain["new_class"] = competition.classes.index(new)
-    elif new is not None:
-        plain |= {"new_class": len(competition.classes), "threshold": experiment.ensemble.new_class_threshold}
-    if experiment.ensemble.postprocess == "none" or oof.empty:
-        fixed = plain if "threshold" in plain or "new_class" not in plain else {}
-        return Postprocess(fixed, np.empty(0), float("nan"), plain=fixed)
-    wanted, folds = targets(oof, competition), oof["fold"].to_numpy()
-    return compile_for(competition.metric, wanted, predictions(oof, competition), folds, plain)
+def _postprocess(
+    oof: pd.DataFrame, competition: Competition, experiment: Experiment, group_of: dict[str, int]
+) -> Postprocess:
+    groups = oof["image_id"].map(group_of).to_numpy()
+    wanted, said = targets(oof, competition), predictions(oof, competition)
+    return postprocess(experiment, competition, wanted, said, oof["fold"].to_numpy(), groups)
 
 
 def _report_postprocess(post: Postprocess, metric: str) -> None:
@@ -187,7 +180,7 @@ def _report(
     if len(members) > 1:
         views = []
         for member in members:
-            post = _postprocess(member.oof, competition, experiment)
+            post = _postprocess(member.oof, competition, experiment, group_of)
             views.append((member.name, _cv(member.oof, competition, post, group_of), len(member.tests)))
         views.append(("blend", cv, sum(len(member.tests) for member in members)))
     rows = []

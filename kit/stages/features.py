@@ -2,7 +2,7 @@
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,8 @@ def run(
         experiment = _open_run(experiment, workspace, model, pixels)
         images = [index["image_id"].iloc[rows].tolist(), index["md5"].iloc[rows].tolist(), truth.tolist()]
         weights = {name: value.double().sum().item() for name, value in model.state_dict().items()}
-        inputs = fingerprint(VERSION, images, fold_of.tolist(), weights, experiment.train.head_l2)
+        views = [asdict(view) for view in expand(experiment.tta.views)]  # a head is fitted on what each of them shows
+        inputs = fingerprint(VERSION, images, fold_of.tolist(), weights, experiment.train.head_l2, views)
         stamps = {fold: workspace.fold(experiment.name, fold) / ".train.json" for fold in wanted}
         todo = [f for f, s in stamps.items() if force or not is_done(s, inputs, [s.with_name("model.safetensors")])]
         for fold in set(wanted) - set(todo):

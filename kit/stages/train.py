@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kit import console, figures
+from kit import console
 from kit.assembly.fitting import (
     Setup,
     feed,
@@ -18,10 +18,12 @@ from kit.assembly.fitting import (
     measured_workers,
     objective,
     open_training,
+    say_pseudo_labels,
     start_file,
     training_rows,
     with_pseudo_labels,
 )
+from kit.assembly.showing import draw_curves
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import trainable
@@ -32,7 +34,7 @@ from kit.randomness import key
 from kit.run_folder import experiment_file, freeze, freeze_folds, frozen, same_folds
 from kit.training.apart import Failed, run_apart, visible_gpus
 from kit.training.decide import decide, describe, training_precision
-from kit.training.history import read_history
+from kit.training.history import history_of_kept, read_history
 from kit.training.loop import OutOfTime, fit
 from kit.training.losses import build_loss
 from kit.workspace import (
@@ -57,7 +59,7 @@ class TrainResult:
     run: Path
     folds: list[Fold]
     metric: str
-    scores: dict[str, float]  # fold -> the last epoch's validation metric
+    scores: dict[str, float]  # fold -> the validation metric of the epoch that is kept, or of the last one's average
     finished: bool  # False: --max-hours was over first
     seconds: float
 
@@ -106,7 +108,7 @@ def run(
     except OutOfTime:
         finished = False
         console.warn("--max-hours is over; everything is saved. Type the same command to go on")
-        _draw_curves(experiment, workspace, competition.metric)
+        draw_curves(experiment, workspace, competition.metric)
     if len(scores) > 1:
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
         console.stage("train", f"learning curves: {run_folder / 'figures' / 'curves.png'}")
@@ -173,7 +175,8 @@ def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> Setup:
         place = workspace.fold(setup.experiment.name, fold)
         if not (place / ".train.json").is_file():
             left = train.epochs - len(read_history(place))
-            epochs, images = epochs + left, images + left * len(training_rows(setup, fold))
+            rows = with_pseudo_labels(setup, fold, training_rows(setup, fold))[1]
+            epochs, images = epochs + left, images + left * len(rows)
     if epochs == 0:
         return setup
     speed = read_json(workspace.run(setup.experiment.name) / "environment.json")["images_per_second"]
@@ -183,16 +186,6 @@ def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> Setup:
     if workers and setup.experiment.train.num_workers == "auto":
         console.stage("train", f"{counted(workers, 'worker')} prepare the batches")
     return replace(setup, num_workers=workers)
-
-
-def _draw_curves(experiment: Experiment, workspace: Workspace, metric: str) -> None:
-    folds: list[Fold] = [*range(experiment.data.num_folds), "full"]
-    histories = {
-        str(fold): history for fold in folds if (history := read_history(workspace.fold(experiment.name, fold)))
-    }
-    if histories:
-        path = workspace.run(experiment.name) / "figures" / "curves.png"
-        figures.learning_curves(histories, metric, experiment.name, path)
 
 
 def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, deadline: float | None) -> dict[str, Any]:
@@ -209,7 +202,9 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
                 (folder / name).unlink(missing_ok=True)
         if is_done(stamp, inputs, [model_file]):
             console.stage("train", f"fold {fold} is up to date")
-            return read_history(folder)[-1]
+            return history_of_kept(read_history(folder), experiment.train)
+        if experiment.train.pseudo_run is not None:
+            say_pseudo_labels(experiment.train, competition, fold, setup.targets[rows[len(own_rows) :]])
         if (folder / "last.ckpt").is_file() and _started(folder) != inputs:
             raise KitError(
                 f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
@@ -230,8 +225,8 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
             deadline,
         )
         mark_done(stamp, inputs)
-    _draw_curves(experiment, workspace, competition.metric)
-    return history[-1]
+    draw_curves(experiment, workspace, competition.metric)
+    return history_of_kept(history, experiment.train)
 
 
 def _fingerprint(setup: Setup, workspace: Workspace, fold: Fold, rows: np.ndarray) -> str:

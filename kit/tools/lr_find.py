@@ -10,7 +10,7 @@ import torch
 from kit import console, figures
 from kit.assembly.fitting import Setup, feed, fold_model, objective, training_rows, trial_setup
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
 from kit.randomness import key
 from kit.training.decide import training_precision
 from kit.training.optim import build_optimizer, clip_gradients, set_learning_rate, set_training
@@ -31,13 +31,18 @@ class LrFindResult:
 
 def run(experiment: Experiment, workspace: Workspace, steps: int = 100) -> LrFindResult:
     """Train fold 0 for a moment with an ever higher rate; nothing of it is kept but the figure."""
+    if experiment.train.mode == "features":
+        raise ConfigError(f"{experiment.name}: train.mode is features: its heads are fitted without a learning rate")
     setup = trial_setup(experiment, workspace)
     rates, losses = _sweep(setup, steps)
     suggestion = suggest(rates, losses)
     figure = workspace.figures(setup.competition.name) / f"lr-find-{experiment.name}.png"
     figures.rate_sweep(rates, losses, suggestion, experiment.name, figure)
-    now = experiment.train.learning_rate
-    console.stage("lr-find", f"train.learning_rate {suggestion:.1e} (the config says {now:.1e}); {figure}")
+    now, head = experiment.train.learning_rate, experiment.train.head_learning_rate
+    found = f"train.learning_rate {suggestion:.1e} (the config says {now:.1e})"
+    if head is not None:  # it rose in step
+        found += f" with head_learning_rate {suggestion * head / now:.1e} (it says {head:.1e})"
+    console.stage("lr-find", f"{found}; {figure}")
     return LrFindResult(suggestion, rates.tolist(), losses.tolist(), figure)
 
 

@@ -28,6 +28,15 @@ def is_best(history: list[Line]) -> bool:
     return loss is not None and loss == min(line["valid_loss"] for line in history)
 
 
+def history_of_kept(history: list[Line], train: Train) -> Line:
+    """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's."""
+    return min(history, key=lambda line: line["valid_loss"]) if _chose(history, train) else history[-1]
+
+
+def _chose(history: list[Line], train: Train) -> bool:
+    return train.select == "best" and history[-1]["valid_loss"] is not None
+
+
 def stopped_early(history: list[Line], train: Train) -> bool:
     """Did the validation loss not fall for `train.early_stopping` epochs?"""
     if train.early_stopping is None or len(history) <= train.early_stopping:

@@ -81,6 +81,27 @@ def test_complementary_members_blend_and_twins_stay_plain():
     )
 
 
+def test_no_method_wins_by_a_temperature_alone():
+    """What is handed in is tempered anyway, so an overconfident member needs no stack to be put right."""
+    sure = from_logits(3 * to_logits(_seen_through(0.7, 1), "classes"), "classes")
+    noise = from_logits(np.random.default_rng(9).normal(0, 1, (COUNT, 2)), "classes")
+    assert blend("auto", "log_loss", TARGETS, [sure, noise], FOLDS, "classes").recipe.method == "best"
+    raw = blend("auto", "log_loss", TARGETS, [sure, noise], FOLDS, "classes", calibrated=False)
+    assert raw.recipe.method == "stack", "without postprocessing that is what a stack is for"
+
+
+def test_a_blend_near_perfection_is_still_worth_having():
+    """ROC AUC of 0.999 and more: what is left to gain counts, not the score."""
+    far = np.where(TARGETS == 1, 1.0, -1.0)[:, None] * np.array([[-1.0, 1.0]])
+    noises = [np.random.default_rng(seed).normal(0, 0.62, (COUNT, 1)) for seed in (1, 2)]
+    members = [from_logits(far + noise * np.array([[-1.0, 1.0]]), "classes") for noise in noises]
+    scores = [score("roc_auc", TARGETS, one) for one in members]
+    found = blend("auto", "roc_auc", TARGETS, members, FOLDS, "classes")
+    assert min(scores) > 0.98
+    assert 1 - score("roc_auc", TARGETS, found.oof) < 0.5 * (1 - max(scores))
+    assert found.recipe.method != "best"
+
+
 @pytest.mark.parametrize("method", [*METHODS, "auto"])
 def test_every_task_and_metric(method):
     generator = np.random.default_rng(3)

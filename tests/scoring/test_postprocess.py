@@ -32,6 +32,15 @@ def test_overconfidence_is_tempered_by_what_was_planted():
     assert post.after < post.before
 
 
+def test_a_clip_that_is_given_stays():
+    """A hedge against wrong labels on the other side is not for OOF to undo."""
+    targets, probs = _calibrated(4000, 2)
+    given = compile_for("log_loss", targets, _sharpened(probs, 2.5), FOLDS, {"clip": 0.01, "clips": (0.01,)})
+    assert given.kept
+    assert given.params["clip"] == 0.01
+    assert given.decisions.min() >= 0.0099
+
+
 def test_labels_have_a_temperature_too():
     generator = np.random.default_rng(1)
     probs = generator.uniform(0.05, 0.95, (4000, 4))

@@ -77,6 +77,7 @@ def test_the_full_head_and_other_views(frozen, tiny):
     plain = tiny(*THREE, "tta.views=[identity]")
     predict.run(plain, workspace)
     assert len(_caches(workspace)) == 2  # features of other views are other features
+    assert set(features.run(plain, workspace).penalties) == {"0", "1", "2"}, "heads are fitted on what they will see"
 
 
 def test_two_folds_are_too_few_to_choose_a_penalty(frozen, tiny):

@@ -1,15 +1,22 @@
 """Runs that build on runs: a start, a teacher, members of a blend. None of them may see what scores a fold."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from kit.assembly.fitting import Setup, fold_model, open_training, training_rows, with_pseudo_labels
-from kit.cli.pipeline import _pipeline
+from kit.cli import app
+from kit.cli.pipeline import _pipeline, _submit_command
+from kit.competition import Competition
 from kit.config import Experiment
+from kit.data.members import read_member
 from kit.errors import ConfigError, KitError
 from kit.plan import load_members
 from kit.schema import dump_yaml, to_mapping
@@ -80,6 +87,46 @@ def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
         other.write_bytes(kept)
 
 
+def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_path, capsys):
+    experiment = tiny("name=few", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3", "train.epochs=1")
+    train.run(experiment, teacher, [0])
+    told = re.search(r"fold 0: (\d+) test images of which teacher is sure: 0 \d", capsys.readouterr().out)
+    assert int(told[1]) > 10
+    train.run(tiny("name=none", "train.pseudo_run=teacher", "train.pseudo_threshold=1", "train.epochs=1"), teacher, [0])
+    said = capsys.readouterr()
+    assert "teacher is sure of none (1): nothing added" in said.out + said.err
+    stranger = tmp_path / "stranger.yaml"
+    described = Path("configs/competitions/digits.yaml").read_text()
+    stranger.write_text(described.replace("name: digits", "name: stranger"))
+    raw = (teacher.run("teacher") / "experiment.yaml").read_text()
+    other = teacher.run("elsewhere")
+    shutil.copytree(teacher.run("teacher"), other)
+    (other / "experiment.yaml").write_text(raw.replace("competition: digits", f"competition: {stranger}"))
+    pupil = tiny("name=pupil", "train.pseudo_run=elsewhere", "train.pseudo_threshold=0.3")
+    with pytest.raises(ConfigError, match=r"run elsewhere is of .*stranger\.yaml, not of digits"):
+        with_pseudo_labels(_setup(pupil, teacher), 0, np.arange(5))
+    shutil.rmtree(other)
+
+
+def test_a_cv_of_weights_picked_by_the_scored_images_says_so(teacher, tiny, capsys):
+    """Also where it was the start that was picked."""
+    digits = Competition.load("digits")
+    for name, changes, reason in (
+        ("picked", ["train.select=best"], "picked: train.select is best"),
+        ("stopped", ["train.early_stopping=1"], "stopped: train.early_stopping ends each fold by its own loss"),
+        ("heir", ["model.start=picked"], "heir: model.start is picked, and there train.select is best"),
+        ("plain", [], None),
+    ):
+        experiment = tiny(f"name={name}", "train.epochs=2", *changes)
+        train.run(experiment, teacher, [0])
+        predict.run(experiment, teacher, [0])
+        capsys.readouterr()
+        read_member(teacher, digits, name)
+        said = "".join(capsys.readouterr())
+        assert ("optimistic CV" in said) == (reason is not None)
+        assert reason is None or reason in " ".join(said.split())
+
+
 def test_a_test_image_like_one_that_scores_the_fold_is_no_lesson(teacher, tiny):
     experiment = tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.1")
     _copy_folds(teacher, "pupil")
@@ -134,7 +181,7 @@ def test_one_command_for_all_members_and_their_blend(tmp_path, tiny, digits):
     _write_config(tmp_path, tiny(*quick, "name=both"), members=["one.yaml", "two.yaml"], ensemble={"blend": "mean"})
     workspace = Workspace(tmp_path / "w")
     experiment = Experiment.load(tmp_path / "both.yaml")
-    members = load_members(experiment, tmp_path / "both.yaml", ["train.epochs=3", "name=other"])
+    members = load_members(experiment, tmp_path / "both.yaml", ["train.epochs=3"])
     assert [(one.name, one.train.epochs) for one in members] == [("one", 3), ("two", 3)]
     result = _pipeline(experiment, workspace, digits, None, members=members)
     assert result.submission == workspace.submission("both")
@@ -146,6 +193,35 @@ def test_one_command_for_all_members_and_their_blend(tmp_path, tiny, digits):
     mean = np.mean([table.iloc[:, 1:].to_numpy() for table in sub], axis=0)
     handed_in = pd.read_csv(result.submission)
     assert handed_in.iloc[:, 1].tolist() == mean.argmax(axis=1).tolist()
+    before = result.submission.read_bytes()
+    again = CliRunner().invoke(app, ["ensemble", "-c", str(tmp_path / "both.yaml"), "--workspace", str(workspace.root)])
+    assert again.exit_code == 0, again.output
+    assert result.submission.read_bytes() == before, "a blend's config names its runs"
+
+
+def test_a_blend_of_another_name_has_members_of_its_own(tmp_path, tiny):
+    """So one may change what they are beside those that are there."""
+    _write_config(tmp_path, tiny("name=one"))
+    _write_config(tmp_path, tiny("name=two", "model.start=one"))
+    _write_config(tmp_path, tiny("name=both"), members=["one.yaml", "two.yaml"])
+    overrides = ["train.epochs=3", "name=other"]
+    experiment = Experiment.load(tmp_path / "both.yaml", overrides)
+    members = load_members(experiment, tmp_path / "both.yaml", overrides)
+    assert [(one.name, one.model.start) for one in members] == [("other-one", None), ("other-two", "other-one")]
+    _write_config(tmp_path, tiny("name=top"), members=["both.yaml"])
+    with pytest.raises(ConfigError, match="both is a blend itself"):
+        load_members(Experiment.load(tmp_path / "top.yaml"), tmp_path / "top.yaml", [])
+    with pytest.raises(ConfigError, match=r"both is a blend; name one of one\.yaml, two\.yaml"):
+        lr_find.run(Experiment.load(tmp_path / "both.yaml"), Workspace(tmp_path))
+
+
+def test_what_is_typed_next_names_the_file_and_its_competition():
+    overrides = ["name=redux", "competition=dogs-vs-cats-redux"]
+    said = _submit_command(Path("submissions/redux-seeds.csv"), "configs/q.yaml", overrides, Path("my place"))
+    assert said == (
+        "kit submit submissions/redux-seeds.csv -c configs/q.yaml --set competition=dogs-vs-cats-redux "
+        "--workspace 'my place'"
+    )
 
 
 def test_seeds_are_members_on_the_same_folds(tmp_path, tiny):
@@ -182,3 +258,5 @@ def test_the_rate_test_suggests_what_trains(teacher, tiny):
     losses = np.where(rates < 1e-3, 2.0, 2.0 - np.log10(rates / 1e-3))
     losses[rates > 0.1] = 5.0
     assert 1e-2 < lr_find.suggest(rates, losses) < 0.1
+    with pytest.raises(ConfigError, match="fitted without a learning rate"):
+        lr_find.run(tiny("name=rates", "train.mode=features"), teacher)
