@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from kit import console
 from kit.workspace import fingerprint, read_json, write_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FALLING = 0.95  # a try that takes less of the fastest before it shows that the machine is still warming up
 TIE = 0.85  # a candidate that reaches this much of the fastest, and stands before it, is taken: timings scatter by 10 %
 
 
@@ -115,6 +117,23 @@ def candidates(device: torch.device, precision: str = "auto", memory_format: str
 def whole_batches(few: int, many: int, device: torch.device) -> float:
     """`many` images take at least so many times as long as `few`. (A small batch leaves a GPU idle, a CPU hardly.)"""
     return many / few / 4 if device.type == "cpu" else 1.0
+
+
+def fastest(once: Callable[[], float], seconds: float, hopeless: float = float("inf")) -> float:
+    """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster.
+
+    A process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
+    Two tries that take more than `hopeless` are enough.
+    """
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 12:
+        times.append(once())
+        before = min(times[:-1], default=float("inf"))
+        late = len(times) >= 3 and time.perf_counter() - began >= seconds
+        if (late and times[-1] > FALLING * before) or (len(times) == 2 and min(times) > hopeless):
+            break
+    return min(times)
 
 
 def choose(trials: list[Trial]) -> Trial:

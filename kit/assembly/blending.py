@@ -47,15 +47,17 @@ def join_members(
     found = blend(method, metric, wanted, aligned, folds, task, settings.average, settings.postprocess == "auto")
     recipe, said = found.recipe, found.oof
     best = int(np.argmax(fit("best", metric, wanted, aligned, task, settings.average).weights))
-    groups = first["image_id"].map(group_of).to_numpy()
-    alone, blended = (postprocess(experiment, competition, wanted, one, folds, groups) for one in (aligned[best], said))
-    gain = paired_difference(metric, wanted, alone.decisions, blended.decisions, groups)
     tried = ", ".join(f"{name} {value:.4f}" for name, value in found.by_method.items())
     console.stage("ensemble", f"blends by {metric} (nested): {tried}")
-    interval = "{:+.4f} to {:+.4f}".format(*gain.interval)
-    verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
-    console.stage("ensemble", f"{verdict}probability {gain.probability:.3f}")
-    if settings.blend == "auto" and not gain.probability >= SURE:
+    better = 0.0  # how probably the blend is better than its best member
+    if recipe.method != "best":
+        groups = first["image_id"].map(group_of).to_numpy()
+        both = [postprocess(experiment, competition, wanted, one, folds, groups) for one in (aligned[best], said)]
+        gain = paired_difference(metric, wanted, both[0].decisions, both[1].decisions, groups)
+        interval, better = "{:+.4f} to {:+.4f}".format(*gain.interval), gain.probability
+        verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
+        console.stage("ensemble", f"{verdict}probability {better:.3f}")
+    if settings.blend == "auto" and not better >= SURE:
         console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
         recipe = Recipe("best", tuple(np.eye(len(members))[best].tolist()), settings.average)
         said = nested("best", metric, wanted, aligned, folds, task, settings.average)

@@ -1,7 +1,6 @@
 """Which number format and memory layout this model predicts fastest in, on this machine."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,12 @@ from kit import console
 from kit.config import TTA
 from kit.errors import KitError
 from kit.inference.predictor import Activate, Predictor, prepare
-from kit.machine import Precision, Trial, candidates, choose, measured, whole_batches
+from kit.machine import Precision, Trial, candidates, choose, fastest, measured, whole_batches
 
 TOLERANCE = 0.05  # relative: mean difference of predictions from fp32's
 HOPELESS = 3.0  # a first batch this many times slower than the best candidate's ends the trial,
 COLD_SECONDS = 1.0  # unless it took less than this: kernels are made on the first call
+BATCH_SECONDS = 2.0  # for an option's batches
 COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
 
 
@@ -84,7 +84,7 @@ def probe(
                 hopeless.add(option.name)
                 trials.append(Trial(option, 0.0))
                 continue
-            seconds = _seconds(partial(_time, ready, pixels, device))
+            seconds = fastest(partial(_time, ready, pixels, device), BATCH_SECONDS)
         except (RuntimeError, NotImplementedError):  # an operation without this number format, or no memory for it
             if option.name == "fp32" or option.compiled:
                 raise
@@ -112,15 +112,6 @@ def _right(model: nn.Module, activate: Activate, option: Precision, pixels: torc
 
 def _time(ready: Predictor, pixels: torch.Tensor, device: torch.device) -> float:
     return _run(ready, pixels, device)[1]
-
-
-def _seconds(once: Callable[[], float]) -> float:
-    """The fastest of a few."""
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) < 12 and (len(times) < 3 or time.perf_counter() - began < 2):
-        times.append(once())
-    return min(times)
 
 
 @torch.inference_mode()

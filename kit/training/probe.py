@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kit.machine import Precision, Trial, whole_batches
+from kit.machine import Precision, Trial, fastest, whole_batches
 
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
 HOPELESS = 3.0  # a first step this many times slower than the best candidate's ends the trial,
+STEP_SECONDS = 3.0  # for an option's steps
 COLD_SECONDS = 1.0  # unless it takes less than this: kernels are made on the first call, and a pause is soon over
 
 
@@ -138,10 +139,4 @@ def _seconds_per_step(
         warm = step(pixels[:few], targets[:few]) if cold < max(limit, COLD_SECONDS) else cold
         if warm * whole_batches(few, len(pixels), device) > max(limit, COLD_SECONDS):
             return float("inf")
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) < 12 and (len(times) < 3 or time.perf_counter() - began < 3):
-        times.append(step(pixels, targets))
-        if times[0] > max(limit, COLD_SECONDS):
-            break
-    return min(times)
+    return fastest(lambda: step(pixels, targets), STEP_SECONDS, max(limit, COLD_SECONDS))

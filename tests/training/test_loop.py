@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kit.config import Data, Experiment, Train
 from kit.errors import KitError
-from kit.machine import Precision, Trial, candidates, choose, runs_on
+from kit.machine import Precision, Trial, candidates, choose, fastest, runs_on
 from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training import decide as deciding
@@ -223,6 +223,21 @@ def test_broken_weights_never_replace_a_good_checkpoint(tmp_path):
     with pytest.raises(KitError, match=r"became"):
         _fit(tmp_path, Train(**{**settings, "learning_rate": 1e30}))
     assert (tmp_path / "last.ckpt").read_bytes() == saved
+
+
+@pytest.mark.parametrize(
+    ("tries", "expected", "asked"),
+    [
+        ([2.5, 1.9, 1.3, 1.0, 0.76, 0.78], 0.76, 6),  # a step in a process that asks for huge pages
+        ([1.0, 1.0, 1.0], 1.0, 3),
+        ([9.0, 8.0], 8.0, 2),  # more than the 3 seconds that are hopeless
+        ([9.0, 2.0, 2.0], 2.0, 3),
+    ],
+)
+def test_speeds_are_taken_warm(tries, expected, asked):
+    left = list(tries)
+    assert fastest(lambda: left.pop(0), seconds=0, hopeless=3.0) == expected
+    assert len(tries) - len(left) == asked
 
 
 def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
