@@ -18,6 +18,8 @@ from kit import console
 from kit.workspace import fingerprint, read_json, write_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+HOPELESS = 3.0  # so many times slower than the best candidate, a trial ends early
+COLD_SECONDS = 1.0  # kernels are made on the first call: what takes less than this may yet be fast
 FALLING = 0.95  # a try that takes less of the fastest before it shows that the machine is still warming up
 TIE = 0.85  # a candidate that reaches this much of the fastest, and stands before it, is taken: timings scatter by 10 %
 
@@ -119,19 +121,33 @@ def whole_batches(few: int, many: int, device: torch.device) -> float:
     return many / few / 4 if device.type == "cpu" else 1.0
 
 
+def is_hopeless(cold: float, once: Callable[[], float], batches: float, limit: float) -> bool:
+    """Would a whole batch surely take more than `limit` seconds? It is `batches` times a small one.
+
+    `cold`: seconds of the first small one, which loads kernels; unless that took long already, three more (`once`) have
+    to agree: a machine pauses now and then.
+    """
+    seconds, tries = cold, 3
+    while seconds * batches > limit:
+        if tries == 0 or seconds > max(limit, COLD_SECONDS):
+            return True
+        seconds, tries = min(seconds, once()), tries - 1
+    return False
+
+
 def fastest(once: Callable[[], float], seconds: float, hopeless: float = float("inf")) -> float:
     """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster.
 
     A process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
-    Two tries that take more than `hopeless` are enough.
+    Three tries that take more than `hopeless` are enough.
     """
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 12:
         times.append(once())
         before = min(times[:-1], default=float("inf"))
-        late = len(times) >= 3 and time.perf_counter() - began >= seconds
-        if (late and times[-1] > FALLING * before) or (len(times) == 2 and min(times) > hopeless):
+        late = time.perf_counter() - began >= seconds and times[-1] > FALLING * before
+        if len(times) >= 3 and (late or min(times) > hopeless):
             break
     return min(times)
 

@@ -13,11 +13,9 @@ from kit import console
 from kit.config import TTA
 from kit.errors import KitError
 from kit.inference.predictor import Activate, Predictor, prepare
-from kit.machine import Precision, Trial, candidates, choose, fastest, measured, whole_batches
+from kit.machine import HOPELESS, Precision, Trial, candidates, choose, fastest, is_hopeless, measured, whole_batches
 
 TOLERANCE = 0.05  # relative: mean difference of predictions from fp32's
-HOPELESS = 3.0  # a first batch this many times slower than the best candidate's ends the trial,
-COLD_SECONDS = 1.0  # unless it took less than this: kernels are made on the first call
 BATCH_SECONDS = 2.0  # for an option's batches
 COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
 
@@ -77,10 +75,9 @@ def probe(
         try:
             ready = prepare(model, activate, option, device, pixels)
             few = pixels if option.compiled else pixels[: max(2, len(pixels) // 8)]
-            _, first = _run(ready, few, device)
-            if not option.compiled and first < COLD_SECONDS:
-                first = _time(ready, few, device) * whole_batches(len(few), len(pixels), device)
-            if first > max(best * HOPELESS, COLD_SECONDS) and not option.compiled:
+            small, batches = partial(_time, ready, few, device), whole_batches(len(few), len(pixels), device)
+            cold = small()
+            if not option.compiled and is_hopeless(cold, small, batches, best * HOPELESS):
                 hopeless.add(option.name)
                 trials.append(Trial(option, 0.0))
                 continue

@@ -2,18 +2,17 @@
 
 import copy
 import time
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kit.machine import Precision, Trial, fastest, whole_batches
+from kit.machine import HOPELESS, Precision, Trial, fastest, is_hopeless, whole_batches
 
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
-HOPELESS = 3.0  # a first step this many times slower than the best candidate's ends the trial,
 STEP_SECONDS = 3.0  # for an option's steps
-COLD_SECONDS = 1.0  # unless it takes less than this: kernels are made on the first call, and a pause is soon over
 
 
 def probe(
@@ -134,9 +133,8 @@ def _seconds_per_step(
         return time.perf_counter() - start
 
     few = len(pixels) if option.compiled else max(2, len(pixels) // 8)  # loads kernels, and shows what is hopeless
-    cold = step(pixels[:few], targets[:few])
-    if not option.compiled:
-        warm = step(pixels[:few], targets[:few]) if cold < max(limit, COLD_SECONDS) else cold
-        if warm * whole_batches(few, len(pixels), device) > max(limit, COLD_SECONDS):
-            return float("inf")
-    return fastest(lambda: step(pixels, targets), STEP_SECONDS, max(limit, COLD_SECONDS))
+    small, batches = partial(step, pixels[:few], targets[:few]), whole_batches(few, len(pixels), device)
+    cold = small()
+    if not option.compiled and is_hopeless(cold, small, batches, limit):
+        return float("inf")
+    return fastest(partial(step, pixels, targets), STEP_SECONDS, limit)

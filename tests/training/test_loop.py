@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kit.config import Data, Experiment, Train
 from kit.errors import KitError
-from kit.machine import Precision, Trial, candidates, choose, fastest, runs_on
+from kit.machine import Precision, Trial, candidates, choose, fastest, is_hopeless, runs_on
 from kit.models import build_classifier
 from kit.scoring.metrics import score
 from kit.training import decide as deciding
@@ -230,14 +230,27 @@ def test_broken_weights_never_replace_a_good_checkpoint(tmp_path):
     [
         ([2.5, 1.9, 1.3, 1.0, 0.76, 0.78], 0.76, 6),  # a step in a process that asks for huge pages
         ([1.0, 1.0, 1.0], 1.0, 3),
-        ([9.0, 8.0], 8.0, 2),  # more than the 3 seconds that are hopeless
-        ([9.0, 2.0, 2.0], 2.0, 3),
+        ([9.0, 7.0, 5.0, 4.0], 5.0, 3),  # more than the 3 seconds that are hopeless
     ],
 )
 def test_speeds_are_taken_warm(tries, expected, asked):
     left = list(tries)
     assert fastest(lambda: left.pop(0), seconds=0, hopeless=3.0) == expected
     assert len(tries) - len(left) == asked
+
+
+def test_a_pause_makes_no_option_hopeless():
+    """A small batch is an eighth; the limit is 0.1 seconds for the whole one."""
+    for cold, more, hopeless in (
+        (0.05, [0.01], False),  # kernels were loaded
+        (0.01, [], False),
+        (0.05, [0.04, 0.03, 0.01], False),  # other work came between
+        (0.05, [0.05, 0.05, 0.05], True),
+        (1.5, [], True),  # that is no loading of kernels any more
+    ):
+        left = list(more)
+        assert is_hopeless(cold, lambda left=left: left.pop(0), 8, 0.1) == hopeless
+        assert not left
 
 
 def test_the_probe_refuses_a_precision_whose_gradients_are_wrong():
