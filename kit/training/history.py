@@ -30,11 +30,8 @@ def is_best(history: list[Line]) -> bool:
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
     """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's."""
-    return min(history, key=lambda line: line["valid_loss"]) if _chose(history, train) else history[-1]
-
-
-def _chose(history: list[Line], train: Train) -> bool:
-    return train.select == "best" and history[-1]["valid_loss"] is not None
+    chosen = train.select == "best" and history[-1]["valid_loss"] is not None
+    return min(history, key=lambda line: line["valid_loss"]) if chosen else history[-1]
 
 
 def stopped_early(history: list[Line], train: Train) -> bool:

@@ -17,6 +17,7 @@ from kit.scoring.metrics import score
 from kit.training import decide as deciding
 from kit.training.checkpoint import load_model
 from kit.training.ema import running_mean
+from kit.training.history import history_of_kept
 from kit.training.loop import Feed, Objective, OutOfTime, fit
 from kit.training.losses import build_loss
 from kit.training.probe import _first_step, _same_step, probe
@@ -237,6 +238,13 @@ def test_speeds_are_taken_warm(tries, expected, asked):
     left = list(tries)
     assert fastest(lambda: left.pop(0), seconds=0, hopeless=3.0) == expected
     assert len(tries) - len(left) == asked
+
+
+def test_the_score_that_is_told_is_of_the_epoch_that_is_kept():
+    history = [{"epoch": number, "valid_loss": loss} for number, loss in ((1, 0.5), (2, 0.3), (3, 0.4))]
+    assert history_of_kept(history, Train(select="best"))["epoch"] == 2
+    assert history_of_kept(history, Train())["epoch"] == 3
+    assert history_of_kept([{"epoch": 1, "valid_loss": None}], Train(select="best"))["epoch"] == 1, "--fold full"
 
 
 def test_a_pause_makes_no_option_hopeless():
