@@ -108,8 +108,8 @@ class Train:
     checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
         if self.select == "average" and self.early_stopping is not None:
             raise ValueError("select: average is of the last epochs; early_stopping may never reach them")
         if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):

@@ -55,7 +55,7 @@ Set = Annotated[
     ),
 ]
 Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even where it is up to date.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it anew, in place of what is there.")]
 Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
 From = Annotated[
@@ -63,7 +63,7 @@ From = Annotated[
 ]
 Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
 MaxHours = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Stop cleanly at a checkpoint after so many hours.")
+    float | None, typer.Option("--max-hours", min=0, help="Of networks: stop cleanly at a checkpoint after so long.")
 ]
 HERE = Path()
 

@@ -77,9 +77,9 @@ def train(
 @app.command(rich_help_panel="The pipeline")
 def predict(
     config: Config = DEFAULT_CONFIG,
-    fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: every trained fold.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="A folder of pictures.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="With --images: the CSV to write.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all that are trained.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="These pictures instead.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --images: the CSV; default: in runs/NAME.")] = None,
     set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Predict with TTA: each fold's own images (OOF) and the test images."""
@@ -95,7 +95,7 @@ def predict(
 @app.command(rich_help_panel="The pipeline")
 def ensemble(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs to blend; default: the experiment's own.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The submission's name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Default: the run's, or NAME-blend.")] = None,
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Average folds and runs, show their CV, write and validate submissions/NAME.csv."""
@@ -115,7 +115,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after validation; nothing is uploaded.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Upload bytes that were handed in before.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Upload a file that validation doubts.")] = False,
-    wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="For the score.")] = 10.0,
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="Of waiting for the score.")] = 10.0,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Validate a CSV, upload it, wait for Kaggle's score, and keep both in its passport."""
@@ -127,8 +127,8 @@ def submit(
 @app.command(rich_help_panel="The whole way")
 def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
-    fold: Annotated[str | None, typer.Option("--fold", help="As for train.")] = None,
-    seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run for each seed, same folds; blended.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
+    seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run for each seed, same folds, joined.")] = None,
     max_hours: MaxHours = None, set_: Set = [],
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip

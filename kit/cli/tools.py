@@ -18,7 +18,7 @@ def init(
     source: From = None,
     slug: Annotated[str | None, typer.Option("--slug", help="Kaggle's name: download it, read its metric.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: the slug's, or the folder's.")] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="What files cannot tell: roc_auc, ...")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="The competition's: roc_auc, ...")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: the likelier reading.")] = False,
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -65,7 +65,7 @@ def audit(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the experiment's own.")] = None,
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Which labels are wrong? Suspects from a run's OOF, from contradicting twins, from odd pictures."""
+    """Which labels are wrong? Suspects from a run's OOF, from twins, from odd pictures (of frozen features)."""
     experiment, place = load(config, set_, workspace)
     from kit.tools import audit as tool
 
@@ -75,7 +75,7 @@ def audit(
 @app.command(rich_help_panel="Beside it")
 def leaderboard(
     config: Config = DEFAULT_CONFIG,
-    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV of scores.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV with a column score.")] = None,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """The teams' scores, and where the medals lie; `kit ensemble` then shows the rank to expect."""
@@ -113,7 +113,7 @@ def lr_find(
 
 @app.command(rich_help_panel="Beside it")
 def cache(
-    what: Annotated[str, typer.Argument(metavar="[clear]", help="Nothing: list it.")] = "list",
+    what: Annotated[str, typer.Argument(metavar="[clear]", help="clear removes it; without, a list.")] = "list",
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """What is kept to save time: pixels, features, measured speeds. `kit cache clear` removes it."""

@@ -1,4 +1,4 @@
-"""What a run leaves open is measured on this machine and decided once: precision, memory layout, threads."""
+"""What a run leaves open is decided once: precision and memory layout by measuring, threads by this machine's cores."""
 
 import platform
 from collections.abc import Callable
