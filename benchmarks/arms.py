@@ -136,7 +136,8 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
         pixels = experiment_pixels(workspace, competition, experiment, index)
         building = time.perf_counter() - began
         rows, folds = np.flatnonzero(trainable(index)), np.full(len(index), 1)
-        setup = Setup(experiment, competition, index, folds, pixels, targets(index, competition), torch.device("cpu"))
+        answers, device = targets(index, competition), torch.device("cpu")
+        setup = Setup(experiment, competition, index, folds, pixels, answers, device, workspace)
         setup = replace(setup, num_workers=measured_workers(setup, 0, network_speed))
         whole = feed(setup, 0, rows)
         model = fold_model(setup, 0, rows)

@@ -38,7 +38,7 @@ class Data:
     split_seed: NonNegativeInt | None = None  # of the folds; none: the experiment's
     corrections: str | None = None  # a corrections.csv: training images that are dropped or relabelled
     extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
-    mean: Channels | None = None  # RGB in [0, 1]; none: pretrained timm's own, else the fold's training images'
+    mean: Channels | None = None  # RGB in [0, 1]; none: pretrained weights' own, else the fold's training images'
     std: Channels | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Train:
     """How it learns."""
 
     mode: Literal["network", "features"] = "network"  # features: the network stays as it is, a linear head is fitted
-    epochs: PositiveInt = 10
+    epochs: NonNegativeInt = 10  # 0: the models of `model.start` as they are, for other views or another size
     batch_size: PositiveInt = 64
     accumulate_steps: PositiveInt = 1  # batches to one optimizer step
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -91,7 +91,8 @@ class Train:
     # features: penalties to choose from, for each fold by a cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss
-    # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights
+    # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights (which
+    # ones, the fold's labels do not say: OOF stays honest, and the log says what the average gains on it)
     select: Literal["last", "best", "average"] = "last"
     average_epochs: PositiveInt = 3  # select: average
     # progressive: from this epoch on, so many pixels a side
@@ -108,7 +109,7 @@ class Train:
     checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs >= self.epochs > 0:
             raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
         if self.select == "average" and self.early_stopping is not None:
             raise ValueError("select: average is of the last epochs; early_stopping may never reach them")
@@ -181,6 +182,12 @@ class Experiment:
         for _, side in self.train.sizes:
             if side > kept:
                 raise ValueError(f"train.sizes: {side} px is more than the {kept} px that data.cache_size keeps")
+        if self.train.epochs == 0 and self.model.start is None:
+            raise ValueError(
+                "train.epochs: 0 takes the models of model.start as they are; expected a start, or 1 or more"
+            )
+        if self.data.mean is not None and self.model.start is not None:
+            raise ValueError("data.mean and std: the models of model.start bring their own; leave them out")
         if self.train.freeze_norms and self.model.weights == "none" and self.model.start is None:
             raise ValueError("train.freeze_norms: random weights come without statistics; give model.weights or start")
 

@@ -25,6 +25,11 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" (there is: {', '.join(words)})" if words else ""
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an exception says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def counted(number: int, noun: str) -> str:
     """`1 group`, `34 groups`"""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

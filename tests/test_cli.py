@@ -102,3 +102,18 @@ def test_doctor_never_shows_a_token(tmp_path):
     )
     assert "KAGGLE_API_TOKEN" in done.stdout
     assert "SECRETTOKEN" not in done.stdout + done.stderr
+
+
+def test_models_shows_what_a_network_costs():
+    everything = _kit("models", "--size", "64")
+    assert everything.returncode == 0, everything.stderr
+    assert all(name in everything.stdout for name in ("resnet18", "resnet152", "vgg11", "vgg19"))
+    one = _kit("models", "resnet50", "--size", "224", "--option", "stride_at=1x1", "--json")
+    assert one.returncode == 0, one.stderr
+    found = json.loads(one.stdout)["models"][0]
+    assert (found["parameters"], round(found["multiply_adds"] / 1e9, 2)) == (25_557_032, 3.86)
+    assert found["stages"][-1][1] == [1000]
+    assert json.loads(_kit("models", "timm:resnet18", "--json").stdout)["models"][0]["parameters"] == 11_689_512
+    wrong = _kit("models", "resnet51")
+    assert wrong.returncode == 2
+    assert "did you mean 'resnet50'?" in wrong.stderr

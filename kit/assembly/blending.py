@@ -13,9 +13,9 @@ from kit.config import Experiment
 from kit.data.members import Member
 from kit.data.table import predictions, targets
 from kit.errors import KitError
-from kit.scoring.blend import Recipe, blend, fit, nested
+from kit.scoring.blend import Known, Recipe, blend, fit, nested
 from kit.scoring.bootstrap import paired_difference
-from kit.scoring.metrics import decide, score
+from kit.scoring.metrics import decide_for, rule, score
 from kit.scoring.postprocess import CLIP, Postprocess, compile_for
 
 SURE = 0.95  # so probable must it be that a blend beats its best member
@@ -44,9 +44,11 @@ def join_members(
     if len(np.unique(folds)) < 3 and method not in {"best", "mean"}:
         console.warn(f"{len(np.unique(folds))} folds are too few to fit a blend on: the plain mean")
         method = "mean"
-    found = blend(method, metric, wanted, aligned, folds, task, settings.average, settings.postprocess == "auto")
+    known = Known(metric, wanted, folds, task, settings.average, settings.postprocess == "auto")
+    found = blend(method, known, aligned)
     recipe, said = found.recipe, found.oof
-    best = int(np.argmax(fit("best", metric, wanted, aligned, task, settings.average).weights))
+    alone = fit("best", known, aligned)
+    best = int(np.argmax(alone.weights))
     tried = ", ".join(f"{name} {value:.4f}" for name, value in found.by_method.items())
     console.stage("ensemble", f"blends by {metric} (nested): {tried}")
     better = 0.0  # how probably the blend is better than its best member
@@ -59,9 +61,8 @@ def join_members(
         console.stage("ensemble", f"{verdict}probability {better:.3f}")
     if settings.blend == "auto" and not better >= SURE:
         console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
-        recipe = Recipe("best", tuple(np.eye(len(members))[best].tolist()), settings.average)
-        said = nested("best", metric, wanted, aligned, folds, task, settings.average)
-    facts = _worth(members, aligned, recipe, wanted, folds, competition, settings.average)
+        recipe, said = alone, nested("best", known, aligned)
+    facts = _worth(members, aligned, recipe, known)
     rows = [
         [
             one["run"],
@@ -101,8 +102,10 @@ def postprocess(
         return compile_for(metric, wanted, said, folds, plain, groups)
     plain.pop("clips", None)
     fixed = plain if "threshold" in plain or "new_class" not in plain else {}
-    decisions = decide(metric, wanted.ndim == 2, said, fixed) if len(said) else said
-    return Postprocess(fixed, decisions, float("nan"), plain=fixed)
+    if len(said) == 0:
+        return Postprocess(fixed, said, float("nan"), plain=fixed)
+    fixed = fixed | rule(metric, wanted)
+    return Postprocess(fixed, decide_for(metric, wanted, said, fixed), float("nan"), plain=fixed)
 
 
 def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:
@@ -123,24 +126,21 @@ def _worth(
     members: list[Member],
     aligned: list[np.ndarray],
     recipe: Recipe,
-    wanted: np.ndarray,
-    folds: np.ndarray,
-    competition: Competition,
-    average: str,
+    known: Known,
 ) -> list[dict[str, Any]]:
     """Of each member: weight, own score, mean correlation with the others, the blend's nested score without it."""
-    metric, task, facts = competition.metric, competition.task, []
+    facts = []
     flat = np.corrcoef([one.ravel() for one in aligned])
     for place, member in enumerate(members):
         others = [one for number, one in enumerate(aligned) if number != place]
-        without = nested(recipe.method, metric, wanted, others, folds, task, average)
+        without = nested(recipe.method, known, others)
         facts.append(
             {
                 "run": member.name,
                 "weight": recipe.weights[place],
-                "score": score(metric, wanted, aligned[place]),
+                "score": score(known.metric, known.targets, aligned[place]),
                 "correlation": float((flat[place].sum() - 1) / (len(aligned) - 1)),
-                "without": score(metric, wanted, without),
+                "without": score(known.metric, known.targets, without),
             }
         )
     return facts

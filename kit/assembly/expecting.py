@@ -12,7 +12,7 @@ from kit.competition import Competition
 from kit.data.table import predictions, read_index, readable, targets
 from kit.errors import counted
 from kit.scoring.medals import expect
-from kit.scoring.metrics import decide, per_image
+from kit.scoring.metrics import decide_for, per_image
 from kit.scoring.postprocess import Postprocess
 from kit.workspace import Workspace
 
@@ -30,7 +30,7 @@ def expect_score(
     wanted, metric = targets(oof, competition), competition.metric
     decided = post.decisions
     if len(decided) != len(oof):
-        decided = decide(metric, wanted.ndim == 2, predictions(oof, competition), post.params)
+        decided = decide_for(metric, wanted, predictions(oof, competition), post.params)
     file = workspace.leaderboard(competition.name)
     board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
     found = expect(metric, wanted, decided, len(test_ids), oof["image_id"].map(group_of).to_numpy(), board)
@@ -75,8 +75,6 @@ def _twins(
     part = None
     if len(known):
         wanted = targets(known, competition)
-        decided = decide(
-            competition.metric, wanted.ndim == 2, said[[row_of[i] for i in known["image_id"]]], post.params
-        )
+        decided = decide_for(competition.metric, wanted, said[[row_of[i] for i in known["image_id"]]], post.params)
         part = per_image(competition.metric, wanted, decided)
     return {"count": len(shared), "score": None if part is None else float(part.mean())}

@@ -26,8 +26,9 @@ from kit.randomness import key
 from kit.scoring.metrics import score
 from kit.training.checkpoint import load_model
 from kit.training.decide import decide
-from kit.training.loop import Feed, Objective
+from kit.training.loop import Feed
 from kit.training.losses import build_loss, number_scale, validation_loss
+from kit.training.step import Objective
 from kit.workspace import Fold, Workspace
 
 
@@ -42,8 +43,8 @@ class Setup:
     pixels: Pixels
     targets: np.ndarray
     device: torch.device
+    workspace: Workspace  # holds the runs that `model.start` and `train.pseudo_run` name
     num_workers: int = 0
-    workspace: Workspace | None = None  # holds the runs that `model.start` and `train.pseudo_run` name
 
 
 def open_training(experiment: Experiment, workspace: Workspace, device: torch.device) -> Setup:
@@ -57,7 +58,7 @@ def open_training(experiment: Experiment, workspace: Workspace, device: torch.de
             pixels = Joined(data.pixels, experiment_pixels(workspace, data.competition, experiment, extra))
             index, folds = pd.concat([index, extra], ignore_index=True), np.append(folds, np.full(len(extra), -1))
     answers = targets(index, data.competition)
-    return Setup(experiment, data.competition, index, folds, pixels, answers, device, workspace=workspace)
+    return Setup(experiment, data.competition, index, folds, pixels, answers, device, workspace)
 
 
 def trial_setup(experiment: Experiment, workspace: Workspace) -> Setup:
@@ -84,7 +85,7 @@ def with_pseudo_labels(setup: Setup, fold: Fold, rows: np.ndarray) -> tuple[Setu
     Test images that are near-identical to one of those stay out.
     """
     train, competition = setup.experiment.train, setup.competition
-    if train.pseudo_run is None or setup.workspace is None:
+    if train.pseudo_run is None:
         return setup, rows
     if competition.task not in {"classes", "ordinal"}:
         raise ConfigError(
@@ -128,7 +129,7 @@ def fold_model(setup: Setup, fold: Fold, rows: np.ndarray) -> Classifier:
     torch.manual_seed(key("weights", setup.experiment.seed, fold))
     model = initial_model(setup.experiment, setup.competition, channel_statistics(setup.index.iloc[rows]))
     start = setup.experiment.model.start
-    if start is not None and setup.workspace is not None:
+    if start is not None:
         file = start_file(setup.workspace, setup.experiment, fold)
         try:
             model.load_state_dict(load_model(file)[0])

@@ -9,7 +9,7 @@ from kit import console
 from kit.allocator import keep_freed_memory
 from kit.cli import pipeline, tools
 from kit.cli.options import app, flags
-from kit.errors import KitError
+from kit.errors import KitError, reason
 
 __all__ = ["app", "main", "pipeline", "tools"]
 
@@ -34,11 +34,11 @@ def main() -> None:
         console.error(str(error))
         sys.exit(error.exit_code)
     except _Stopped:
-        console.error("stopped; everything up to the last checkpoint is kept, type the same command to go on")
+        again = "without --force " if "--force" in sys.argv else ""
+        console.error(f"stopped; everything up to the last checkpoint is kept, type the same command {again}to go on")
         sys.exit(130)
     except Exception as error:
         if flags["debug"]:
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        console.error(f"{type(error).__name__}: {reason} (a bug, or a broken machine: --debug shows where)")
+        console.error(f"{type(error).__name__}: {reason(error)} (a bug, or a broken machine: --debug shows where)")
         sys.exit(1)

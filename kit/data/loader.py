@@ -15,7 +15,8 @@ from kit.data.transforms import Augment, fit
 from kit.randomness import key
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""images uint8 (B, 3, S, S), a channels_last view of NHWC memory; targets int64 (B,); rows int64 (B,) of the index."""
+"""images uint8 (B, 3, S, S), a channels_last view of NHWC memory; targets int64 (B,), or
+float32 (B, C) of labels and numbers; rows int64 (B,) of the index."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Batches(Dataset):
     """One epoch's batches; item `step` is a whole batch, so any worker can make any of them."""
 
     pixels: Pixels  # uint8 (N, cache, cache, 3)
-    targets: np.ndarray  # int64 (N,)
+    targets: np.ndarray  # as in `data.table`
     order: np.ndarray  # int64 (num_steps * B or fewer,): rows of the index
     batch_size: int
     image_size: int

@@ -11,7 +11,7 @@ from torch import nn
 
 from kit import console
 from kit.config import TTA
-from kit.errors import KitError
+from kit.errors import KitError, reason
 from kit.inference.predictor import Activate, Predictor, prepare
 from kit.machine import HOPELESS, Precision, Trial, candidates, choose, fastest, is_hopeless, measured, whole_batches
 
@@ -52,7 +52,7 @@ def decide(
         try:
             trials += try_out([replace(best.precision, compiled=True)])
         except Exception as error:  # torch.compile's back ends raise whatever they like
-            console.warn(f"torch.compile does not work here ({str(error).splitlines()[0][:200]}); going on without")
+            console.warn(f"torch.compile does not work here ({reason(error)}); going on without")
         forced = tta.compile is True and trials[-1].precision.compiled and trials[-1].images_per_second > 0
         best = trials[-1] if forced else choose([best, *(one for one in trials if one.precision.compiled)])
     console.stage("predict", f"{best.precision} ({best.images_per_second:,.0f} images/s with one view)")

@@ -6,10 +6,11 @@ from typing import Any
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import group_parameters
 from torch import nn
 
-from kit.errors import ConfigError, KitError, nearest
+from kit.errors import ConfigError, KitError, nearest, reason
 
 Tensors = dict[str, torch.Tensor]
 _COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
@@ -27,17 +28,24 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
     except Exception as error:
         if not download:
             raise
-        reason = str(error).splitlines()[0][:200]
         raise KitError(
-            f"model.weights: timm could not download weights for '{name}' ({reason}); without a network, give a file: "
-            f"--set model.weights=FILE.safetensors"
+            f"model.weights: timm could not download weights for '{name}' ({reason(error)}); without a network, give a "
+            f"file: --set model.weights=FILE.safetensors"
         ) from None
 
 
-def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]] | None:
-    """RGB mean and std that a timm model was pretrained with; none for the kit's own networks."""
-    settings = getattr(model, "pretrained_cfg", None)
-    return (list(settings["mean"]), list(settings["std"])) if settings else None
+def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
+    """RGB mean and std that the model's published weights were made with; of the kit's own networks, ImageNet's."""
+    settings = getattr(model, "pretrained_cfg", None) or {}
+    return list(settings.get("mean", IMAGENET_DEFAULT_MEAN)), list(settings.get("std", IMAGENET_DEFAULT_STD))
+
+
+def weights_file(name: str) -> Path:
+    """The file that `model.weights` names. Raises `ConfigError` where there is none."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
+    return path
 
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
@@ -47,8 +55,6 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     the head's: a classifier for other classes stays new. Anything else that is missing, left over or of another shape
     is a `KitError`, as is a file that is not a table of tensors.
     """
-    if not path.is_file():
-        raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
     weights = _read(path)
     own = model.state_dict()
     head = head_names(model)
@@ -119,4 +125,4 @@ def _read(path: Path) -> Tensors:
                     break
         return {name.removeprefix("module."): value for name, value in weights.items() if hasattr(value, "shape")}
     except Exception as error:  # pickle and safetensors raise many kinds on bytes that are not theirs
-        raise KitError(f"{path}: not a weights file: {str(error).splitlines()[0][:200]}") from None
+        raise KitError(f"{path}: not a weights file: {reason(error)}") from None

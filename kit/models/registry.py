@@ -4,7 +4,6 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
@@ -12,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from kit.errors import ConfigError, nearest
-from kit.models.pretrained import build_timm, head_names, layer_depths, load_weights, own_normalisation
+from kit.models.pretrained import build_timm, head_names, layer_depths, load_weights, own_normalisation, weights_file
 from kit.models.resnet import ResNet
 from kit.models.vgg import VGG
 from kit.tasks import Task
@@ -29,6 +28,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vgg19": partial(VGG, 19),
 }
 SMALL_STEM_UP_TO = 40  # pixels a side
+OURS = {"num_classes", "in_channels", "in_chans", "download", "pretrained"}  # arguments that are no options
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
@@ -145,18 +145,20 @@ def build_classifier(
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
 
     The option `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of
-    one pixel, else `imagenet`.
+    one or two pixels a side, else `imagenet`.
 
-    Normalises by `mean` and `std` where given, else by what pretrained weights were made with, else by `fallback`
-    (RGB in [0, 1]).
+    Normalises by `mean` and `std` where given, else by what pretrained weights were made with (a file for our own
+    networks: ImageNet's, as all published ones), else by `fallback` (RGB in [0, 1]).
     """
+    for key in OURS.intersection(options):
+        raise ConfigError(f"model.options.{key}: the kit sets it (by the competition, and model.weights); leave it out")
     if options.get("stem") == "auto" and image_size is not None:
         options = {**options, "stem": "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"}
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
     network = build_model(name, num_classes, **options, **({"download": True} if weights == "timm" else {}))
     if weights not in {"none", "timm"}:
-        load_weights(network, Path(weights).expanduser())
+        load_weights(network, weights_file(weights))
     own = own_normalisation(network) if weights != "none" else None
     chosen = (mean, std) if mean is not None and std is not None else own or fallback
     return Classifier(network, *chosen, task)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kit.errors import ConfigError
+from kit.errors import ConfigError, reason
 from kit.models.registry import build_model
 
 
@@ -48,8 +48,7 @@ def summarise(name: str, image_size: int, num_classes: int = 1000, **options: An
         with counter, torch.no_grad():
             network(picture)
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"--size {image_size}: {name} does not run at this size: {reason}") from None
+        raise ConfigError(f"--size {image_size}: {name} does not run at this size: {reason(error)}") from None
     dim: Any = getattr(network, "feature_dim", None) or getattr(network, "num_features", 0)
     return Summary(name, image_size, num_parameters(network), counter.get_total_flops() // 2, dim, stages)
 

@@ -5,13 +5,14 @@ weights (and, with `auto`, by a method) that were fitted on the other folds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from scipy.optimize import minimize
 
-from kit.scoring.metrics import EPSILON, measure, score
-from kit.scoring.postprocess import cross_fit
+from kit.scoring import postprocess
+from kit.scoring.metrics import EPSILON, score
 from kit.tasks import Task, find_metric
 
 METHODS = ("best", "mean", "hill", "weights", "stack")
@@ -79,91 +80,82 @@ class Blend:
     by_method: dict[str, float]
 
 
-def blend(
-    method: str,
-    metric: str,
-    targets: np.ndarray,
-    members: Sequence[np.ndarray],
-    folds: np.ndarray,
-    task: Task,
-    average: str = "probs",
-    calibrated: bool = True,
-) -> Blend:
-    """Fit `method` (one of `METHODS`, or `auto`: the plainest of those that score best) on members' OOF (N, C).
+@dataclass(frozen=True)
+class Known:
+    """What blends are fitted on, and judged by: `targets` as in `metrics`, `folds` int64 (N,).
 
-    `targets` as in `metrics`, `folds` int64 (N,). `calibrated`: methods are judged by log loss as they will be handed
-    in, so that none wins by a temperature alone.
+    `average` as in `mean_predictions`. `calibrated`: log losses count as they will be handed in, after a temperature
+    and a bias, so that none wins, or loses, by these alone.
     """
+
+    metric: str
+    targets: np.ndarray
+    folds: np.ndarray
+    task: Task
+    average: str = "probs"
+    calibrated: bool = True
+
+    def only(self, rows: np.ndarray) -> Self:
+        """Of some of the images: bool (N,)."""
+        return replace(self, targets=self.targets[rows], folds=self.folds[rows])
+
+    def judge(self, said: np.ndarray) -> float:
+        """The score of predictions (N, C)."""
+        put_right = self.metric == "log_loss" and self.calibrated
+        params = postprocess.fit(self.metric, self.targets, said, {}) if put_right else None
+        return score(self.metric, self.targets, said, params)
+
+
+def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
+    """Fit `method` (one of `METHODS`, or `auto`: the plainest of those that score best) on members' OOF (N, C)."""
     names = METHODS if method == "auto" else (method,)
-    oof, by_method = {}, {}
-    for name in names:
-        oof[name] = nested(name, metric, targets, members, folds, task, average)
-        by_method[name] = _judged(metric, targets, oof[name], folds, calibrated)
-    chosen = _plainest(by_method, metric)
-    recipe = fit(chosen, metric, targets, members, task, average)
-    if method != "auto" or len(np.unique(folds)) < 3:
+    oof = {name: nested(name, known, members) for name in names}
+    by_method = {name: known.judge(said) for name, said in oof.items()}
+    chosen = _plainest(by_method, known.metric)
+    recipe = fit(chosen, known, members)
+    if method != "auto" or len(np.unique(known.folds)) < 3:
         return Blend(recipe, oof[chosen], by_method)
     honest = np.empty_like(oof[chosen])
-    for fold in np.unique(folds):  # the choice of the method is nested as well
-        inside, rows = folds != fold, folds == fold
-        parts = [member[inside] for member in members]
-        inner = {}
-        for name in names:
-            said = nested(name, metric, targets[inside], parts, folds[inside], task, average)
-            inner[name] = _judged(metric, targets[inside], said, folds[inside], calibrated)
-        one = fit(_plainest(inner, metric), metric, targets[inside], parts, task, average)
-        honest[rows] = one.apply([member[rows] for member in members], task)
+    for fold in np.unique(known.folds):  # the choice of the method is nested as well
+        rows = known.folds == fold
+        seen, parts = known.only(~rows), [member[~rows] for member in members]
+        inner = {name: seen.judge(nested(name, seen, parts)) for name in names}
+        one = fit(_plainest(inner, known.metric), seen, parts)
+        honest[rows] = one.apply([member[rows] for member in members], known.task)
     return Blend(recipe, honest, by_method)
 
 
-def nested(
-    method: str,
-    metric: str,
-    targets: np.ndarray,
-    members: Sequence[np.ndarray],
-    folds: np.ndarray,
-    task: Task,
-    average: str,
-) -> np.ndarray:
+def nested(method: str, known: Known, members: Sequence[np.ndarray]) -> np.ndarray:
     """(N, C): each fold's images by a recipe that was fitted on the other folds."""
     result = np.empty(np.shape(members[0]), dtype=np.float64)
-    for fold in np.unique(folds):
-        rows = folds == fold
+    for fold in np.unique(known.folds):
+        rows = known.folds == fold
         seen = rows if rows.all() else ~rows  # one fold alone has no others
-        recipe = fit(method, metric, targets[seen], [member[seen] for member in members], task, average)
-        result[rows] = recipe.apply([member[rows] for member in members], task)
+        recipe = fit(method, known.only(seen), [member[seen] for member in members])
+        result[rows] = recipe.apply([member[rows] for member in members], known.task)
     return result
 
 
-def fit(
-    method: str, metric: str, targets: np.ndarray, members: Sequence[np.ndarray], task: Task, average: str
-) -> Recipe:
+def fit(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
     """The recipe that does best on these images.
 
     best: one member. mean: all alike. hill: greedy selection with replacement (Caruana et al. 2004). weights: the
     mean with the lowest log loss (numbers: squared error). stack: a ridge-penalised sum of logits, with a bias.
     """
-    count = len(members)
+    count, task, average = len(members), known.task, known.average
     if method == "best":
-        values = [score(metric, targets, member) for member in members]
-        place = int(np.argmax(np.nan_to_num(_as_gain(np.array(values), metric), nan=-1e300)))
+        values = np.array([known.judge(member) for member in members])
+        place = int(np.argmax(np.nan_to_num(_as_gain(values, known.metric), nan=-1e300)))
         return Recipe(method, tuple(np.eye(count)[place].tolist()), average)
     if method == "mean":
         return Recipe(method, (1 / count,) * count, average)
     if method == "hill":
-        return Recipe(method, _climb(metric, targets, members, task, average), average)
+        return Recipe(method, _climb(known, members), average)
     stack = np.stack(members).astype(np.float64)
     if method == "weights":
-        return Recipe(method, _weights(targets, stack, task, average), average)
-    weights, bias = _stack(targets, to_logits(stack, task), task)
+        return Recipe(method, _weights(known.targets, stack, task, average), average)
+    weights, bias = _stack(known.targets, to_logits(stack, task), task)
     return Recipe(method, weights, "logits", bias)
-
-
-def _judged(metric: str, targets: np.ndarray, said: np.ndarray, folds: np.ndarray, calibrated: bool) -> float:
-    """The score; a log loss after a calibration, each fold's fitted on the others."""
-    if metric != "log_loss" or not calibrated or len(np.unique(folds)) < 2:
-        return score(metric, targets, said)
-    return measure(metric, targets, cross_fit(metric, targets, said, folds, {}))
 
 
 def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
@@ -178,20 +170,18 @@ def _plainest(by_method: dict[str, float], metric: str) -> str:
     return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
 
 
-def _climb(
-    metric: str, targets: np.ndarray, members: Sequence[np.ndarray], task: Task, average: str
-) -> tuple[float, ...]:
+def _climb(known: Known, members: Sequence[np.ndarray]) -> tuple[float, ...]:
     """Begin with the best member, add (again and again) whichever helps most; the best weights on the way."""
-    parts = np.stack(members).astype(np.float64)
-    space = to_logits(parts, task) if average == "logits" else parts
+    parts, logits = np.stack(members).astype(np.float64), known.average == "logits"
+    space = to_logits(parts, known.task) if logits else parts
     total, counts = np.zeros_like(space[0]), np.zeros(len(space))
     best, best_counts = -1e299, np.ones(len(space))  # all alike where the metric cannot be computed
     for _ in range(ROUNDS):
         tried = []
         for part in space:
             mean = (total + part) / (counts.sum() + 1)
-            said = from_logits(mean, task) if average == "logits" else mean
-            gain = float(_as_gain(np.array([score(metric, targets, said)]), metric)[0])
+            value = score(known.metric, known.targets, from_logits(mean, known.task) if logits else mean)
+            gain = float(_as_gain(np.array([value]), known.metric)[0])
             tried.append(-1e300 if np.isnan(gain) else gain)
         place = int(np.argmax(tried))
         total, counts = total + space[place], counts + np.eye(len(space))[place]

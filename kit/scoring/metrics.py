@@ -18,7 +18,20 @@ EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would cost infinity
 
 def score(metric: str, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None) -> float:
     """The metric of predictions; `params` as `postprocess.fit` found them. All classes need not occur."""
-    return measure(metric, targets, decide(metric, targets.ndim == 2, predictions, params))
+    return measure(metric, targets, decide_for(metric, targets, predictions, params))
+
+
+def decide_for(
+    metric: str, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """`decide` where the targets are at hand, and `rule` with them."""
+    return decide(metric, targets.ndim == 2, predictions, {**rule(metric, targets), **(params or {})})
+
+
+def rule(metric: str, targets: np.ndarray) -> dict[str, Any]:
+    """Where every image has a label, nobody hands in an empty set (F1 of labels)."""
+    sets = metric.startswith("f1") and targets.ndim == 2
+    return {"at_least_one": bool((targets.sum(axis=1) > 0).all())} if sets else {}
 
 
 def decide(metric: str, labels: bool, predictions: np.ndarray, params: Mapping[str, Any] | None = None) -> np.ndarray:

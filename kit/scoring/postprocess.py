@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from kit.scoring.bootstrap import Difference, paired_difference
-from kit.scoring.metrics import EPSILON, decide, mean_class, measure, score
+from kit.scoring.metrics import EPSILON, decide, decide_for, mean_class, measure, rule, score
 
 Params = dict[str, Any]
 CLIP = 1e-4  # where nothing is fitted
@@ -52,12 +52,10 @@ def compile_for(
     `targets` and `predictions` as in `metrics`; `folds` int64 (N,): the fold that scored each image; `groups` int64
     (N,): images that are no evidence of their own.
     """
-    labels, fixed = targets.ndim == 2, {k: value for k, value in plain.items() if k not in {"new_class", "clips"}}
-    if metric.startswith("f1") and labels:  # where every image has a label, nobody hands in an empty set
-        fixed["at_least_one"] = bool((targets.sum(axis=1) > 0).all())
+    fixed = {k: value for k, value in plain.items() if k not in {"new_class", "clips"}} | rule(metric, targets)
     if "threshold" in plain:
         fixed["new_class"] = plain["new_class"]
-    before = decide(metric, labels, predictions, fixed)
+    before = decide_for(metric, targets, predictions, fixed)
     old = measure(metric, targets, before)
     if not _applies(metric, targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)

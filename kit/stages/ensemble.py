@@ -23,7 +23,7 @@ from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval
-from kit.scoring.metrics import EPSILON, decide, measure
+from kit.scoring.metrics import EPSILON, decide, decide_for, measure
 from kit.scoring.postprocess import Postprocess
 from kit.tasks import shown_metrics
 from kit.workspace import Workspace, atomic_path, file_hash, read_json, write_json
@@ -139,7 +139,7 @@ def _score_test(
     scores, rows = {}, []
     for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
         params = post.params if metric == competition.metric else {"clip": post.params.get("clip", EPSILON)}
-        decided = decide(metric, wanted.ndim == 2, said, params)
+        decided = decide_for(metric, wanted, said, params)
         scores[metric] = measure(metric, wanted, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(metric, wanted, decided))
         rows.append([metric, f"{scores[metric]:.4f}", interval])
@@ -159,7 +159,7 @@ def _cv(oof: pd.DataFrame, competition: Competition, post: Postprocess, group_of
     for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
         own = metric == competition.metric and len(post.decisions) == len(oof)
         plain = post.plain if metric == competition.metric else {"clip": post.plain.get("clip", EPSILON)}
-        decided = post.decisions if own else decide(metric, wanted.ndim == 2, said, plain)
+        decided = post.decisions if own else decide_for(metric, wanted, said, plain)
         each = [measure(metric, wanted[folds == fold], decided[folds == fold]) for fold in np.unique(folds)]
         metrics[metric] = {
             "pooled": measure(metric, wanted, decided), "mean": float(np.mean(each)), "std": float(np.std(each)),

@@ -14,7 +14,7 @@ from kit.assembly.fitting import initial_model
 from kit.assembly.opening import open_data
 from kit.assembly.predicting import settle
 from kit.competition import Competition
-from kit.config import Experiment
+from kit.config import Experiment, Train
 from kit.data.table import channel_statistics, trainable
 from kit.errors import ConfigError, counted
 from kit.inference.views import expand
@@ -53,6 +53,7 @@ def run(
         raise ConfigError("train.mode: features knows no model.start, train.pseudo_run and data.extra; leave them out")
     if experiment.data.num_folds < 3:
         raise ConfigError("train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more")
+    _say_ignored(experiment)
     data = open_data(experiment, workspace)
     competition, index, pixels = data.competition, data.index, data.pixels
     torch.set_num_threads(experiment.train.num_threads or num_cores())
@@ -87,6 +88,14 @@ def run(
                     mark_done(stamps[fold], inputs)
                 _report(experiment, workspace, fitted, penalties)
     return FeaturesResult(run_folder, wanted, penalties, True, time.monotonic() - began)
+
+
+def _say_ignored(experiment: Experiment) -> None:
+    train, plain = experiment.train, Train()
+    names = ("loss", "class_weights", "label_smoothing", "mixup", "cutmix")
+    ignored = [f"train.{name}" for name in names if getattr(train, name) != getattr(plain, name)]
+    if ignored := ignored + (["augment"] if experiment.augment else []):
+        console.warn(f"train.mode: features: {', '.join(ignored)} play no part: heads learn by the task's plain loss")
 
 
 def _open_run(experiment: Experiment, workspace: Workspace, model: Classifier, pixels: np.ndarray) -> Experiment:

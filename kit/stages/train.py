@@ -28,8 +28,9 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import trainable
 from kit.data.transforms import build_augment
-from kit.errors import ConfigError, KitError, counted
+from kit.errors import KitError, counted
 from kit.machine import default_device
+from kit.models.pretrained import weights_file
 from kit.randomness import key
 from kit.run_folder import experiment_file, freeze, freeze_folds, frozen, same_folds
 from kit.training.apart import Failed, run_apart, visible_gpus
@@ -91,13 +92,12 @@ def run(
     setup = replace(setup, experiment=experiment)
     finished, scores = True, {}
     wanted: list[Fold] = list(folds) if folds is not None else list(range(experiment.data.num_folds))
-    setup = _announce(setup, workspace, wanted)
+    setup = _announce(setup, workspace, wanted, force)
     try:
-        if len(gpus := visible_gpus(device)) > 1 and len(wanted) > 1:
+        if apart := len(gpus := visible_gpus(device)) > 1 and len(wanted) > 1:
             _train_apart(setup, workspace, wanted, gpus, force, deadline)
-            force = False
         for fold in wanted:
-            line = _train_fold(setup, workspace, fold, force, deadline)
+            line = _train_fold(setup, workspace, fold, force and not apart, deadline)
             if line.get(f"valid_{competition.metric}") is not None:
                 scores[str(fold)] = line[f"valid_{competition.metric}"]
     except torch.OutOfMemoryError:
@@ -107,7 +107,8 @@ def run(
         ) from None
     except OutOfTime:
         finished = False
-        console.warn("--max-hours is over; everything is saved. Type the same command to go on")
+        again = " without --force" if force else ""
+        console.warn(f"--max-hours is over; everything is saved. Type the same command{again} to go on")
         draw_curves(experiment, workspace, competition.metric)
     if len(scores) > 1:
         mean, std = np.mean(list(scores.values())), np.std(list(scores.values()))
@@ -167,14 +168,14 @@ def _train_apart(
         raise OutOfTime
 
 
-def _announce(setup: Setup, workspace: Workspace, folds: list[Fold]) -> Setup:
+def _announce(setup: Setup, workspace: Workspace, folds: list[Fold], force: bool) -> Setup:
     """How long it will take, from the speed that was measured when the run was made; the setup with its workers."""
     train = setup.experiment.train
     epochs, images = 0, 0.0
     for fold in folds:
         place = workspace.fold(setup.experiment.name, fold)
-        if not (place / ".train.json").is_file():
-            left = train.epochs - len(read_history(place))
+        if force or not (place / ".train.json").is_file():
+            left = train.epochs - (0 if force else len(read_history(place)))
             rows = with_pseudo_labels(setup, fold, training_rows(setup, fold))[1]
             epochs, images = epochs + left, images + left * len(rows)
     if epochs == 0:
@@ -207,7 +208,8 @@ def _train_fold(setup: Setup, workspace: Workspace, fold: Fold, force: bool, dea
             say_pseudo_labels(experiment.train, competition, fold, setup.targets[rows[len(own_rows) :]])
         if (folder / "last.ckpt").is_file() and _started(folder) != inputs:
             raise KitError(
-                f"{folder}: holds a training of other images; --force trains it anew, or give the run another name"
+                f"{folder}: holds a training of other images or weights; --force trains it anew, or give the run "
+                f"another name"
             )
         write_json(folder / ".started.json", {"inputs": inputs})
         model = fold_model(setup, fold, own_rows)
@@ -234,12 +236,7 @@ def _fingerprint(setup: Setup, workspace: Workspace, fold: Fold, rows: np.ndarra
     experiment = setup.experiment
     weights = experiment.model.weights
     if weights not in {"none", "timm"}:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise ConfigError(
-                f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file"
-            )
-        weights = file_hash(path)
+        weights = file_hash(weights_file(weights))
     images = setup.index.iloc[rows]
     parts = [images["image_id"].tolist(), images["md5"].tolist(), setup.targets[rows].tolist()]
     start = [file_hash(start_file(workspace, experiment, fold))] if experiment.model.start else []

@@ -11,7 +11,7 @@ from kit.data.members import read_member
 from kit.data.table import predictions, read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
 from kit.scoring.bootstrap import Difference, paired_difference
-from kit.scoring.metrics import decide, measure
+from kit.scoring.metrics import decide_for, measure
 from kit.tasks import shown_metrics
 from kit.workspace import Workspace
 
@@ -57,7 +57,7 @@ def run(workspace: Workspace, first: str, second: str) -> CompareResult:
     groups = both["image_id"].map(training_groups(read_index(workspace.index(competition.name)))).to_numpy()
     differences, rows = {}, []
     for metric in shown_metrics(competition.task, competition.metric, len(competition.classes)):
-        decided = [decide(metric, wanted.ndim == 2, each) for each in said]
+        decided = [decide_for(metric, wanted, each) for each in said]
         found = differences[metric] = paired_difference(metric, wanted, decided[0], decided[1], groups)
         scores = [f"{measure(metric, wanted, each):.4f}" for each in decided]
         interval = "{:+.4f} to {:+.4f}".format(*found.interval)

@@ -10,7 +10,7 @@ import torch
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import HOW, find_credentials
 from kit.kaggle.transfer import Transfer
@@ -95,7 +95,7 @@ def _precision(experiment: Experiment) -> Finding:
         options = candidates(device, train.precision, train.memory_format)
         best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
-        return Finding("precision", "problem", f"{experiment.model.name}: {str(error).splitlines()[0]}")
+        return Finding("precision", "problem", f"{experiment.model.name}: {reason(error)}")
     text = f"{best.precision} for {experiment.model.name} at {size} px"
     return Finding(
         "precision", "ok", f"{text} ({best.images_per_second:,.0f} training images/s measured on {device.type})"

@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from kit import console, figures
 from kit.assembly.fitting import Setup, feed, fold_model, objective, training_rows, trial_setup
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
-from kit.randomness import key
 from kit.training.decide import training_precision
-from kit.training.optim import build_optimizer, clip_gradients, set_learning_rate, set_training
+from kit.training.optim import set_learning_rate, set_training
+from kit.training.step import Stepper
 from kit.workspace import Workspace
 
 LOW, HIGH = 1e-6, 1.0
@@ -47,55 +47,47 @@ def run(experiment: Experiment, workspace: Workspace, steps: int = 100) -> LrFin
 
 
 def _sweep(setup: Setup, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(rates, smoothed losses), rising by the same factor every step until the loss runs away."""
+    """(rates, smoothed losses), rising by the same factor every optimizer step until the loss runs away."""
     train, rows = setup.experiment.train, training_rows(setup, 0)
-    precision = training_precision(train)
-    model = fold_model(setup, 0, rows).to(setup.device).to(memory_format=precision.layout)
-    loss_of, made = objective(setup, model, rows).train, feed(setup, 0, rows)
-    optimizer, scaler = build_optimizer(model, train), precision.scaler(setup.device)
+    model, made = fold_model(setup, 0, rows), feed(setup, 0, rows)
+    loss_of, step_key = objective(setup, model, rows).train, (setup.experiment.seed, "lr-find")
+    stepper = Stepper.prepare(model, train, loss_of, training_precision(train), setup.device, step_key)
     set_training(model, train, train.freeze_epochs)
+    batches = chain.from_iterable(made.batches(epoch, 0) for epoch in count())
     rates: list[float] = []
     losses: list[float] = []
-    mean, step = 0.0, 0
+    mean = 0.0
     with console.progress("lr-find", steps, unit="batches") as bar:
-        while step < steps:
-            for images, wanted, _ in made.batches(step // made.num_steps, 0):
-                rate = LOW * (HIGH / LOW) ** (step / max(steps - 1, 1))
-                torch.manual_seed(key("step", setup.experiment.seed, "lr-find", step))
-                set_learning_rate(optimizer, rate)
-                shown = images.to(setup.device).contiguous(memory_format=precision.layout)
-                with precision.autocast(setup.device):
-                    outputs = model(shown).float()
-                loss = loss_of(outputs, wanted.to(setup.device))
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimizer)
-                clip_gradients(model.parameters(), train.clip_grad_norm)
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad(set_to_none=True)
-                mean = SMOOTHING * mean + (1 - SMOOTHING) * loss.item()
-                smooth = mean / (1 - SMOOTHING ** (step + 1))
-                step += 1
-                bar.advance(note=f"rate {rate:.1e}  loss {smooth:.4f}")
-                if not math.isfinite(smooth) or (step > 10 and smooth > DIVERGED * min(losses)):
-                    return np.array(rates), np.array(losses)
-                rates.append(rate)
-                losses.append(smooth)
-                if step >= steps:
-                    break
+        for step in range(steps):
+            rate = LOW * (HIGH / LOW) ** (step / max(steps - 1, 1))
+            set_learning_rate(stepper.optimizer, rate)
+            for part, (pixels, targets, _) in enumerate(islice(batches, train.accumulate_steps)):
+                loss = stepper.loss(pixels, targets, 0, step * train.accumulate_steps + part) / train.accumulate_steps
+                stepper.backward(loss)
+                mean = mean * (SMOOTHING if part == 0 else 1) + (1 - SMOOTHING) * loss.item()
+            stepper.update()
+            smooth = mean / (1 - SMOOTHING ** (step + 1))
+            bar.advance(note=f"rate {rate:.1e}  loss {smooth:.4f}")
+            if not math.isfinite(smooth) or (step >= 10 and smooth > DIVERGED * min(losses)):
+                break
+            rates.append(rate)
+            losses.append(smooth)
     return np.array(rates), np.array(losses)
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """A rate two thirds down the longest fall of the loss, where it still falls fast."""
+    """A rate where the loss still falls fast: two thirds down its fall, as fastai's "valley" has it.
+
+    The fall ends where the longest falling subsequence ends, and is taken to be as many steps long as that has points:
+    wiggles on the plain before it do not count.
+    """
     if len(losses) < 10:
         raise KitError("the loss ran away at once: is train.clip_grad_norm, or the model's start, what it should be?")
-    length, best, start = np.ones(len(losses), dtype=int), 0, 0
+    length = np.ones(len(losses), dtype=int)
     for end in range(1, len(losses)):
         falls = losses[:end] > losses[end]
         if falls.any():
             length[end] = 1 + length[:end][falls].max()
-        if length[end] > length[best]:
-            best = end
-    start = best - length[best] + 1
-    return float(rates[start + (best - start) * 2 // 3])
+    end = int(length.argmax())
+    start = end - int(length[end]) + 1
+    return float(rates[start + (end - start) * 2 // 3])

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from kit.errors import KitError
+from kit.errors import KitError, reason
 from kit.workspace import atomic_path
 
 
@@ -23,8 +23,8 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file raises, the way out is the same
-        reason = str(error).splitlines()[0][:200]
-        raise KitError(f"{path}: damaged ({reason}); delete it, and the fold starts from its beginning") from None
+        damage = reason(error)
+        raise KitError(f"{path}: damaged ({damage}); delete it, and the fold starts from its beginning") from None
 
 
 def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from kit import console
 from kit.config import Experiment, Train
-from kit.errors import ConfigError, KitError, counted
+from kit.errors import ConfigError, KitError, counted, reason
 from kit.machine import Precision, Trial, candidates, choose, device_name, measured, num_cores
 from kit.training.optim import set_training
 from kit.training.probe import probe
@@ -46,10 +46,8 @@ def decide(
     try:
         trials = try_out(options)
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"model.name: {experiment.model.name} does not run at {' or '.join(map(str, (size, *others)))} px: {reason}"
-        ) from None
+        sizes = " or ".join(map(str, (size, *others)))
+        raise ConfigError(f"model.name: {experiment.model.name} does not run at {sizes} px: {reason(error)}") from None
     best = choose(trials)
     if best.images_per_second and _worth_compiling(train, num_images / best.images_per_second, device):
         trials += _compiled(try_out, replace(best.precision, compiled=True))
@@ -94,7 +92,7 @@ def _compiled(try_out: Callable[[list[Precision]], list[Trial]], option: Precisi
     try:
         return try_out([option])
     except Exception as error:  # torch.compile's back ends raise whatever they like
-        console.warn(f"torch.compile does not work here ({str(error).splitlines()[0][:200]}); going on without")
+        console.warn(f"torch.compile does not work here ({reason(error)}); going on without")
         return [Trial(option, 0.0)]
 
 

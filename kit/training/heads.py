@@ -17,11 +17,10 @@ MOST_NUMBERS = 100_000_000  # of outputs (rows x problems x classes) held at onc
 
 @dataclass(frozen=True)
 class Heads:
-    """`weight` float32 (problems, C, D) and `bias` (problems, C); `rounds`: steps that the slowest problem took."""
+    """`weight` float32 (problems, C, D) and `bias` (problems, C)."""
 
     weight: torch.Tensor
     bias: torch.Tensor
-    rounds: int
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class CrossFit:
     bias: torch.Tensor
     penalties: list[float]
     paths: np.ndarray
-    rounds: int
 
 
 def cross_fit(
@@ -56,7 +54,9 @@ def cross_fit(
     """
     views, _, width = features.shape
     count = int(folds.max()) + 1
-    away: list[tuple[int, ...]] = [(i,) for i in range(count)] + list(combinations(range(count), 2))
+    away: list[tuple[int, ...]] = [(i,) for i in range(count)]
+    if not full:
+        away += combinations(range(count), 2)
     absent = np.array([[fold in left for left in away] for fold in range(count)])  # (fold, problem)
     kept = torch.from_numpy(~absent[folds]).repeat(views, 1)  # a row per view and image
     seen, wanted = features.reshape(-1, width), targets.repeat(views, *[1] * (targets.ndim - 1))
@@ -74,11 +74,11 @@ def cross_fit(
         best = int(paths.mean(axis=0).argmin())
         everything = torch.ones(len(seen), 1, dtype=torch.bool)
         one = fit_heads(seen, wanted, everything, strengths[[best]], task, outputs)
-        return CrossFit(one.weight, one.bias, [penalties[best]], paths, max(heads.rounds, one.rounds))
+        return CrossFit(one.weight, one.bias, [penalties[best]], paths)
     chosen = [_choice(fold, away, losses) for fold in range(count)]
     places = [fold * len(penalties) + best for fold, best in enumerate(chosen)]
     picked = [penalties[best] for best in chosen]
-    return CrossFit(heads.weight[places], heads.bias[places], picked, paths, heads.rounds)
+    return CrossFit(heads.weight[places], heads.bias[places], picked, paths)
 
 
 def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
@@ -112,21 +112,19 @@ def fit_heads(
     """
     if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
         one = fit_heads(features, targets[:, None].float(), rows, penalties / 2, "labels", 1)
-        return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2, one.rounds)
+        return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     seen = torch.cat([(features - mean) / std, torch.ones(len(features), 1)], dim=1)  # the last weight is the bias
     at_once = max(1, MOST_NUMBERS // (len(features) * outputs))
-    parts, slowest = [], 0
+    parts = []
     for start in range(0, len(penalties), at_once):
         share = rows[:, start : start + at_once].float()
         weights = share / share.sum(dim=0).clamp(min=1)
         objective = _objective(seen, targets, weights, penalties[start : start + at_once], task)
-        solution, rounds = _minimise(objective, torch.zeros(share.shape[1], outputs, seen.shape[1]))
-        parts.append(solution)
-        slowest = max(slowest, rounds)
+        parts.append(_minimise(objective, torch.zeros(share.shape[1], outputs, seen.shape[1])))
     solved = torch.cat(parts)
     weight = solved[..., :-1] / std
-    return Heads(weight, solved[..., -1] - weight @ mean, slowest)
+    return Heads(weight, solved[..., -1] - weight @ mean)
 
 
 Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -169,7 +167,7 @@ def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torc
     return 0.5 * (said - wanted).square().sum(dim=2), said - wanted
 
 
-def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -> torch.Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once.
 
     What is solved is left out of the work once it is a quarter of it.
@@ -180,12 +178,12 @@ def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -
     first = slope.flatten(1).norm(dim=1).clamp(min=1e-12)
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
     open_ = torch.ones_like(cost, dtype=torch.bool)
-    for rounds in range(1, ROUNDS + 1):
+    for _ in range(ROUNDS):
         open_ &= slope.flatten(1).norm(dim=1) > TOLERANCE * first
         if open_.sum() <= 0.75 * len(open_):
             solved[problems] = solution
             if not open_.any():
-                return solved, rounds - 1
+                return solved
             solution, cost, slope, first, problems = (x[open_] for x in (solution, cost, slope, first, problems))
             pairs = [(step[open_], turn[open_]) for step, turn in pairs]
             value, open_ = objective(problems), open_[open_]
@@ -210,7 +208,7 @@ def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -
         solution = torch.where(keep, tried, solution)
         slope, cost = torch.where(keep, new_slope, slope), torch.where(moved, new_cost, cost)
     solved[problems] = solution
-    return solved, ROUNDS
+    return solved
 
 
 def _times_inverse_hessian(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:

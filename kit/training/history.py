@@ -29,7 +29,12 @@ def is_best(history: list[Line]) -> bool:
 
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
-    """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's."""
+    """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's.
+
+    Without epochs there is none: the start's weights were kept.
+    """
+    if not history:
+        return {}
     chosen = train.select == "best" and history[-1]["valid_loss"] is not None
     return min(history, key=lambda line: line["valid_loss"]) if chosen else history[-1]
 

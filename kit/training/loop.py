@@ -18,14 +18,12 @@ from torch import nn
 from kit import console
 from kit.config import Train
 from kit.machine import Precision
-from kit.randomness import key
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA, running_mean
 from kit.training.guards import finite, refuse_broken
 from kit.training.history import history_text, is_best, sentence, stopped_early
-from kit.training.losses import Loss
-from kit.training.mixing import mix
-from kit.training.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate, set_training
+from kit.training.optim import learning_rate, set_learning_rate, set_training
+from kit.training.step import Objective, Stepper
 from kit.workspace import write_text
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -67,15 +65,6 @@ class OutOfTime(Exception):
     """`--max-hours` is over; the state is saved."""
 
 
-@dataclass(frozen=True)
-class Objective:
-    """`train`: what is minimised. `validation`: the task's plain loss. `activate`: outputs -> predictions."""
-
-    train: Loss
-    validation: Loss
-    activate: Callable[[torch.Tensor], torch.Tensor]
-
-
 def fit(
     model: nn.Module,
     train: Train,
@@ -94,11 +83,10 @@ def fit(
     Writes `model.safetensors` (with `facts`) last. `deadline` is a `time.monotonic` instant: past it the state is
     saved and `OutOfTime` raised. A loss that is not finite is a `KitError` that names the batch's images.
     """
-    model = model.to(device).to(memory_format=precision.layout)
+    stepper = Stepper.prepare(model, train, objective.train, precision, device, step_key)
+    model, optimizer, scaler = stepper.model, stepper.optimizer, stepper.scaler
     ema = EMA(model, train.ema_decay) if train.ema_decay is not None else None
-    optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
-    state, best = _State(), None
-    checkpoint, forward = folder / "last.ckpt", precision.compile(model)
+    state, best, checkpoint = _State(), None, folder / "last.ckpt"
 
     if checkpoint.is_file():
         saved = load_state(checkpoint)
@@ -120,23 +108,7 @@ def fit(
     total = train.epochs * feed.num_steps
     with console.progress(title, total, state.epoch * feed.num_steps + state.step, "batches") as bar:
         while state.epoch < train.epochs and not stopped_early(state.history, train):
-            _train_epoch(
-                model,
-                forward,
-                ema,
-                optimizer,
-                scaler,
-                train,
-                objective.train,
-                feed,
-                precision,
-                device,
-                step_key,
-                state,
-                save,
-                deadline,
-                bar,
-            )
+            _train_epoch(stepper, ema, feed, state, save, deadline, bar)
             loss, value = _validate(chosen, objective, feed, feed.validation, precision, device)
             line = {
                 "epoch": state.epoch + 1,
@@ -158,57 +130,42 @@ def fit(
                 best = running_mean(best, chosen.state_dict(), count) if count > 0 else None
             save()
             console.stage("train", sentence(title, line, train, feed.metric))
+    if train.select == "average" and best is not None and feed.validation is not None:
+        chosen.load_state_dict(best)
+        value, last = _validate(chosen, objective, feed, feed.validation, precision, device)[1], state.history[-1]
+        text = f"{title}  mean of the last epochs' weights: {feed.metric} {value:.4f}"
+        console.stage("train", f"{text}; the last one's alone: {last[f'valid_{feed.metric}']:.4f}")
     save_model(folder / "model.safetensors", best if best is not None else chosen.state_dict(), facts)
     return state.history
 
 
 def _train_epoch(
-    model: nn.Module,
-    forward: nn.Module,
+    stepper: Stepper,
     ema: EMA | None,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    train: Train,
-    loss_of: Loss,
     feed: Feed,
-    precision: Precision,
-    device: torch.device,
-    step_key: tuple[int | str, ...],
     state: _State,
     save: Callable[[], None],
     deadline: float | None,
     bar: console.Bar,
 ) -> None:
-    set_training(model, train, state.epoch)
+    train = stepper.train
+    set_training(stepper.model, train, state.epoch)
     saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
     steps_before, unchecked = state.step, None
     before = state.history[-1][f"valid_{feed.metric}"] if state.history else None
     last_metric = f"  {feed.metric} {before:.4f}" if before is not None else ""
     for pixels, targets, rows in feed.batches(state.epoch, state.step):
-        torch.manual_seed(key("step", *step_key, state.epoch, state.step))
-        set_learning_rate(optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
-        pixels = pixels.to(device, non_blocking=True)
-        mixed = mix(pixels, train, state.epoch, (*step_key, state.epoch, state.step))
-        pixels = (mixed.pixels if mixed is not None else pixels).contiguous(memory_format=precision.layout)
-        with precision.autocast(device):
-            outputs = forward(pixels).float()
-        wanted = targets.to(device, non_blocking=True)
-        loss = loss_of(outputs, wanted)
-        if mixed is not None:
-            other = wanted[mixed.partner.to(device, non_blocking=True)]
-            loss = mixed.own * loss + (1 - mixed.own) * loss_of(outputs, other)
-        scaler.scale(loss / train.accumulate_steps).backward()
+        set_learning_rate(stepper.optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
+        loss = stepper.loss(pixels, targets, state.epoch, state.step)
+        first = state.step - state.step % train.accumulate_steps  # of the batches that make an update; the last are few
+        stepper.backward(loss / min(train.accumulate_steps, feed.num_steps - first))
         state.step += 1
         whole = state.step % train.accumulate_steps == 0 or state.step == feed.num_steps
         if whole:
-            scaler.unscale_(optimizer)
-            clip_gradients(model.parameters(), train.clip_grad_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
+            stepper.update()
             state.updates += 1
             if ema is not None:
-                ema.update(model, state.updates)
+                ema.update(stepper.model, state.updates)
         # The loss before this one: reading it does not make a GPU wait for the step just queued.
         state.loss_sum += _loss_of(unchecked, state, feed)
         unchecked = (loss.detach(), rows)

@@ -93,6 +93,17 @@ def test_the_stride_of_the_paper_costs_less_than_torchvisions():
         assert summarise(name, 224, stride_at="1x1").parameters == summarise(name, 224).parameters
 
 
+def test_the_other_networks_cost_what_their_papers_say():
+    """He et al. 2015, table 1 (billions of multiply-adds; 11.7 M and 21.8 M parameters); Simonyan & Zisserman 2014,
+    table 2 (133 to 144 M parameters, batch norms not counted)."""
+    for name, billions, millions in (("resnet18", 1.8, 11.7), ("resnet34", 3.6, 21.8)):
+        found = summarise(name, 224)
+        assert found.multiply_adds / 1e9 == pytest.approx(billions, abs=0.08)
+        assert found.parameters / 1e6 == pytest.approx(millions, abs=0.05)
+    for name, millions in (("vgg11", 133), ("vgg13", 133), ("vgg16", 138), ("vgg19", 144)):
+        assert round(summarise(name, 224).parameters / 1e6) == millions
+
+
 def test_the_summary_tells_what_runs():
     summary = summarise("vgg16", 28, width=0.125)
     assert [shape for _, shape, _ in summary.stages[:5]] == [
@@ -192,14 +203,23 @@ def test_exports_to_onnx_with_its_normalisation(name, options, tmp_path):
     assert np.allclose(found, model(pixels).detach(), rtol=1e-3, atol=1e-3)
 
 
-def test_channels_last_and_bf16_give_about_the_same():
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_channels_last_and_bf16_give_about_the_same(name, options, training):
     torch.manual_seed(0)
-    model, pixels = build_model("resnet18", 5, width=0.25).eval(), torch.randn(4, 3, 64, 64)
-    expected = model(pixels)
-    last = model.to(memory_format=torch.channels_last)(pixels.to(memory_format=torch.channels_last))
-    assert torch.allclose(last, expected, atol=1e-4)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.allclose(model(pixels).float(), expected, atol=0.1)
+    model = _settled(build_model(name, 5, **{**options, "width": 0.125}), 64).train(training)
+    pixels, last = torch.randn(8, 3, 64, 64), torch.channels_last
+
+    def run(layout: torch.memory_format) -> torch.Tensor:
+        torch.manual_seed(1)  # the same dropout
+        return model.to(memory_format=layout)(pixels.to(memory_format=layout)).float()
+
+    with torch.no_grad():
+        expected = run(torch.contiguous_format)
+        assert torch.allclose(run(last), expected, rtol=1e-3, atol=1e-4)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = run(last)
+    assert (rounded - expected).norm() < 0.05 * expected.norm()
 
 
 def test_normalisation_lives_in_the_model():
@@ -234,6 +254,22 @@ def test_a_pretrained_model_brings_its_own_normalisation(tmp_path):
     assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
 
 
+def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
+    classifier = build_classifier("resnet18", 2, {}, str(tmp_path / "w.pth"), fallback=((0.1,) * 3, (0.2,) * 3))
+    assert (classifier.mean.flatten() / 255).tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.229, 0.224, 0.225])
+    given = build_classifier("resnet18", 2, {}, str(tmp_path / "w.pth"), mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert (given.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
+@pytest.mark.parametrize("key", ["num_classes", "in_channels", "download", "pretrained"])
+def test_what_the_kit_sets_is_no_option(name, key):
+    with pytest.raises(ConfigError, match=rf"model\.options\.{key}: the kit sets it"):
+        build_classifier(name, 2, {key: 1})
+
+
 def test_the_shared_pretrained_weights_fit(photos):
     model = build_model("timm:tf_efficientnet_lite0", 2)
     new = load_weights(model, photos / "weights" / "tf_efficientnet_lite0.safetensors")
@@ -244,9 +280,10 @@ def test_weights_of_another_model_are_refused(tmp_path):
     save_file(build_model("resnet18", 2, width=0.25).state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(KitError, match=r"other\.safetensors: does not fit model\.name"):
         load_weights(build_model("resnet18", 2), tmp_path / "other.safetensors")
-    (tmp_path / "no.pth").write_bytes(b"not weights")
-    with pytest.raises(KitError, match=r"no\.pth: not a weights file"):
-        load_weights(build_model("resnet18", 2), tmp_path / "no.pth")
+    for content in (b"not weights", b""):
+        (tmp_path / "no.pth").write_bytes(content)
+        with pytest.raises(KitError, match=r"no\.pth: not a weights file: \w"):
+            load_weights(build_model("resnet18", 2), tmp_path / "no.pth")
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path):

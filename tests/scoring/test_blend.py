@@ -1,9 +1,11 @@
 """Blends: a planted optimum is found, noise is not rewarded, and the CV of a blend is of weights that never saw it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kit.scoring.blend import METHODS, blend, fit, from_logits, mean_predictions, nested, to_logits
+from kit.scoring.blend import METHODS, Known, blend, fit, from_logits, mean_predictions, nested, to_logits
 from kit.scoring.metrics import score
 
 COUNT = 3000
@@ -11,6 +13,9 @@ FOLDS = np.arange(COUNT) % 5
 GENERATOR = np.random.default_rng(0)
 TRUTH = GENERATOR.normal(0, 2.0, (COUNT, 1)) * np.array([[1.0, -1.0]])
 TARGETS = (from_logits(TRUTH, "classes").cumsum(axis=1) > GENERATOR.random((COUNT, 1))).argmax(axis=1)
+
+
+KNOWN = Known("log_loss", TARGETS, FOLDS, "classes")
 
 
 def _seen_through(noise: float, seed: int) -> np.ndarray:
@@ -25,7 +30,7 @@ def test_hill_climbing_finds_a_planted_optimum(average):
     half = np.random.default_rng(1).normal(0, 2.0, TRUTH.shape) * np.array([[1.0, 1.0]])
     one, other = from_logits(TRUTH + half, "classes"), from_logits(TRUTH - 3 * half, "classes")
     members = [one, other, *(np.full((COUNT, 2), 0.5) for _ in range(3))]
-    weights = fit("hill", "log_loss", TARGETS, members, "classes", average).weights
+    weights = fit("hill", replace(KNOWN, average=average), members).weights
     if average == "logits":  # 3/4 of the first and 1/4 of the second are the truth
         assert weights[0] / (weights[0] + weights[1]) == pytest.approx(0.75, abs=0.04)
         assert sum(weights[2:]) < 0.15
@@ -37,8 +42,9 @@ def test_hill_climbing_finds_a_planted_optimum(average):
 def test_weights_and_stack_find_it_too():
     half = np.random.default_rng(1).normal(0, 2.0, TRUTH.shape)
     members = [from_logits(TRUTH + half, "classes"), from_logits(TRUTH - 3 * half, "classes")]
-    assert fit("weights", "log_loss", TARGETS, members, "classes", "logits").weights[0] == pytest.approx(0.75, abs=0.05)
-    recipe = fit("stack", "log_loss", TARGETS, members, "classes", "logits")
+    known = replace(KNOWN, average="logits")
+    assert fit("weights", known, members).weights[0] == pytest.approx(0.75, abs=0.05)
+    recipe = fit("stack", known, members)
     assert recipe.weights == pytest.approx((0.75, 0.25), abs=0.06)
     assert score("log_loss", TARGETS, recipe.apply(members, "classes")) < score(
         "log_loss", TARGETS, mean_predictions(members, "logits")
@@ -49,8 +55,8 @@ def test_weights_and_stack_find_it_too():
 def test_noise_members_do_not_improve_the_nested_score(method):
     good = [_seen_through(0.7, 1), _seen_through(0.7, 2)]
     noise = [from_logits(np.random.default_rng(k).normal(0, 1, (COUNT, 2)), "classes") for k in range(8)]
-    alone = blend(method, "log_loss", TARGETS, good, FOLDS, "classes")
-    crowded = blend(method, "log_loss", TARGETS, good + noise, FOLDS, "classes")
+    alone = blend(method, KNOWN, good)
+    crowded = blend(method, KNOWN, good + noise)
     with_noise, without = (score("log_loss", TARGETS, one.oof) for one in (crowded, alone))
     assert with_noise >= without - 5e-4
     assert np.abs(crowded.recipe.weights[2:]).max() < 0.06
@@ -61,33 +67,36 @@ def test_the_nested_score_does_not_see_its_own_fold():
     members = [_seen_through(noise, k) for k, noise in enumerate((0.5, 1.0, 2.0))]
     spoiled = np.where(FOLDS == 2, 1 - TARGETS, TARGETS)
     for method in (*METHODS, "auto"):
-        honest = blend(method, "log_loss", TARGETS, members, FOLDS, "classes").oof
-        other = blend(method, "log_loss", spoiled, members, FOLDS, "classes").oof
+        honest = blend(method, KNOWN, members).oof
+        other = blend(method, replace(KNOWN, targets=spoiled), members).oof
         assert np.allclose(honest[FOLDS == 2], other[FOLDS == 2])
-    assert not np.allclose(
-        nested("stack", "log_loss", TARGETS, members, FOLDS, "classes", "probs"),
-        nested("stack", "log_loss", spoiled, members, FOLDS, "classes", "probs"),
-    )
+    assert not np.allclose(nested("stack", KNOWN, members), nested("stack", replace(KNOWN, targets=spoiled), members))
 
 
 def test_complementary_members_blend_and_twins_stay_plain():
     members = [_seen_through(1.0, 1), _seen_through(1.0, 2)]
-    found = blend("auto", "log_loss", TARGETS, members, FOLDS, "classes")
+    found = blend("auto", KNOWN, members)
     assert score("log_loss", TARGETS, found.oof) < min(score("log_loss", TARGETS, one) for one in members)
     assert found.recipe.method != "best"
-    assert (
-        blend("auto", "log_loss", TARGETS, [from_logits(TRUTH, "classes")] * 2, FOLDS, "classes").recipe.method
-        == "best"
-    )
+    assert blend("auto", KNOWN, [from_logits(TRUTH, "classes")] * 2).recipe.method == "best"
 
 
 def test_no_method_wins_by_a_temperature_alone():
     """What is handed in is tempered anyway, so an overconfident member needs no stack to be put right."""
     sure = from_logits(3 * to_logits(_seen_through(0.7, 1), "classes"), "classes")
     noise = from_logits(np.random.default_rng(9).normal(0, 1, (COUNT, 2)), "classes")
-    assert blend("auto", "log_loss", TARGETS, [sure, noise], FOLDS, "classes").recipe.method == "best"
-    raw = blend("auto", "log_loss", TARGETS, [sure, noise], FOLDS, "classes", calibrated=False)
+    assert blend("auto", KNOWN, [sure, noise]).recipe.method == "best"
+    raw = blend("auto", replace(KNOWN, calibrated=False), [sure, noise])
     assert raw.recipe.method == "stack", "without postprocessing that is what a stack is for"
+
+
+def test_the_best_member_is_the_one_that_is_best_once_calibrated():
+    """Mixup leaves a network underconfident: its raw log loss is high, and one temperature puts it right."""
+    shy = from_logits(0.25 * to_logits(_seen_through(0.5, 1), "classes"), "classes")
+    plain = _seen_through(1.0, 2)
+    assert score("log_loss", TARGETS, shy) > score("log_loss", TARGETS, plain)
+    assert fit("best", KNOWN, [plain, shy]).weights == (0, 1)
+    assert fit("best", replace(KNOWN, calibrated=False), [plain, shy]).weights == (1, 0)
 
 
 def test_a_blend_near_perfection_is_still_worth_having():
@@ -96,7 +105,7 @@ def test_a_blend_near_perfection_is_still_worth_having():
     noises = [np.random.default_rng(seed).normal(0, 0.62, (COUNT, 1)) for seed in (1, 2)]
     members = [from_logits(far + noise * np.array([[-1.0, 1.0]]), "classes") for noise in noises]
     scores = [score("roc_auc", TARGETS, one) for one in members]
-    found = blend("auto", "roc_auc", TARGETS, members, FOLDS, "classes")
+    found = blend("auto", replace(KNOWN, metric="roc_auc"), members)
     assert min(scores) > 0.98
     assert 1 - score("roc_auc", TARGETS, found.oof) < 0.5 * (1 - max(scores))
     assert found.recipe.method != "best"
@@ -116,7 +125,7 @@ def test_every_task_and_metric(method):
         ("f1_macro", marks, labels, "labels"),
         ("accuracy", TARGETS[:300], [_seen_through(0.5, 1)[:300], _seen_through(1.5, 2)[:300]], "classes"),
     ):
-        found = blend(method, metric, truth, members, folds, task)
+        found = blend(method, Known(metric, truth, folds, task), members)
         assert found.oof.shape == members[0].shape
         assert np.isfinite(found.oof).all()
         assert found.recipe.apply(members, task).shape == members[0].shape
@@ -134,6 +143,6 @@ def test_a_metric_that_cannot_be_computed_leaves_the_members_alike(method):
     generator = np.random.default_rng(5)
     members = [generator.dirichlet(np.ones(3), 90) for _ in range(3)]
     targets, folds = np.arange(90) % 2, np.arange(90) % 3
-    found = blend(method, "roc_auc", targets, members, folds, "classes")
+    found = blend(method, Known("roc_auc", targets, folds, "classes"), members)
     assert np.isfinite(found.oof).all()
     assert np.isfinite(found.recipe.weights).all()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kit.scoring.metrics import decide, measure, score
-from kit.scoring.postprocess import compile_for, fit
+from kit.scoring.metrics import decide, decide_for, measure, score
+from kit.scoring.postprocess import CLIPS, compile_for, fit
 
 
 def _calibrated(count: int, num_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +30,38 @@ def test_overconfidence_is_tempered_by_what_was_planted():
     assert post.params["temperature"] == pytest.approx(2.5, rel=0.08)
     assert post.after == pytest.approx(score("log_loss", targets, probs), abs=0.003), "as good as the truth"
     assert post.after < post.before
+
+
+def test_underconfidence_is_sharpened_by_what_was_planted():
+    """What mixup, CutMix and label smoothing do to a network's probabilities."""
+    targets, probs = _calibrated(4000, 3)
+    post = compile_for("log_loss", targets, _sharpened(probs, 0.5), FOLDS, {"clip": 1e-4})
+    assert post.kept
+    assert post.params["temperature"] == pytest.approx(0.5, rel=0.08)
+    assert post.after == pytest.approx(score("log_loss", targets, probs), abs=0.003)
+
+
+def test_a_planted_bias_is_taken_back():
+    """Classes said too often by a factor: the bias is its logarithm (the first class' is 0)."""
+    targets, probs = _calibrated(4000, 3)
+    skewed = probs * np.array([1.0, 3.0, 0.5])
+    post = compile_for("log_loss", targets, skewed / skewed.sum(axis=1, keepdims=True), FOLDS, {"clip": 1e-4})
+    assert post.kept
+    assert post.params["bias"] == pytest.approx([0.0, -np.log(3), -np.log(0.5)], abs=0.12)
+    assert post.after == pytest.approx(score("log_loss", targets, probs), abs=0.003)
+
+
+def test_the_clip_hedges_against_labels_that_are_wrong():
+    """Perfectly sure, and wrong about one image in two hundred: the best clip is near that share."""
+    targets = np.arange(4000) % 2
+    wrong = np.random.default_rng(0).permutation(4000)[:20]
+    probs = np.where(np.eye(2)[targets] > 0, 1 - 1e-6, 1e-6)
+    probs[wrong] = probs[wrong][:, ::-1]
+    values = {clip: score("log_loss", targets, probs, {"clip": clip}) for clip in CLIPS}
+    assert min(values, key=values.get) == 3e-3
+    post = compile_for("log_loss", targets, probs, FOLDS, {"clip": 1e-4})
+    assert post.kept
+    assert post.after < 1.1 * -(0.995 * np.log(0.995) + 0.005 * np.log(0.005)), "near the entropy of such labels"
 
 
 def test_a_clip_that_is_given_stays():
@@ -161,3 +193,5 @@ def test_images_without_a_label_may_stay_without():
     probs = np.where(targets > 0, 0.9, 0.1)
     post = compile_for("f1_macro", targets, probs, FOLDS[:200], {})
     assert not post.decisions[100:].any()
+    assert score("f1_macro", targets[:, :1], probs[:, :1]) == 1.0, "nor is one forced on them where nothing is fitted"
+    assert decide_for("f1_macro", targets[:100], 1 - probs[:100])[:, 1].all(), "where all have one, nobody goes without"

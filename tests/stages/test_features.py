@@ -54,6 +54,16 @@ def test_the_whole_way(frozen, capsys):
     assert _caches(workspace) == made
 
 
+def test_settings_that_play_no_part_are_named(tiny, workspace, digits, capsys):
+    experiment = tiny(*THREE, "train.label_smoothing=0.1", "train.class_weights=balanced")
+    download.run(experiment, workspace, digits)
+    index.run(experiment, workspace)
+    split.run(experiment, workspace)
+    features.run(experiment, workspace)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train.class_weights, train.label_smoothing, augment play no part" in said
+
+
 def test_features_say_what_the_whole_model_says(frozen, tmp_path):
     """predict --images runs the network and the head; oof.csv and test.csv come from the kept features."""
     experiment, workspace, _ = frozen

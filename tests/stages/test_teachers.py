@@ -17,6 +17,7 @@ from kit.cli.pipeline import _pipeline, _submit_command
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.members import read_member
+from kit.data.table import predictions
 from kit.errors import ConfigError, KitError
 from kit.plan import load_members
 from kit.schema import dump_yaml, to_mapping
@@ -48,7 +49,7 @@ def _copy_folds(workspace, name) -> None:
     (workspace.run(name) / "folds.csv").write_bytes((workspace.run("teacher") / "folds.csv").read_bytes())
 
 
-def test_a_fold_starts_where_the_other_runs_fold_ended(teacher, tiny):
+def test_a_fold_starts_where_the_other_runs_fold_ended(teacher, tiny, capsys):
     experiment = tiny("name=second", "model.start=teacher", "train.epochs=1")
     _copy_folds(teacher, "second")
     setup = _setup(experiment, teacher)
@@ -58,6 +59,31 @@ def test_a_fold_starts_where_the_other_runs_fold_ended(teacher, tiny):
         assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     result = train.run(experiment, teacher)
     assert min(result.scores.values()) > 0.3
+    capsys.readouterr()
+    assert train.run(experiment, teacher, force=True).scores == result.scores
+    assert "2 epochs of 100 images to go" in capsys.readouterr().out, "trained anew, they are announced"
+    assert not train.run(experiment, teacher, force=True, max_hours=0).finished
+    assert "Type the same command without --force to go on" in " ".join(capsys.readouterr().out.split())
+    assert train.run(experiment, teacher).scores == result.scores
+
+
+def test_without_epochs_a_run_is_another_way_to_look_through_the_same_models(teacher, tiny, capsys):
+    """A TTA set as a member of a blend: nothing is trained, each fold predicts with the start's model of that fold."""
+    plain = tiny("name=looked", "model.start=teacher", "train.epochs=0")
+    flipped = tiny("name=flipped", "model.start=teacher", "train.epochs=0", "tta.views=[identity, hflip]")
+    for experiment in (plain, flipped):
+        train.run(experiment, teacher)
+        predict.run(experiment, teacher)
+    competition = Competition.load(plain.competition)
+    own, same, other = (read_member(teacher, competition, name) for name in ("teacher", "looked", "flipped"))
+    assert np.allclose(predictions(own.oof, competition), predictions(same.oof, competition), atol=2e-3)
+    assert not np.allclose(predictions(own.oof, competition), predictions(other.oof, competition), atol=2e-2)
+    capsys.readouterr()
+    train.run(plain, teacher)
+    assert capsys.readouterr().out.count("is up to date") == 2
+    for settings in ("train.epochs=0", "model.start=teacher data.mean=[0,0,0] data.std=[1,1,1]"):
+        with pytest.raises(ConfigError, match=r"expected a start|bring their own"):
+            tiny("name=wrong", *settings.split())
 
 
 def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
@@ -258,5 +284,7 @@ def test_the_rate_test_suggests_what_trains(teacher, tiny):
     losses = np.where(rates < 1e-3, 2.0, 2.0 - np.log10(rates / 1e-3))
     losses[rates > 0.1] = 5.0
     assert 1e-2 < lr_find.suggest(rates, losses) < 0.1
+    mixed = lr_find.run(tiny("name=rates", "train.cutmix=1.0", "train.accumulate_steps=2"), teacher, steps=20)
+    assert mixed.losses[:5] != result.losses[:5], "it tests the loss that is trained"
     with pytest.raises(ConfigError, match="fitted without a learning rate"):
         lr_find.run(tiny("name=rates", "train.mode=features"), teacher)

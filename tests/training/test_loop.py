@@ -18,9 +18,10 @@ from kit.training import decide as deciding
 from kit.training.checkpoint import load_model
 from kit.training.ema import running_mean
 from kit.training.history import history_of_kept
-from kit.training.loop import Feed, Objective, OutOfTime, fit
+from kit.training.loop import Feed, OutOfTime, fit
 from kit.training.losses import build_loss
 from kit.training.probe import _first_step, _same_step, probe
+from kit.training.step import Objective
 
 CPU = torch.device("cpu")
 FP32 = Precision("fp32", "contiguous")
@@ -156,6 +157,16 @@ def test_early_stopping(tmp_path):
     losses = [line["valid_loss"] for line in _fit(tmp_path, train)]
     assert len(losses) < 50
     assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_an_epochs_last_update_is_the_mean_of_what_is_left(tmp_path):
+    """Four batches by fours, or by eights: one update an epoch, the same."""
+    train = {**QUICK, "optimizer": "sgd"}
+    weights = []
+    for count in (4, 8):
+        _fit(tmp_path / str(count), Train(**train, accumulate_steps=count))
+        weights.append(load_model(tmp_path / str(count) / "model.safetensors")[0])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_a_damaged_checkpoint_is_said(tmp_path):

@@ -1,0 +1,82 @@
+"""What one batch does to a model in training: its loss, its gradient, the optimizer's step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import nn
+
+from kit.config import Train
+from kit.machine import Precision
+from kit.randomness import key
+from kit.training.losses import Loss
+from kit.training.mixing import mix
+from kit.training.optim import build_optimizer, clip_gradients
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`train`: what is minimised. `validation`: the task's plain loss. `activate`: outputs -> predictions."""
+
+    train: Loss
+    validation: Loss
+    activate: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """A model on its device with its optimizer. `forward`: the model, or what compiling made of it; `step_key`: what
+    dropout and mixing are drawn by, with the epoch and the step."""
+
+    model: nn.Module
+    forward: nn.Module
+    train: Train
+    loss_of: Loss
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    precision: Precision
+    device: torch.device
+    step_key: tuple[int | str, ...]
+
+    @classmethod
+    def prepare(
+        cls,
+        model: nn.Module,
+        train: Train,
+        loss_of: Loss,
+        precision: Precision,
+        device: torch.device,
+        step_key: tuple[int | str, ...],
+    ) -> Self:
+        """The model, moved to its device and memory layout, with a fresh optimizer."""
+        model = model.to(device).to(memory_format=precision.layout)
+        optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
+        return cls(model, precision.compile(model), train, loss_of, optimizer, scaler, precision, device, step_key)
+
+    def loss(self, pixels: torch.Tensor, targets: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
+        """The loss of pixels (B, 3, S, S) and targets as in `Batch`: mixed and smoothed as the experiment asks."""
+        torch.manual_seed(key("step", *self.step_key, epoch, step))
+        pixels = pixels.to(self.device, non_blocking=True)
+        mixed = mix(pixels, self.train, epoch, (*self.step_key, epoch, step))
+        pixels = (mixed.pixels if mixed is not None else pixels).contiguous(memory_format=self.precision.layout)
+        with self.precision.autocast(self.device):
+            outputs = self.forward(pixels).float()
+        wanted = targets.to(self.device, non_blocking=True)
+        loss = self.loss_of(outputs, wanted)
+        if mixed is None:
+            return loss
+        other = wanted[mixed.partner.to(self.device, non_blocking=True)]
+        return mixed.own * loss + (1 - mixed.own) * self.loss_of(outputs, other)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the loss' gradient to what is there."""
+        self.scaler.scale(loss).backward()
+
+    def update(self) -> None:
+        """The optimizer's step by the gradient that is there, clipped as the experiment asks; then none is there."""
+        self.scaler.unscale_(self.optimizer)
+        clip_gradients(self.model.parameters(), self.train.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,80 @@
+"""Runs joined: a blend is handed in where it surely beats the best run, else that run alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.assembly.blending import join_members
+from kit.competition import Competition
+from kit.config import Ensemble, Experiment
+from kit.data.members import Member
+from kit.data.table import predictions
+from kit.scoring.blend import from_logits
+from kit.scoring.metrics import score
+
+COUNT = 2000
+GENERATOR = np.random.default_rng(0)
+TRUTH = GENERATOR.normal(0, 2.0, (COUNT, 1)) * np.array([[-1.0, 1.0]])
+TARGETS = (GENERATOR.random(COUNT) < from_logits(TRUTH, "classes")[:, 1]).astype(np.int64)
+IDS = [f"image{number}" for number in range(COUNT)]
+ALONE = {image_id: number for number, image_id in enumerate(IDS)}  # no near-identical images
+
+
+@pytest.fixture(scope="module")
+def redux() -> Competition:
+    return Competition.load("dogs-vs-cats-redux")
+
+
+def _member(name: str, competition: Competition, noise: float, seed: int) -> Member:
+    """The truth's logits with noise of the member's own; its rows in an order of their own."""
+    own = np.random.default_rng(seed).normal(0, noise, (COUNT, 1)) * np.array([[-1.0, 1.0]])
+    said = from_logits((TRUTH + own) / (1 + noise**2 / 4), "classes")
+    label = competition.targets[0]
+    table = pd.DataFrame(
+        {"image_id": IDS, "fold": np.arange(COUNT) % 5, label: [competition.classes[t] for t in TARGETS]}
+    )
+    table = table.join(pd.DataFrame(said, columns=competition.predictions))
+    shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True) if seed > 1 else table
+    return Member(name, shuffled, [], [], [])
+
+
+def _experiment(blend: str = "auto") -> Experiment:
+    return Experiment("joined", "dogs-vs-cats-redux", ensemble=Ensemble(blend=blend))
+
+
+def test_complementary_runs_are_blended(redux):
+    members = [_member("one", redux, 1.0, 1), _member("two", redux, 1.0, 2)]
+    joined = join_members(members, redux, _experiment(), ALONE)
+    assert joined.recipe.method != "best"
+    assert all(weight > 0.3 for weight in joined.recipe.weights)
+    own = [score("log_loss", TARGETS, predictions(one.oof.set_index("image_id").loc[IDS], redux)) for one in members]
+    assert score("log_loss", TARGETS, predictions(joined.oof, redux)) < min(own) - 0.01
+    assert [fact["score"] for fact in joined.facts] == pytest.approx(own)
+
+
+def test_without_a_sure_gain_the_best_run_is_handed_in_alone(redux, capsys):
+    """Beside a run with half its noise, a blind one brings nothing that is sure."""
+    members = [_member("blind", redux, 6.0, 1), _member("good", redux, 0.4, 2)]
+    joined = join_members(members, redux, _experiment(), ALONE)
+    assert joined.recipe.method == "best"
+    assert joined.recipe.weights == (0, 1)
+    good = members[1].oof.set_index("image_id").loc[IDS]
+    assert np.allclose(predictions(joined.oof, redux), predictions(good, redux), atol=1e-6)
+    assert "good alone is handed in" in capsys.readouterr().out
+
+
+def test_a_method_that_is_named_is_taken_at_its_word(redux):
+    members = [_member("blind", redux, 6.0, 1), _member("good", redux, 0.4, 2)]
+    assert join_members(members, redux, _experiment("mean"), ALONE).recipe.weights == (0.5, 0.5)
+
+
+def test_the_table_of_members_tells_what_each_is_worth(redux):
+    members = [_member("one", redux, 1.0, 1), _member("two", redux, 1.0, 2), _member("three", redux, 0.7, 3)]
+    joined = join_members(members, redux, _experiment("mean"), ALONE)
+    said = [predictions(one.oof.set_index("image_id").loc[IDS], redux) for one in members]
+    for place, fact in enumerate(joined.facts):
+        others = [one for number, one in enumerate(said) if number != place]
+        assert fact["weight"] == pytest.approx(1 / 3)
+        assert fact["without"] == pytest.approx(score("log_loss", TARGETS, np.mean(others, axis=0)))
+        each = [np.corrcoef(said[place].ravel(), other.ravel())[0, 1] for other in others]
+        assert fact["correlation"] == pytest.approx(np.mean(each))
