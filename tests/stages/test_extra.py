@@ -87,7 +87,7 @@ def test_other_pictures_are_another_training(ready, tiny, folder):
     train.run(experiment, ready, [0])
     assert stamp.read_text() == before, "up to date"
     (folder / "3" / "new.jpg").write_bytes(_jpeg(load_digits().images[400]))
-    with pytest.raises(KitError, match="holds a training of other images; --force trains it anew"):
+    with pytest.raises(KitError, match="holds a training of other images or weights; --force trains it anew"):
         train.run(experiment, ready, [0])
     train.run(experiment, ready, [0], force=True)
     assert stamp.read_text() != before
