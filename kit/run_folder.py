@@ -10,7 +10,7 @@ from typing import Any
 from kit import schema
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, nearest
 from kit.workspace import Workspace, fingerprint, write_text
 
 # What may change under a run: it decides no network's weights (heads on a frozen one are fitted on the views, and are
@@ -18,6 +18,15 @@ from kit.workspace import Workspace, fingerprint, write_text
 FREE = ("tta", "ensemble", "train.num_workers", "train.checkpoint_minutes")
 DECIDED = {"train.precision": "auto", "train.memory_format": "auto", "train.compile": "auto", "train.num_threads": None}
 DECIDED_TTA = ("precision", "memory_format", "compile")  # where these are given as auto, the run's decision stands
+
+
+def require_run(workspace: Workspace, name: str) -> Path:
+    """A run's experiment.yaml. Raises `ConfigError` where there is no such run."""
+    file = experiment_file(workspace, name)
+    if not file.is_file():
+        there = sorted(path.parent.name for path in file.parent.parent.glob("*/experiment.yaml"))
+        raise ConfigError(f"{file.parent}: no such run{nearest(name, there)}")
+    return file
 
 
 def frozen(experiment: Experiment, workspace: Workspace) -> Experiment | None:

@@ -103,8 +103,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what a killed process left half-written in `folder` (call it with the folder's lock held)."""
+    """Remove what a killed process left half-written in `folder`; what a living one is writing stays."""
     for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
+        if _alive(left.name.split(".")[-2]):
+            continue
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
         else:
@@ -127,14 +129,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as JSON; nan, which JSON does not have, as null."""
-    write_text(path, json.dumps(_without_nan(value), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(without_nan(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Dictionaries and lists with none for every nan, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [without_nan(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

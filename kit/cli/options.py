@@ -9,7 +9,7 @@ import typer
 
 from kit import __version__, console
 from kit.config import Experiment
-from kit.workspace import Workspace
+from kit.workspace import Workspace, without_nan
 
 flags = {"json": False, "debug": False}
 
@@ -33,7 +33,7 @@ def _version(value: bool) -> None:
 def _finish(result: Any, **_: Any) -> None:
     if flags["json"] and result is not None:
         plain = [dataclasses.asdict(one) for one in result] if isinstance(result, list) else dataclasses.asdict(result)
-        print(json_module.dumps(plain, indent=2, default=str))
+        print(json_module.dumps(without_nan(plain), indent=2, default=str))
 
 
 app = typer.Typer(

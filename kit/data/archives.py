@@ -54,7 +54,7 @@ def contents_fingerprint(path: Path) -> str:
             raise KitError(f"{path}: is no whole zip ({error}); get {path.name} again") from None
     else:
         lines = [hashlib.sha256(path.read_bytes()).hexdigest()]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def unpack_zip(path: Path, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
             )
         if member.flag_bits & 0x1:
             raise KitError(f"{path}: '{name}' is encrypted; unpack it yourself and give the folder to --from")
-    counts = Counter(os.path.normpath(name).casefold() for name in names)
+    counts = Counter(os.path.normpath(name) for name in names)
     if len(counts) < len(names):
         repeated = [name for name, count in counts.most_common(4) if count > 1]
         raise KitError(f"{path}: holds a file twice: {examples(repeated)}")

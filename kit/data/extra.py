@@ -50,7 +50,9 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
             f"{folder}: holds no folder named like a class; data.extra expects one for each of "
             f"{', '.join(competition.classes)}"
         )
-    by_folder = replace(competition, labels=replace(competition.labels, layout="folders"))
+    by_folder = replace(
+        competition, labels=replace(competition.labels, layout="folders", wide=False, group_column=None)
+    )
     files = list_split(by_folder, "train", folder.resolve())
     return files[files[TARGET] != ""].reset_index(drop=True)
 

@@ -78,7 +78,7 @@ def _any_image(data: bytes) -> Picture:
                 raise ImageProblem(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
             image.load()  # the first frame
-            return Picture(_to_rgb(ImageOps.exif_transpose(image)), name)
+            return Picture(_to_rgb(ImageOps.exif_transpose(image), name), name)
     except Image.UnidentifiedImageError:
         return _opencv(data)
     except ImageProblem:
@@ -87,10 +87,11 @@ def _any_image(data: bytes) -> Picture:
         raise ImageProblem(f"damaged: {error}") from None
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 bits a channel, or more
         values = np.asarray(image).astype(np.float32)
-        top = 255.0 if values.max() <= 255 and image.mode != "I;16" else 65535.0 if values.max() > 1 else 1.0
+        deep = image.mode.startswith("I;16") or name == "PPM"  # their range is known, whatever this one shows
+        top = 65535.0 if deep or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
         gray = np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:

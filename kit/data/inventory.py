@@ -9,12 +9,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import pandas as pd
 from PIL import Image
 
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO
 from kit.data.images import EXTENSIONS
+from kit.data.layouts import walk
 from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError
 
@@ -68,7 +70,7 @@ def scan(folder: Path) -> list[Entry]:
 
 def _entry(path: Path) -> Entry | None:
     if path.is_dir():
-        pictures = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_picture(p.name))
+        pictures = sorted(p.relative_to(path).as_posix() for p in walk(path) if _is_picture(p.name))
         return Entry(path.name, lambda inside: (path / inside).read_bytes(), pictures) if pictures else None
     if path.suffix == ".zip":
         return _zipped(path.name, path)
@@ -77,7 +79,7 @@ def _entry(path: Path) -> Entry | None:
     return None
 
 
-def _open(role: str, source: Path | io.BytesIO) -> tuple[zipfile.ZipFile, list[str]]:
+def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, list[str]]:
     """(the zip, kept open; its files' names)"""
     try:
         archive = zipfile.ZipFile(source)
@@ -86,7 +88,7 @@ def _open(role: str, source: Path | io.BytesIO) -> tuple[zipfile.ZipFile, list[s
     return archive, [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
 
-def _zipped(role: str, source: Path | io.BytesIO) -> Entry | None:
+def _zipped(role: str, source: Path | IO[bytes]) -> Entry | None:
     """A zip of pictures, or of one table."""
     archive, members = _open(role, source)
     pictures = [name for name in members if _is_picture(name)]
@@ -128,7 +130,10 @@ def _bundle(path: Path) -> list[Entry]:
         if inside:
             entries.append(Entry(top, _reader(path.name, archive, f"{top}/"), inside))
         elif top.endswith(".zip"):
-            entries.append(_zipped(top, io.BytesIO(_reader(path.name, archive, top)(""))))
+            stored = archive.getinfo(top).compress_type == zipfile.ZIP_STORED  # gigabytes, read where they lie
+            entries.append(
+                _zipped(top, archive.open(top) if stored else io.BytesIO(_reader(path.name, archive, top)("")))
+            )
         elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
             entries.append(Entry(top, _reader(path.name, archive, top)))
     return [entry for entry in entries if entry is not None]

@@ -57,19 +57,26 @@ def _files(folder: Path) -> list[Path]:
     """Every file that may be a picture, in natural order."""
     if not folder.is_dir():
         raise KitError(f"{folder}: is no folder of pictures; correct `labels.layout` in the competition's YAML")
-    files = sorted(_walk(folder), key=_natural)
+    files = sorted(walk(folder), key=_natural)
     if not files:
         raise KitError(f"{folder}: no files; expected images there")
     return files
 
 
-def _walk(folder: Path | str) -> Iterator[Path]:
-    """Ordinary files, in no order; the listing itself says what is one, so that none is asked for on its own."""
+def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Ordinary files, in no order, but for hidden ones; the listing itself says what is one, none is asked on its own.
+
+    Linked folders are entered, but for one that holds itself (`above`: the real paths that led here).
+    """
+    here = os.path.realpath(folder)
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path)
-            elif not entry.name.startswith((".", "__")) and entry.name not in HIDDEN and entry.is_file():
+            if entry.name.startswith((".", "__")) or entry.name in HIDDEN:
+                continue
+            if entry.is_dir():
+                if os.path.realpath(entry.path) not in (*above, here):
+                    yield from walk(entry.path, (*above, here))
+            elif entry.is_file():
                 yield Path(entry.path)
 
 

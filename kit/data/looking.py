@@ -1,5 +1,6 @@
 """A look at picture files, each decoded once: what the index says of them."""
 
+import ctypes
 import hashlib
 import multiprocessing
 import signal
@@ -25,6 +26,7 @@ from kit.errors import KitError
 from kit.machine import num_cores
 
 MANY = 2_000  # pictures, from which on processes are worth their start
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 PART = 64  # pictures that a worker takes at a time
 _kept = threading.local()  # memory for a picture's channels: asking for it anew costs as much as filling it
 
@@ -55,7 +57,7 @@ def _workers(num_pictures: int) -> Iterator[Executor]:
     if cores == 1 or num_pictures < MANY or sys.platform != "linux":
         pool = ThreadPoolExecutor(cores)
     else:
-        pool = ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), _leave_interrupts_alone)
+        pool = ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), _worker)
     try:
         yield pool
     except BrokenProcessPool:
@@ -67,8 +69,9 @@ def _workers(num_pictures: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_alone() -> None:
+def _worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # killed with it, or they would hold its locks for ever
 
 
 def hash_values(dhash: pd.Series) -> np.ndarray:

@@ -180,7 +180,10 @@ def _strings(case: Case, column: str, values: pd.Series) -> None:
         sets = [[part.strip() for part in cell.split(separator) if part.strip()] for cell in values]
         parts = sorted({part for one in sets for part in one})
         shared = len(parts) < len(distinct) and all(len(set(one)) == len(one) for one in sets)
-        if max(map(len, sets)) > 1 and shared and case.fits("labels"):
+        named = set(distinct) <= set(case.wanted)  # whole cells are the sample's columns
+        if max(map(len, sets)) > 1 and shared and case.fits("labels") and not named:
+            if separator == " " and _one_class(case, column, distinct, parts):
+                break
             case.raw["task"] = "labels"
             case.raw["labels"] |= {"separator": separator, "classes": parts}
             case.because(f"'{column}': up to {max(map(len, sets))} of {len(parts)} words a cell, between {separator!r}")
@@ -188,6 +191,15 @@ def _strings(case: Case, column: str, values: pd.Series) -> None:
     case.raw["task"] = "classes"
     case.raw["labels"]["classes"] = case.wanted if set(case.wanted) >= set(distinct) else distinct
     case.because(f"'{column}': {len(distinct):,} strings, one an image ({examples(distinct, 4)})")
+
+
+def _one_class(case: Case, column: str, distinct: list[str], words: list[str]) -> bool:
+    """`red car`: one class, or the two labels red and car?"""
+    if not case.fits("classes"):
+        return False
+    several = ("labels", f"{len(words):,} words ({examples(words, 4)}), several an image")
+    one = ("classes", f"{len(distinct):,} classes of several words ({examples(distinct, 4)}), one an image")
+    return case.choose(f"column '{column}' holds words: what are they?", [several, one]) == "classes"
 
 
 def number_first(text: str) -> tuple[int, float, str]:

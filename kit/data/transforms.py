@@ -14,12 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kit.errors import ConfigError, nearest
+from kit.errors import ConfigError, nearest, reason
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for its newest version on import
 import albumentations as A
 
 Augment = Callable[[np.ndarray, int], np.ndarray]
+TRIES = 8  # of a transform that fires now and then
 
 
 def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
@@ -38,6 +39,22 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
         return fit(compose(image=image)["image"], image_size)
 
     return augment
+
+
+def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, image_size: int) -> None:
+    """Raise `ConfigError` where `augment` makes no uint8 picture of one of `kept` pixels a side."""
+    shown = np.full((kept, kept, 3), 128, np.uint8)
+    for number, line in enumerate(lines, 1):
+        name, augment = next(iter(line)), build_augment(lines[:number], image_size)
+        for key in range(TRIES):
+            try:
+                made = augment(shown, key) if augment is not None else shown
+            except Exception as error:  # a transform raises what it likes
+                raise ConfigError(f"augment.{name}: does not run on {kept} px: {reason(error)}") from None
+            if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != (3,):
+                raise ConfigError(
+                    f"augment.{name}: expected pixels 0 to 255 out of it; the model normalises them itself"
+                )
 
 
 def fit(image: np.ndarray, image_size: int) -> np.ndarray:
@@ -65,5 +82,4 @@ def _build_one(name: str, params: dict[str, Any], image_size: int) -> A.BasicTra
             warnings.simplefilter("error", UserWarning)
             return getattr(A, name)(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
     except (ValueError, TypeError, UserWarning) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"augment.{name}: {reason}") from None
+        raise ConfigError(f"augment.{name}: {' '.join(str(error).split())}") from None

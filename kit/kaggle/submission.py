@@ -129,10 +129,12 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
 
 
 def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Hard classes: the first one of each cell as its place, float (N, 1), and what is wrong with any."""
+    """Hard classes: the first one of each cell as its place (-1: none), float (N, 1), and what is wrong with any."""
     submission = competition.submission
     place = {competition.written(name): number for number, name in enumerate(competition.handed_in)}
     parts = [[cell] if submission.format == "label" else cell.split(submission.separator) for cell in cells]
+    if submission.format == "labels":  # an image may have none
+        parts = [[one for one in row if one] for row in parts]
     strange = sorted({one for row in parts for one in row if one not in place})
     if strange:
         return np.empty(0), [f"{len(strange):,} labels are none of {examples(place, 5)} ({examples(strange)})"]
@@ -144,7 +146,7 @@ def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, lis
     long = [cell for cell, row in zip(cells, parts, strict=True) if submission.format == "top_k" and len(row) > most]
     if long:
         errors.append(f"{len(long):,} rows name more than {most} classes ({examples(long)})")
-    return np.array([[place[row[0]]] for row in parts], float), errors
+    return np.array([[place[row[0]] if row else -1] for row in parts], float), errors
 
 
 def _check_values(

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
         part.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
         raise
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
     part.replace(path)
     note.unlink(missing_ok=True)
 

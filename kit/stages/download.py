@@ -10,7 +10,7 @@ from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.workspace import (
     Workspace,
@@ -205,7 +205,10 @@ def _link(source: Path, target: Path) -> None:
     if target.exists() and target.resolve() == source.resolve():
         return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+    try:
+        temporary.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+    except OSError as error:
+        raise KitError(f"{target}: cannot link to {source} ({reason(error)}); give a --workspace that can") from None
     if target.is_symlink() or not target.is_dir():
         temporary.replace(target)
         return

@@ -157,7 +157,7 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
             some["image_id"].tolist(),
             f"{name}: {len(some)} of {len(members):,}",
             raw,
-            folder / f"class-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png",
+            folder / ("class-" + re.sub(r"[^\w.-]+", "_", name) + ".png"),
         )
     groups = _groups(usable)
     pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)

@@ -190,6 +190,7 @@ def _write_fold(
 ) -> None:
     """The fold's oof.csv and test.csv, from predictions (N, C) by row of the index."""
     folder, test = workspace.fold(experiment.name, fold), (index["split"] == "test").to_numpy()
+    (folder / ".predict.json").unlink(missing_ok=True)  # killed between its files, they are none's
     if fold != "full":
         columns = index.iloc[own[fold]][["image_id", *competition.targets]].reset_index(drop=True)
         columns.insert(1, "fold", fold)

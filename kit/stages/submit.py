@@ -1,6 +1,7 @@
 """submit: validate a CSV, upload it, wait for Kaggle's score, and write both into its passport."""
 
 import datetime
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import read_index
+from kit.data.table import read_index, read_text_csv
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
 from kit.tasks import find_metric
-from kit.workspace import Workspace, file_hash, read_json, write_json
+from kit.workspace import Workspace, file_hash, lock, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,19 @@ def run(
     if competition.slug is None:
         raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit to")
     passport_path = path.with_suffix(".json")
-    passport: dict[str, Any] = {"competition": competition.name, "kaggle": []}
-    if passport_path.is_file():
-        passport = read_json(passport_path)
-    if passport.get("competition") != competition.name:
-        raise ConfigError(f"{passport_path}: was made for {passport.get('competition')}, not for {competition.name}")
-    earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
-    client = KaggleClient.connect()
-    if earlier is None:
-        _may_submit(client, competition.slug)
-    entry = earlier or _hand_in(client, competition, path, passport, message)
+    if not os.access(passport_path if passport_path.is_file() else path.parent, os.W_OK):  # another's input folder
+        passport_path = workspace.submission(path.stem).with_suffix(".json")
+    with lock(workspace.submission("").with_name(".submit.lock"), f"{workspace.submission('').parent}"):
+        passport = _passport(passport_path, competition)
+        earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
+        client = KaggleClient.connect()
+        if earlier is None:
+            _may_submit(client, competition.slug)
+        entry = earlier or _hand_in(client, competition, path, passport_path, message)
     ref = int(entry["ref"])
     console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
     scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)
-    _note(passport_path, passport, entry, asdict(scored))
+    _note(passport_path, competition, entry, asdict(scored))
     if scored.status == "ERROR":
         raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
     if scored.status == "PENDING":
@@ -109,11 +109,18 @@ def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: 
     return None
 
 
+def _passport(path: Path, competition: Competition) -> dict[str, Any]:
+    passport = read_json(path) if path.is_file() else {"competition": competition.name, "kaggle": []}
+    if passport.get("competition") != competition.name:
+        raise ConfigError(f"{path}: was made for {passport.get('competition')}, not for {competition.name}")
+    return passport
+
+
 def _hand_in(
-    client: KaggleClient, competition: Competition, path: Path, passport: dict[str, Any], message: str
+    client: KaggleClient, competition: Competition, path: Path, passport_path: Path, message: str
 ) -> dict[str, Any]:
     """Upload, note in the passport that it goes out, hand in, note the reference: a kill leaves a trace."""
-    slug, passport_path = competition.slug or "", path.with_suffix(".json")
+    slug, passport = competition.slug or "", _passport(passport_path, competition)
     token = client.upload(slug, path)
     entry: dict[str, Any] = {
         "ref": None, "competition": competition.name, "sha256": file_hash(path), "status": "SENT",
@@ -130,15 +137,18 @@ def _hand_in(
         entries.remove(entry)
         write_json(passport_path, passport)
         raise
-    _note(passport_path, passport, entry, {"ref": ref, "status": "PENDING"})
+    _note(passport_path, competition, entry, {"ref": ref, "status": "PENDING"})
     return entry
 
 
-def _note(passport_path: Path, passport: dict[str, Any], entry: dict[str, Any], news: dict[str, Any]) -> None:
+def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], news: dict[str, Any]) -> None:
+    """Into the passport as it is now: `kit ensemble` may have written it anew while Kaggle was asked."""
+    passport = _passport(passport_path, competition)
+    others = [
+        one for one in passport.get("kaggle", []) if any(one.get(key) != entry[key] for key in ("sha256", "date"))
+    ]
     entry |= news
-    if entry not in passport.setdefault("kaggle", []):  # it was found in the passport of a copy
-        passport["kaggle"].append(entry)
-    write_json(passport_path, passport)
+    write_json(passport_path, passport | {"kaggle": [*others, entry]})
 
 
 def _may_submit(client: KaggleClient, slug: str) -> None:
@@ -178,7 +188,8 @@ def _reference(competition: Competition, workspace: Workspace, path: Path) -> pd
             found.append((cv if find_metric(competition.metric).higher_is_better else -cv, table))
     if not found:
         return None
-    best = pd.read_csv(max(found)[1], dtype=str).set_index(competition.submission.id_column)
+    file = max(found)[1]
+    best = read_text_csv(file, str(file)).set_index(competition.submission.id_column)
     cells = best[competition.submission.column or ""]
     if competition.submission.format == "label":
         positive = competition.classes[competition.positive_index]

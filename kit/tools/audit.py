@@ -20,7 +20,7 @@ from kit.data.members import read_member
 from kit.data.table import TARGET, predictions, targets
 from kit.errors import KitError, counted
 from kit.inference.views import FIVE
-from kit.run_folder import experiment_file
+from kit.run_folder import require_run
 from kit.workspace import Workspace, atomic_path
 
 SHOWN = 60  # pictures of the contact sheet
@@ -43,9 +43,7 @@ def run(workspace: Workspace, name: str) -> AuditResult:
     `score` is the probability that models which never saw the image give its label (of odd pictures: how like
     others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
     """
-    if not experiment_file(workspace, name).is_file():
-        raise KitError(f"{workspace.run(name)}: no such run; `kit runs` lists them")
-    experiment = Experiment.load(experiment_file(workspace, name))
+    experiment = Experiment.load(require_run(workspace, name))
     data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
     if data.competition.task == "number":
         raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kit import console
-from kit.workspace import Workspace, lock
+from kit.workspace import Workspace, lock, sweep_temporaries
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ def run(workspace: Workspace, clear: bool = False) -> CacheResult:
     sizes = [path.stat().st_size for path in files]
     total = f"{sum(sizes) / 1e6:,.1f} MB in {len(files)} files"
     if clear:
-        for folder in {path.parent for path in arrays}:
+        for folder in (workspace.root / "data").glob("*/cache"):
             with lock(folder / ".lock", str(folder)):
+                sweep_temporaries(folder)
                 for path in folder.glob("*.npy"):
                     path.unlink()
         workspace.speeds().unlink(missing_ok=True)

@@ -9,7 +9,8 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.members import read_member
 from kit.data.table import predictions, read_index, targets, training_groups
-from kit.errors import ConfigError, KitError, nearest
+from kit.errors import ConfigError, KitError
+from kit.run_folder import require_run
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.metrics import decide_for, measure
 from kit.tasks import shown_metrics
@@ -73,8 +74,4 @@ def run(workspace: Workspace, first: str, second: str) -> CompareResult:
 
 
 def _competition(workspace: Workspace, name: str) -> Competition:
-    file = workspace.run(name) / "experiment.yaml"
-    if not file.is_file():
-        there = sorted(path.parent.name for path in workspace.run(name).parent.glob("*/experiment.yaml"))
-        raise ConfigError(f"{file.parent}: no such run{nearest(name, there)}")
-    return Competition.load(Experiment.load(file).competition)
+    return Competition.load(Experiment.load(require_run(workspace, name)).competition)

@@ -88,9 +88,8 @@ def _gpu(number: int) -> Finding:
 
 def _precision(experiment: Experiment) -> Finding:
     device, train, size = default_device(), experiment.train, experiment.data.image_size
-    competition = Competition.load(experiment.competition)
     try:
-        num_classes = competition.num_outputs
+        num_classes = Competition.load(experiment.competition).num_outputs
         model = build_classifier(experiment.model.name, num_classes, experiment.model.options, image_size=size)
         options = candidates(device, train.precision, train.memory_format)
         best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
@@ -112,9 +111,8 @@ def _disk(workspace: Workspace) -> Finding:
 
 
 def _kaggle(experiment: Experiment, offline: bool) -> list[Finding]:
-    competition = Competition.load(experiment.competition)
     try:
-        credentials = find_credentials()
+        competition, credentials = Competition.load(experiment.competition), find_credentials()
     except KitError as error:
         return [Finding("kaggle", "problem", str(error))]
     if credentials is None:

@@ -78,7 +78,7 @@ def run(
         if metric is None:
             metric, given = _kaggles_metric(kaggle.competition(slug).evaluation_metric), False
         if source is None:
-            source = workspace.data(slug) / "archives" / f"{slug}.zip"
+            source = workspace.data(name or slug) / "archives" / f"{slug}.zip"  # where `kit run` looks for it
             if not source.is_file():
                 kaggle.download_bundle(slug, source, verify_zip)
     if source is None:

@@ -83,9 +83,17 @@ def test_what_is_no_zip_is_said(tmp_path, data, message):
 
 
 def test_names_that_collide_are_refused(tmp_path):
-    path = _zip(tmp_path / "twice.zip", {"a.jpg": b"1", "A.jpg": b"2"})
+    path = _zip(tmp_path / "twice.zip", {"a.jpg": b"1", "./a.jpg": b"2"})
     with pytest.raises(KitError, match="holds a file twice"):
         verify_zip(path)
+
+
+def test_names_may_differ_in_case_alone(tmp_path):
+    path = _zip(tmp_path / "letters.zip", {"A/1.jpg": b"1", "a/1.jpg": b"2", "a/1.JPG": b"3"})
+    verify_zip(path)
+    unpack_zip(path, tmp_path / "letters")
+    assert (tmp_path / "letters" / "a" / "1.JPG").read_bytes() == b"3"
+    assert (tmp_path / "letters" / "A" / "1.jpg").read_bytes() == b"1"
 
 
 def test_a_failure_while_unpacking_keeps_the_old_folder(tmp_path):

@@ -76,6 +76,14 @@ def test_sixteen_bits_are_scaled_to_eight(kind, channels):
     assert np.abs(decode(data).rgb.astype(int) - expected).max() <= 1
 
 
+def test_a_dark_picture_of_sixteen_bits_stays_dark():
+    """Its range is that of its format, not of what it happens to show."""
+    dark = np.full((8, 8), 200, ">u2")
+    graymap = b"P5 8 8 65535\n" + dark.tobytes()
+    for data in (graymap, cv2.imencode(".png", dark.astype(np.uint16))[1].tobytes()):
+        assert decode(data).rgb.max() <= 1
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"<html>" * 50, b"\xff\xd8\xff\xe0 not really", b"MATLAB 5.0 MAT-file"]
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kit.data.transforms import build_augment
+from kit.data.transforms import build_augment, check_augment
 from kit.errors import ConfigError
 from kit.randomness import key
 
@@ -52,3 +52,18 @@ def test_a_wrong_line_is_refused_by_name(line, message):
     with pytest.raises(ConfigError, match=message) as caught:
         build_augment([line], 16)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([{"HorizontalFlip": {}}, {"Normalize": {}}], r"augment\.Normalize: expected pixels 0 to 255"),
+        ([{"ToFloat": {"p": 0.5}}], r"augment\.ToFloat: expected pixels 0 to 255"),
+        ([{"RandomCrop": {"height": 20, "width": 20}}], r"augment\.RandomCrop: does not run on 16 px"),
+    ],
+)
+def test_what_makes_no_picture_is_refused_before_training(lines, message):
+    with pytest.raises(ConfigError, match=message):
+        check_augment(lines, 16, 16)
+    padded = [{"PadIfNeeded": {"min_height": 24, "min_width": 24}}, {"RandomCrop": {"height": 20, "width": 20}}]
+    check_augment(padded, 16, 16)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kit.competition import Competition
+from kit.competition import Competition, Files, Labels, Submission
 from kit.errors import KitError
 from kit.kaggle.submission import make_submission, read_sample, validate
 
@@ -98,3 +98,15 @@ def test_a_sample_without_the_column_is_said(redux, tmp_path):
         read_sample(redux, tmp_path)
     with pytest.raises(KitError, match="type `kit download`"):
         read_sample(redux, tmp_path / "none")
+
+
+def test_an_image_may_have_no_label_at_all(tmp_path):
+    competition = Competition(
+        "plants", "Plants", Files(("train",), ("test",), train_labels=("train.csv",)), Labels(("rust", "scab"), "csv"),
+        "f1_samples", Submission("labels", "image", "labels"), task="labels",
+    )  # fmt: skip
+    sample = pd.DataFrame({"image": ["1", "2"], "labels": ["rust", "scab"]})
+    table = make_submission(competition, sample, ["1", "2"], np.array([[True, True], [False, False]]))
+    assert table["labels"].tolist() == ["rust scab", ""]
+    table.to_csv(tmp_path / "plants.csv", index=False)
+    assert not validate(competition, sample, tmp_path / "plants.csv").errors

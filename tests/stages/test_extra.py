@@ -3,6 +3,7 @@
 import io
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kit.assembly.fitting import open_training, training_rows
+from kit.competition import Competition
+from kit.data.extra import _labelled_files
 from kit.errors import ConfigError, KitError
 from kit.stages import download, index, predict, split, train
 from kit.tools.demo import _jpeg
@@ -93,6 +96,14 @@ def test_other_pictures_are_another_training(ready, tiny, folder):
     assert stamp.read_text() != before
     setup = open_training(experiment, ready, torch.device("cpu"))
     assert setup.index["image_id"].str.endswith("/new").sum() == 1
+
+
+def test_a_folder_per_class_whatever_the_competitions_own_labels_look_like(folder):
+    """Its table may have a column per class, and one of patients; the extra folder has neither."""
+    digits = Competition.load("digits")
+    labels = replace(digits.labels, layout="csv", wide=True, group_column="patient")
+    competition = replace(digits, labels=labels, files=replace(digits.files, train_labels=("train.csv",)))
+    assert len(_labelled_files(folder, competition)) == 43
 
 
 def test_a_wrong_folder_is_one_line(ready, tiny, tmp_path):

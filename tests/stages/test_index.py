@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +16,7 @@ from PIL import Image
 
 from kit.config import Experiment
 from kit.data import looking
+from kit.data.layouts import walk
 from kit.data.table import SEEN, channel_statistics, read_index, readable, trainable
 from kit.errors import KitError
 from kit.stages import download, explore, index, predict, split, train
@@ -94,6 +99,44 @@ def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
     monkeypatch.setattr(looking, "likeness", lambda rgb: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(KitError, match=r"was ended from outside \(out of memory\?\); type the same command again"):
         looking.look_at([str(file) for file in (workspace.raw("digits") / "train").iterdir()], "look")
+
+
+def test_workers_end_with_a_main_process_that_is_killed():
+    """Else they would hold its locks for ever: nobody could index again."""
+    script = (
+        "import time\nfrom kit.data import looking\nlooking.num_cores = lambda: 2\n"
+        "with looking._workers(looking.MANY) as pool:\n"
+        "    list(pool.map(time.sleep, [0.1] * 4))\n    print(*pool._processes, flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as main:
+        workers = [int(number) for number in main.stdout.readline().split()]
+        main.kill()
+    assert len(workers) == 2
+    for _ in range(100):
+        left = [number for number in workers if _runs(number)]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left
+
+
+def _runs(pid: int) -> bool:
+    """A process that nobody has waited for yet is a zombie, and runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_hidden_folders_are_passed_over_and_linked_ones_entered(tmp_path):
+    real = tmp_path / "elsewhere"
+    for place in (tmp_path / "train" / "cat", tmp_path / "train" / ".ipynb_checkpoints", real):
+        place.mkdir(parents=True)
+        (place / "1.jpg").write_bytes(b"")
+    (tmp_path / "train" / "dog").symlink_to(real)
+    (tmp_path / "train" / "cat" / "again").symlink_to(tmp_path / "train")
+    found = sorted(path.relative_to(tmp_path / "train").as_posix() for path in walk(tmp_path / "train"))
+    assert found == ["cat/1.jpg", "dog/1.jpg"]
 
 
 def test_explore_reports_trouble_and_twins(troubled, capsys):

@@ -129,3 +129,38 @@ def test_a_score_that_was_pending_is_fetched_later_without_a_new_submission(read
     assert submit.run(experiment, workspace).public_score == "0.91234"
     assert kaggle.calls.count("CreateSubmission") == 1
     assert len(json.loads(path.with_suffix(".json").read_text())["kaggle"]) == 1
+
+
+def test_what_another_command_wrote_meanwhile_stays(ready, kaggle, monkeypatch):
+    """`kit ensemble` makes the passport anew while the score is awaited."""
+    experiment, workspace, path = ready
+    passport = path.with_suffix(".json")
+
+    def meanwhile(_: float) -> None:
+        passport.write_text(json.dumps(json.loads(passport.read_text()) | {"sha256": "new", "cv": None}))
+
+    monkeypatch.setattr("time.sleep", meanwhile)
+    submit.run(experiment, workspace)
+    found = json.loads(passport.read_text())
+    assert found["sha256"] == "new"
+    assert [entry["status"] for entry in found["kaggle"]] == ["COMPLETE"]
+
+
+def test_a_passport_of_another_competition_is_refused(ready, kaggle):
+    experiment, workspace, path = ready
+    path.with_suffix(".json").write_text(json.dumps({"competition": "redux", "kaggle": []}))
+    with pytest.raises(ConfigError, match="was made for redux, not for dogs-vs-cats"):
+        submit.run(experiment, workspace)
+    assert kaggle.uploaded == b""
+
+
+def test_a_file_in_a_folder_of_someone_elses_keeps_its_passport_here(ready, kaggle, monkeypatch, tmp_path):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    experiment, workspace, path = ready
+    theirs = tmp_path / "input" / "theirs.csv"
+    theirs.parent.mkdir()
+    theirs.write_bytes(path.read_bytes())
+    monkeypatch.setattr("os.access", lambda place, mode: theirs.parent not in (place, *place.parents))
+    assert submit.run(experiment, workspace, theirs).uploaded
+    assert json.loads(workspace.submission("theirs").with_suffix(".json").read_text())["kaggle"][0]["ref"] == 4711
+    assert not theirs.with_suffix(".json").exists()
