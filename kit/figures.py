@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kit.workspace import atomic_path
 
-sns.set_theme(style="whitegrid", palette="deep")
+sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two dollars in a name are no formula
 MANY_CLASSES = 50  # named in a figure
 CAPTION = 26  # characters a line
 

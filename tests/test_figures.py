@@ -20,3 +20,8 @@ def test_confusion_and_counts_of_any_number_of_classes(num_classes, tmp_path):
     )
     for name in ("confusion", "classes", "labels"):
         assert max(Image.open(tmp_path / f"{name}.png").size) < 3000
+
+
+def test_dollars_in_a_name_are_no_formula(tmp_path):
+    figures.contact_sheet([np.zeros((8, 8, 3), np.uint8)], ["a$b_$c"], "cost$_{$", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").is_file()

@@ -29,8 +29,8 @@ def likeness(rgb: np.ndarray) -> tuple[int, np.ndarray]:
     return difference_hash(small), cv2.resize(small, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
 
 
-def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.ndarray) -> np.ndarray:
-    """A group number per picture, int64 (N,): the row of the group's leader.
+def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.ndarray) -> tuple[np.ndarray, int]:
+    """(a group number per picture, int64 (N,): the row of the group's leader; how many near pairs no group holds).
 
     `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). A leader takes every picture near to itself, the one
     with most neighbours first: members are near the leader, not merely near to a member.
@@ -48,7 +48,8 @@ def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.nda
     leader[alone] = np.flatnonzero(alone)
     groups = np.empty(len(md5), dtype=np.int64)
     groups[distinct] = distinct[leader]
-    return groups[original]
+    apart = sum(leader[row] != leader[other] for row, others in neighbours.items() for other in others) // 2
+    return groups[original], apart
 
 
 def near_any(

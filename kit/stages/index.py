@@ -10,7 +10,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.duplicates import near_identical_groups
+from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.layouts import list_split
 from kit.data.looking import hash_values, look_at
 from kit.data.sources import holding_file
@@ -119,7 +119,12 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
     seen = readable(table)
     table["group"] = np.arange(len(table))
     hashes = hash_values(table.loc[seen, "dhash"])
-    groups = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
+    groups, apart = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
+    if apart:
+        console.warn(
+            f"{counted(apart, 'pair')} of near-identical images in different groups (what is near one image, "
+            f"{MAX_GROUP} at most): where folds separate them, the CV is optimistic"
+        )
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
     return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
 

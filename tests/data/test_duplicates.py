@@ -12,6 +12,10 @@ from kit.data.images import decode
 
 
 def _groups(pictures: list[np.ndarray], md5: list[str] | None = None) -> np.ndarray:
+    return _groups_and_apart(pictures, md5)[0]
+
+
+def _groups_and_apart(pictures: list[np.ndarray], md5: list[str] | None = None) -> tuple[np.ndarray, int]:
     hashes, miniatures = zip(*map(likeness, pictures), strict=True)
     names = md5 or [str(k) for k in range(len(pictures))]
     return near_identical_groups(names, np.array(hashes, dtype=np.uint64), np.stack(miniatures))
@@ -54,6 +58,15 @@ def test_no_chaining_every_member_is_near_its_leader():
         members = np.flatnonzero(groups == leader)
         assert max(abs(int(shades[m][0, 0, 0]) - int(shades[leader][0, 0, 0])) for m in members) <= 0.035 * 255
     assert len(np.unique(groups)) > 1
+
+
+def test_near_pairs_that_no_group_holds_are_counted():
+    """Shades in a row: each is near the next two, and groups cut the row."""
+    shades = [np.full((32, 32, 3), value, np.uint8) for value in range(100, 160, 4)]
+    groups, apart = _groups_and_apart(shades)
+    near = [(a, b) for a in range(len(shades)) for b in range(a + 1, len(shades)) if 4 * (b - a) <= 0.035 * 255]
+    assert apart == sum(groups[a] != groups[b] for a, b in near) > 0
+    assert _groups_and_apart(shades[:3])[1] == 0
 
 
 def test_groups_are_bounded_but_copies_stay_together():
