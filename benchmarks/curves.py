@@ -39,7 +39,7 @@ def keep(workspace: Workspace, run: str) -> Path:
     return path
 
 
-def draw(panels: dict[str, dict[str, Any]], path: Path) -> None:
+def draw(panels: dict[str, dict[str, Any]], metrics: dict[str, str], path: Path) -> None:
     """Runs beside each other, a panel a group: `panels[group][run]` is (epochs, training losses, metric by epoch)."""
     figure, axes = plt.subplots(2, len(panels), figsize=(4.6 * len(panels), 6.5), squeeze=False)
     for (group, runs), (above, below) in zip(panels.items(), axes.T, strict=True):
@@ -48,7 +48,7 @@ def draw(panels: dict[str, dict[str, Any]], path: Path) -> None:
             below.plot(epochs, values, marker=".", color=f"C{number % 10}")
         above.set(title=group, ylabel="training loss", ylim=(0, None))
         above.legend(fontsize=7)
-        below.set(xlabel="epoch", ylabel="accuracy, validation or test")
+        below.set(xlabel="epoch", ylabel=f"{metrics[group]}, validation or test")
         for axis in (above, below):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.tight_layout()
@@ -57,6 +57,7 @@ def draw(panels: dict[str, dict[str, Any]], path: Path) -> None:
 
 def draw_all() -> Path:
     panels: dict[str, dict] = {}
+    metrics: dict[str, str] = {}  # of each panel
     for file in sorted((HERE / "curves").glob("*.csv")):
         table = pd.read_csv(file)
         competition = str(table["competition"].iloc[0])
@@ -64,9 +65,10 @@ def draw_all() -> Path:
         table = folds if len(folds) else table  # the folds' own images and the test set are no one curve
         mean = table.groupby("epoch")[["train_loss", "value"]].mean()
         name = file.stem.removeprefix(competition + "-")
+        metrics[competition] = str(table["metric"].iloc[0]).partition("_")[2]
         panels.setdefault(competition, {})[name] = (mean.index, mean["train_loss"], mean["value"])
     path = HERE / "figures" / "curves.png"
-    draw(panels, path)
+    draw(panels, metrics, path)
     return path
 
 
