@@ -18,7 +18,7 @@ from kit.data.cache import Joined, Pixels, experiment_pixels
 from kit.data.extra import extra_index
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics, labelled_test, predictions, read_rows, readable, targets, trainable
-from kit.data.transforms import build_augment
+from kit.data.transforms import build_augment, check_augment
 from kit.errors import ConfigError, KitError, examples
 from kit.machine import default_device, num_cores
 from kit.models import Classifier, build_classifier
@@ -49,6 +49,8 @@ class Setup:
 
 def open_training(experiment: Experiment, workspace: Workspace, device: torch.device) -> Setup:
     """The experiment's data as training sees it: with its extra pictures (`data.extra`) behind the competition's."""
+    size = experiment.data.image_size  # a wrong line is refused before anything is made
+    check_augment(experiment.augment, experiment.data.cache_size or size, size)
     data = open_data(experiment, workspace)
     index, folds = data.index, data.folds
     pixels: Pixels = data.pixels

@@ -90,7 +90,8 @@ def _any_image(data: bytes) -> Picture:
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 bits a channel, or more
         values = np.asarray(image).astype(np.float32)
-        deep = image.mode.startswith("I;16") or name == "PPM"  # their range is known, whatever this one shows
+        # of these the range is known, whatever this one shows
+        deep = image.mode.startswith("I;16") or (image.mode == "I" and name == "PPM")
         top = 65535.0 if deep or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
         gray = np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)

@@ -67,7 +67,7 @@ def run(
         raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit to")
     passport_path = path.with_suffix(".json")
     if not os.access(passport_path if passport_path.is_file() else path.parent, os.W_OK):  # another's input folder
-        passport_path = workspace.submission(path.stem).with_suffix(".json")
+        passport_path = workspace.submission(f"{path.stem}-{file_hash(path)[:8]}").with_suffix(".json")
     with lock(workspace.submission("").with_name(".submit.lock"), f"{workspace.submission('').parent}"):
         passport = _passport(passport_path, competition)
         earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
@@ -144,11 +144,14 @@ def _hand_in(
 def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], news: dict[str, Any]) -> None:
     """Into the passport as it is now: `kit ensemble` may have written it anew while Kaggle was asked."""
     passport = _passport(passport_path, competition)
-    others = [
-        one for one in passport.get("kaggle", []) if any(one.get(key) != entry[key] for key in ("sha256", "date"))
-    ]
+    entries = passport.setdefault("kaggle", [])
+    same = [all(one.get(key) == entry[key] for key in ("sha256", "date")) for one in entries]
     entry |= news
-    write_json(passport_path, passport | {"kaggle": [*others, entry]})
+    if any(same):
+        entries[same.index(True)] = entry
+    else:  # it was found in the passport of a copy
+        entries.append(entry)
+    write_json(passport_path, passport)
 
 
 def _may_submit(client: KaggleClient, slug: str) -> None:

@@ -27,7 +27,6 @@ from kit.assembly.showing import draw_curves
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import trainable
-from kit.data.transforms import check_augment
 from kit.errors import KitError, counted
 from kit.machine import default_device
 from kit.models.pretrained import weights_file
@@ -79,8 +78,6 @@ def run(
     """
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
-    data = experiment.data  # a wrong line is refused before anything is made
-    check_augment(experiment.augment, max(data.cache_size or 0, data.image_size), data.image_size)
     setup = open_training(experiment, workspace, default_device())
     competition, index, device = setup.competition, setup.index, setup.device
     build_loss(competition.task, experiment.train, setup.targets[trainable(index)], competition.num_outputs)

@@ -82,6 +82,8 @@ def test_a_dark_picture_of_sixteen_bits_stays_dark():
     graymap = b"P5 8 8 65535\n" + dark.tobytes()
     for data in (graymap, cv2.imencode(".png", dark.astype(np.uint16))[1].tobytes()):
         assert decode(data).rgb.max() <= 1
+    floats = b"Pf 8 8 -1.0\n" + np.full((8, 8), 0.5, "<f4").tobytes()
+    assert abs(int(decode(floats).rgb.max()) - 128) <= 1, "of 0 to 1, as floats are"
 
 
 @pytest.mark.parametrize(

@@ -137,13 +137,15 @@ def test_what_another_command_wrote_meanwhile_stays(ready, kaggle, monkeypatch):
     passport = path.with_suffix(".json")
 
     def meanwhile(_: float) -> None:
-        passport.write_text(json.dumps(json.loads(passport.read_text()) | {"sha256": "new", "cv": None}))
+        found = json.loads(passport.read_text())
+        later = {"sha256": "x", "date": "later", "status": "COMPLETE", "ref": 1}
+        passport.write_text(json.dumps(found | {"sha256": "new", "cv": None, "kaggle": [found["kaggle"][0], later]}))
 
     monkeypatch.setattr("time.sleep", meanwhile)
     submit.run(experiment, workspace)
     found = json.loads(passport.read_text())
     assert found["sha256"] == "new"
-    assert [entry["status"] for entry in found["kaggle"]] == ["COMPLETE"]
+    assert [(entry["ref"], entry["status"]) for entry in found["kaggle"]] == [(4711, "COMPLETE"), (1, "COMPLETE")]
 
 
 def test_a_passport_of_another_competition_is_refused(ready, kaggle):
@@ -162,5 +164,6 @@ def test_a_file_in_a_folder_of_someone_elses_keeps_its_passport_here(ready, kagg
     theirs.write_bytes(path.read_bytes())
     monkeypatch.setattr("os.access", lambda place, mode: theirs.parent not in (place, *place.parents))
     assert submit.run(experiment, workspace, theirs).uploaded
-    assert json.loads(workspace.submission("theirs").with_suffix(".json").read_text())["kaggle"][0]["ref"] == 4711
+    (passport,) = workspace.submission("x").parent.glob("theirs-*.json")
+    assert json.loads(passport.read_text())["kaggle"][0]["ref"] == 4711
     assert not theirs.with_suffix(".json").exists()
