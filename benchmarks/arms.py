@@ -91,10 +91,11 @@ def limit(case: Case, folder: Path) -> Measure:
 def kit_experiment(case: Case, folder: Path) -> tuple[Any, Any, Any, float]:
     """(experiment, workspace, competition, the network's images/s), precision decided."""
     from kit.assembly.fitting import initial_model
-    from kit.competition import Competition
-    from kit.config import Experiment
     from kit.machine import default_device
     from kit.training.decide import decide
+
+    from kit.competition import Competition
+    from kit.config import Experiment
     from kit.workspace import Workspace
 
     options = "".join(f"model.options.{key}={value} " for key, value in case.options).split()
@@ -117,11 +118,11 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
     import tempfile
 
     import numpy as np
-
     from kit.assembly.fitting import Setup, feed, fold_model, measured_workers, objective
+    from kit.training.decide import training_precision
+
     from kit.data.cache import experiment_pixels
     from kit.data.table import read_index, targets, trainable
-    from kit.training.decide import training_precision
     from kit.training.loop import fit
 
     experiment, workspace, competition, network_speed = kit_experiment(case, folder)

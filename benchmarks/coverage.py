@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from kit.assembly.features import experiment_features
 from kit.assembly.opening import open_data
 from kit.assembly.predicting import trained_model
+from kit.scoring.metrics import decide, measure
+
 from kit.config import Experiment
 from kit.data.folds import assign_folds
 from kit.data.table import fold_groups, trainable
 from kit.scoring.blend import mean_predictions
 from kit.scoring.medals import expect
-from kit.scoring.metrics import decide, measure
 from kit.scoring.postprocess import compile_for
 from kit.training.heads import cross_fit
 from kit.workspace import Workspace

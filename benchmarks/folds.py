@@ -10,13 +10,13 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from kit.data.members import read_member
+from kit.scoring.metrics import decide, per_image
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.members import read_member
 from kit.data.table import labelled_test, read_index, targets
 from kit.scoring.blend import mean_predictions
-from kit.scoring.metrics import decide, per_image
 from kit.workspace import Workspace
 
 DRAWS = 1000

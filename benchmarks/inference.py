@@ -19,19 +19,19 @@ from statistics import median
 import numpy as np
 import simplejpeg
 import torch
-from training import COMPETITION, load_photos
-
-from kit.allocator import keep_freed_memory
 from kit.assembly.features import prediction_batch, sample, stream, tta_precision
 from kit.assembly.fitting import initial_model
 from kit.assembly.predicting import settle
+from kit.machine import num_cores
+from training import COMPETITION, load_photos
+
+from kit.allocator import keep_freed_memory
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import experiment_pixels
 from kit.data.table import read_index
 from kit.inference.predictor import predict, prepare
 from kit.inference.views import expand
-from kit.machine import num_cores
 from kit.stages import download, features, index, split, train
 from kit.workspace import Workspace
 

@@ -1,3 +1,38 @@
-"""A Kaggle competition submission kit for image classification."""
+"""A Kaggle competition submission kit for image classification.
+
+>>> from kit import Experiment, Run, run_pipeline
+>>> result = run_pipeline("configs/demo.yaml", "workspace", source="digits")
+
+What stands here is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kit.competition import Competition
+    from kit.config import Experiment
+    from kit.pipeline import run_pipeline
+    from kit.run.run import Run
+    from kit.workspace import Workspace
 
 __version__ = "0.1.0"
+DEFAULT_CONFIG = "configs/dogs-vs-cats.yaml"  # of a command that names none
+__all__ = ["Competition", "Experiment", "Run", "Workspace", "run_pipeline"]
+_HOMES = {
+    "Competition": "kit.competition",
+    "Experiment": "kit.config",
+    "Run": "kit.run.run",
+    "Workspace": "kit.workspace",
+    "run_pipeline": "kit.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kit' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from kit import schema
 from kit.errors import ConfigError
-from kit.tasks import Format, Task, find_metric
+from kit.metrics import Metric, find_metric
+from kit.tasks import Format, Task
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
@@ -132,6 +133,11 @@ class Competition:
         if competition.name != file.stem:
             raise ConfigError(f"{file}: name: '{competition.name}' should be the file's own name, '{file.stem}'")
         return competition
+
+    @property
+    def scoring(self) -> Metric:
+        """The competition's metric as an object."""
+        return find_metric(self.metric)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,165 +1,29 @@
 """An experiment, described: everything that decides a run's numbers, frozen and typed.
 
-`Experiment.load("dogs-vs-cats", overrides=["train.epochs=3"])` reads configs/dogs-vs-cats.yaml. Each field says
-its unit and its default here; a YAML holds only what differs.
+`Experiment.load("dogs-vs-cats", ["train.epochs=3"])` reads configs/dogs-vs-cats.yaml; its sections are in
+`kit.settings`.
 """
 
+from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from kit import schema
+from kit import DEFAULT_CONFIG, schema
 from kit.competition import Name
 from kit.errors import ConfigError
+from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train
+from kit.workspace import Fold
 
-DEFAULT_CONFIG = "configs/dogs-vs-cats.yaml"
-
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Channels = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
-Crop = Literal["none", "center", "top_left", "top_right", "bottom_left", "bottom_right"]
-ImageSize = Annotated[int, Field(ge=8, le=2048)]
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Data:
-    """What the model sees."""
-
-    image_size: ImageSize = 224  # pixels a side, at the model's input
-    cache_size: ImageSize | None = None  # pixels a side, as kept on disk for the augmentation to crop from
-    resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
-    num_folds: Annotated[int, Field(ge=2, le=100)] = 5
-    split_seed: NonNegativeInt | None = None  # of the folds; none: the experiment's
-    corrections: str | None = None  # a corrections.csv: training images that are dropped or relabelled
-    extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
-    mean: Channels | None = None  # RGB in [0, 1]; none: pretrained weights' own, else the fold's training images'
-    std: Channels | None = None
-
-    def __post_init__(self) -> None:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std: give both or neither")
-        if self.cache_size is not None and self.cache_size < self.image_size:
-            raise ValueError(f"cache_size: {self.cache_size} is smaller than image_size {self.image_size}")
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Model:
-    """Ours (`kit models` lists them), or `timm:NAME` for any timm model."""
-
-    name: str = "resnet18"
-    weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
-    start: Name | None = None  # a run: each fold begins with that run's model of the same fold
-    options: dict[str, Any] = field(default_factory=dict)  # passed on to the model's function
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Train:
-    """How it learns."""
-
-    mode: Literal["network", "features"] = "network"  # features: the network stays as it is, a linear head is fitted
-    epochs: NonNegativeInt = 10  # 0: the models of `model.start` as they are, for other views or another size
-    batch_size: PositiveInt = 64
-    accumulate_steps: PositiveInt = 1  # batches to one optimizer step
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: PositiveFloat = 1e-3  # the schedule's highest
-    head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; none: as all others
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
-    freeze_epochs: NonNegativeInt = 0  # so long only the head learns
-    freeze_layers: Fraction = 0.0  # this share of the layers, from the picture on, never learns
-    freeze_norms: bool = False  # batch norms keep the statistics that they came with, as pretrained features expect
-    weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
-    momentum: Fraction = 0.9  # sgd's, or Adam's beta1
-    schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
-    step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
-    # auto: by the task, cross_entropy (classes, ordinal), bce (labels) or mse (number); `ordinal` adds the distance
-    loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
-    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
-    focal_gamma: NonNegativeFloat = 2.0  # focal: how little counts what is right already
-    label_smoothing: Fraction = 0.0
-    mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's share is drawn; 0: none
-    cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
-    unmixed_epochs: NonNegativeInt = 0  # the last ones do without
-    clip_grad_norm: PositiveFloat | None = None
-    head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-    # features: penalties to choose from, for each fold by a cross-validation within its training images
-    ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
-    early_stopping: PositiveInt | None = None  # epochs without a better validation loss
-    # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights (which
-    # ones, the fold's labels do not say: OOF stays honest, and the log says what the average gains on it)
-    select: Literal["last", "best", "average"] = "last"
-    average_epochs: PositiveInt = 3  # select: average
-    # progressive: from this epoch on, so many pixels a side
-    sizes: tuple[tuple[NonNegativeFloat, ImageSize], ...] = ()
-    pseudo_run: Name | None = None  # test images that this run is sure of are trained on too, by each fold's own model
-    pseudo_threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
-    # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
-    compile: Literal["auto"] | bool = "auto"
-    num_threads: PositiveInt | None = None  # torch's; none: one per core, decided when the run is made
-    # processes that prepare batches; changes no number. auto: as many as the measured augmentation needs
-    num_workers: Literal["auto"] | NonNegativeInt = "auto"
-    checkpoint_minutes: PositiveFloat = 5.0  # also within an epoch; changes no number
-
-    def __post_init__(self) -> None:
-        if self.warmup_epochs >= self.epochs > 0:
-            raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
-        if self.select == "average" and self.early_stopping is not None:
-            raise ValueError("select: average is of the last epochs; early_stopping may never reach them")
-        if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):
-            raise ValueError(f"sizes: expected rising epochs, got {self.sizes}")
-        if self.schedule == "step" and not self.step_epochs:
-            raise ValueError("step_epochs: the step schedule needs the epochs after which the rate falls")
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class View:
-    """One TTA transform: the picture scaled, a window of the model's size cut from it, then mirrored."""
-
-    scale: Annotated[float, Field(ge=0.25, le=4)] = 1.0  # of image_size; without a crop the model sees that size
-    crop: Crop = "none"
-    hflip: bool = False
-    vflip: bool = False
-
-    def __post_init__(self) -> None:
-        if self.crop != "none" and self.scale <= 1:
-            raise ValueError(f"scale: a crop needs a scale above 1, got {self.scale:g}")
-
-
-NamedView = Literal["identity", "hflip", "vflip", "five_crop", "ten_crop"]
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class TTA:
-    """Predictions are the mean over views, on OOF and test alike."""
-
-    views: Annotated[tuple[NamedView | View, ...], Field(min_length=1)] = ("identity",)
-    average: Literal["probs", "logits"] = "probs"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: measured once for a run, as in `train`
-    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
-    compile: Literal["auto"] | bool = "auto"  # auto: tried when there are minutes of prediction ahead
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Ensemble:
-    """How folds, and runs, become one prediction."""
-
-    average: Literal["probs", "logits"] = "probs"
-    # of several runs. best: one of them; mean; hill: greedy selection; weights: the lowest loss; stack: a sum of logits
-    # with a bias; auto: the plainest of these that do best, and the best run alone where none surely beats it
-    blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"
-    members: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
-    # for log loss, probabilities stay within [clip, 1 - clip]; none: fitted on OOF with the temperature, else 1e-4
-    clip: Annotated[float, Field(ge=0, lt=0.5)] | None = None
-    new_class_threshold: Fraction = 0.5  # of a class of the unknown that no training image has
-    postprocess: Literal["auto", "none"] = "auto"  # what the metric rewards, fitted on OOF, kept where it helps
+OLD_SPELLINGS = {
+    **{f"train.{key}": f"machine.{key}" for key in SETTLED[:4]},
+    "train.num_workers": "machine.num_workers",
+    "train.checkpoint_minutes": "machine.checkpoint_minutes",
+    **{f"tta.{key}": f"machine.predict_{key}" for key in SETTLED[:3]},
+    "ensemble.members": "ensemble.models",
+}
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -175,7 +39,9 @@ class Experiment:
     train: Train = field(default_factory=Train)
     tta: TTA = field(default_factory=TTA)
     ensemble: Ensemble = field(default_factory=Ensemble)
-    members: tuple[str, ...] = ()  # configs: `kit run` makes each of them a run, and blends them as `ensemble` says
+    machine: Machine = field(default_factory=Machine)
+    # in YAML the names of their configs: `kit run` makes each of them a run, and blends them as `ensemble` says
+    members: tuple["Experiment", ...] = ()
 
     def __post_init__(self) -> None:
         kept = max(self.data.cache_size or 0, self.data.image_size)
@@ -192,22 +58,26 @@ class Experiment:
             raise ValueError("train.freeze_norms: random weights come without statistics; give model.weights or start")
 
     @classmethod
-    def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: tuple[str, ...] | list[str] = ()) -> Self:
+    def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: Sequence[str] = ()) -> Self:
         """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it.
 
-        `name` is the file's own when it does not say. Raises `ConfigError` with the key's path.
+        `name` is the file's own when it does not say. A blend's members are looked up beside it first, and get the
+        overrides too. Raises `ConfigError` with the key's path.
         """
         file = schema.find_config(path)
-        raw = {"name": file.stem} | schema.read_mapping(file)
-        raw = schema.apply_overrides(raw, overrides)
+        raw = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
+        raw = schema.apply_overrides(raw, [schema.renamed(item, OLD_SPELLINGS) for item in overrides])
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own
+        names = raw.pop("members", None) or []
+        if not isinstance(names, list):
+            raise ConfigError(f"{file}: members: expected a list of configs, got {names!r}")
         experiment = schema.build(cls, raw, str(file))
         for item in experiment.augment:
             if len(item) != 1:
                 raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")
-        return experiment
+        return replace(experiment, members=_load_members(experiment, file.parent, names, overrides))
 
     @property
     def split_seed(self) -> int:
@@ -218,25 +88,90 @@ class Experiment:
         """Pixels a side, at the model's input, of this epoch's training images."""
         return ([self.data.image_size] + [side for begins, side in self.train.sizes if begins <= epoch])[-1]
 
-    def with_train(self, **changes: Any) -> Self:
-        """The same experiment with some `train` values decided."""
-        return replace(self, train=replace(self.train, **changes))
+    def with_machine(self, **changes: Any) -> Self:
+        """The same experiment with some `machine` values settled."""
+        return replace(self, machine=replace(self.machine, **changes))
 
-    def fold_numbers(self, text: str) -> list[int | Literal["full"]]:
+    def identity(self) -> dict[str, Any]:
+        """What makes a run the run that it is: all but how it is predicted, joined, and done by a machine.
+
+        (Heads on a frozen network are fitted on the views, and fitted again where these change.)
+        """
+        free = ("tta", "ensemble", "machine")
+        return {key: value for key, value in schema.to_mapping(self).items() if key not in free}
+
+    def fold_numbers(self, text: str) -> list[Fold]:
         """`2`, `0..4`, `0,2,4`, `all`, `full` -> folds, in order, each once."""
         num_folds = self.data.num_folds
-        wanted: list[int | Literal["full"]] = []
+        expected = f"a number, 0..{num_folds - 1}, 0,2, all or full"
+        wanted: list[Fold] = []
         for part in text.replace(" ", "").split(","):
-            first, dots, last = part.partition("..")
-            if part == "all":
-                wanted += range(num_folds)
-            elif part == "full":
+            if part == "full":
                 wanted.append("full")
-            elif first.isdigit() and (last.isdigit() if dots else not last):
-                wanted += range(int(first), int(last if dots else first) + 1)
             else:
-                raise ConfigError(f"--fold {text}: expected a number, 0..{num_folds - 1}, 0,2, all or full")
+                wanted += range(num_folds) if part == "all" else numbers(part, f"--fold {text}", expected)
         outside = [fold for fold in wanted if fold != "full" and fold >= num_folds]
         if outside or not wanted:
             raise ConfigError(f"--fold {text}: there are folds 0..{num_folds - 1} (data.num_folds is {num_folds})")
         return list(dict.fromkeys(wanted))
+
+    def seeded(self, text: str) -> Self:
+        """A blend of this experiment with each of several seeds (`0..2`, `0,7`), on the same folds."""
+        if self.members:
+            raise ConfigError("--seed: this config has members; give each its seed in its own config")
+        seeds = list(dict.fromkeys(numbers(text, f"--seed {text}", "a number, 0..2 or 0,7")))
+        if not seeds:
+            raise ConfigError(f"--seed {text}: holds no number; the smaller one comes first")
+        data = replace(self.data, split_seed=self.split_seed)
+        members = tuple(replace(self, name=f"{self.name}-seed{seed}", seed=seed, data=data) for seed in seeds)
+        return replace(self, name=f"{self.name}-seeds", members=members)
+
+
+def numbers(text: str, flag: str, expected: str) -> list[int]:
+    """`2`, `0..4`, `0,2,4` -> numbers, in order; `ConfigError` that names `flag` and what was `expected`."""
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, dots, last = part.partition("..")
+        if not first.isdigit() or (dots and not last.isdigit()) or (last and not dots):
+            raise ConfigError(f"{flag}: expected {expected}")
+        found += range(int(first), int(last if dots else first) + 1)
+    return found
+
+
+def _load_members(
+    blend: Experiment, beside: Path, names: Sequence[str], overrides: Sequence[str]
+) -> tuple[Experiment, ...]:
+    """A blend that is given a name gives its members names of their own, so that one may change what they are."""
+    own = {item.partition("=")[0].strip() for item in overrides}
+    shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]
+    members = [Experiment.load(beside / name if (beside / name).is_file() else name, shared) for name in names]
+    if "name" in own:
+        members = _renamed(members, blend.name)
+    all_names = [blend.name, *(one.name for one in members)]
+    if len(set(all_names)) < len(all_names):
+        raise ConfigError(f"members: two of them have one name ({', '.join(all_names)})")
+    for one in members:
+        if one.members:
+            raise ConfigError(f"members: {one.name} is a blend itself; name its members instead")
+        for key, its, wanted in (
+            ("competition", one.competition, blend.competition),
+            ("data.num_folds", one.data.num_folds, blend.data.num_folds),
+            ("seed or data.split_seed", one.split_seed, blend.split_seed),
+        ):
+            if its != wanted:
+                raise ConfigError(f"members: {one.name} has {key} {its}, {blend.name} has {wanted}")
+    return tuple(members)
+
+
+def _renamed(members: Sequence[Experiment], prefix: str) -> list[Experiment]:
+    """Each with the blend's name before its own, also where one starts from another."""
+    new = {one.name: f"{prefix}-{one.name}" for one in members}
+    return [
+        replace(
+            one,
+            name=new[one.name],
+            model=replace(one.model, start=new.get(one.model.start or "", one.model.start)),
+            train=replace(one.train, pseudo_run=new.get(one.train.pseudo_run or "", one.train.pseudo_run)),
+        )
+        for one in members
+    ]

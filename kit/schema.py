@@ -1,9 +1,10 @@
 """YAML in, typed frozen dataclasses out; a wrong key or value is one line. Used by `config` and `competition`."""
 
+import copy
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -92,6 +93,26 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str], flag: str = "
             if not isinstance(node, dict):
                 raise ConfigError(f"{flag} {item}: '{parent}' holds a value, not keys")
         node[last] = parse_yaml(text, f"{flag} {item}")
+    return raw
+
+
+def renamed(item: str, spellings: Mapping[str, str]) -> str:
+    """A `key.path=value` item under the key's new spelling."""
+    key, equals, value = item.partition("=")
+    return spellings.get(key.strip(), key) + equals + value
+
+
+def rename_keys(raw: dict[str, Any], spellings: Mapping[str, str], source: str) -> dict[str, Any]:
+    """A mapping with old key paths (`train.precision`) moved to their new place. A key under both is an error."""
+    raw = copy.deepcopy(raw)
+    for old, new in spellings.items():
+        (old_parent, old_key), (new_parent, new_key) = old.split("."), new.split(".")
+        if isinstance(raw.get(old_parent), dict) and old_key in raw[old_parent]:
+            place = raw.setdefault(new_parent, {})
+            if isinstance(place, dict) and new_key in place:
+                raise ConfigError(f"{source}: {old} is the old spelling of {new}, and both are there; leave {old} out")
+            if isinstance(place, dict):
+                place[new_key] = raw[old_parent].pop(old_key)
     return raw
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,9 @@ class Workspace:
 
     def index(self, competition: str) -> Path:
         return self.data(competition) / "index.csv"
+
+    def stats(self, competition: str) -> Path:
+        return self.data(competition) / "stats.json"
 
     def figures(self, competition: str) -> Path:
         return self.data(competition) / "figures"
@@ -158,18 +161,6 @@ def fingerprint(*parts: Any) -> str:
     """sha256 of JSON-able parts: equal inputs, equal fingerprint."""
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_done(stamp: Path, inputs: str, outputs: Iterable[Path]) -> bool:
-    """Did a stage already make `outputs` from these inputs (a fingerprint)? See `mark_done`."""
-    if not stamp.is_file() or not all(path.exists() for path in outputs):
-        return False
-    return read_json(stamp).get("inputs") == inputs
-
-
-def mark_done(stamp: Path, inputs: str, **facts: Any) -> None:
-    """Write down which inputs a stage's outputs were made from. The last thing that a stage does."""
-    write_json(stamp, {"inputs": inputs, **facts})
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from kit.allocator import keep_freed_memory
 from kit.cli import pipeline, tools
 from kit.cli.options import app, flags
 from kit.errors import KitError, reason
+from kit.processes import end_with_parent
 
 __all__ = ["app", "main", "pipeline", "tools"]
 
 
 class _Stopped(BaseException):
-    """Ctrl-C: our own, since Typer would end quietly on a KeyboardInterrupt."""
+    """Ctrl-C, or SIGTERM: our own, since Typer would end quietly on a KeyboardInterrupt."""
 
 
 def _stop(*_: Any) -> None:
@@ -25,6 +26,8 @@ def _stop(*_: Any) -> None:
 def main() -> None:
     """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
     signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    end_with_parent()
     keep_freed_memory()
     try:
         app()

@@ -3,13 +3,15 @@
 import dataclasses
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kit import __version__, console
-from kit.config import Experiment
 from kit.workspace import Workspace, without_nan
+
+if TYPE_CHECKING:
+    from kit.run.run import Run
 
 flags = {"json": False, "debug": False}
 
@@ -62,6 +64,10 @@ From = Annotated[
     Path | None, typer.Option("--from", metavar="DIR", help="Zips or folders you already have, instead of Kaggle's.")
 ]
 Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
+On = Annotated[
+    str | None,
+    typer.Option("--on", metavar="PLACE", help="here, or gpus (a fold on each); default: every GPU that is visible."),
+]
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", min=0, help="Of networks: stop cleanly at a checkpoint after so long.")
 ]
@@ -73,5 +79,11 @@ def _global(version: Annotated[bool, typer.Option("--version", callback=_version
     """Options of every command stand behind it: kit train --help."""
 
 
-def load(config: str, overrides: list[str], workspace: Path) -> tuple[Experiment, Workspace]:
-    return Experiment.load(config, overrides), Workspace(workspace)
+def open_run(config: str, overrides: list[str], workspace: Path) -> "Run":
+    """The run that a command's options name."""
+    from kit.config import Experiment
+
+    experiment = Experiment.load(config, overrides)  # a mistyped key is refused before torch is imported
+    from kit.run.run import Run
+
+    return Run(experiment, Workspace(workspace))

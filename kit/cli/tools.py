@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, load
-from kit.config import DEFAULT_CONFIG
+from kit import DEFAULT_CONFIG
+from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, open_run
 from kit.errors import ConfigError
 from kit.workspace import Workspace
 
@@ -26,7 +26,7 @@ def init(
     from kit.tools import init as tool
 
     ask = None if yes or not sys.stdin.isatty() else _ask
-    return tool.run(Workspace(workspace), source, slug, name, metric, ask, force)
+    return tool.init(Workspace(workspace), source, slug, name, metric, ask, force)
 
 
 def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:
@@ -47,7 +47,7 @@ def doctor(
     """Is this machine ready? Python, torch, GPUs, precision, disk, Kaggle credentials."""
     from kit.tools import doctor as tool
 
-    return tool.run(*load(config, set_, workspace), offline)
+    return tool.doctor(open_run(config, set_, workspace), offline)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -57,7 +57,7 @@ def bench(
     """How fast this machine reads, augments, trains and predicts your data, and what limits it. Two minutes."""
     from kit.tools import bench as tool
 
-    return tool.run(*load(config, set_, workspace))
+    return tool.bench(open_run(config, set_, workspace))
 
 
 @app.command(rich_help_panel="Beside it")
@@ -66,10 +66,12 @@ def audit(
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Which labels are wrong? Suspects from a run's OOF, from twins, from odd pictures (of frozen features)."""
-    experiment, place = load(config, set_, workspace)
+    from kit.config import Experiment
+    from kit.run.run import Run
     from kit.tools import audit as tool
 
-    return tool.run(place, run or experiment.name)
+    place = Workspace(workspace)
+    return tool.audit(Run.named(run or Experiment.load(config, set_).name, place))
 
 
 @app.command(rich_help_panel="Beside it")
@@ -81,7 +83,7 @@ def leaderboard(
     """The teams' scores, and where the medals lie; `kit ensemble` then shows the rank to expect."""
     from kit.tools import leaderboard as tool
 
-    return tool.run(*load(config, set_, workspace), source)
+    return tool.leaderboard(open_run(config, set_, workspace), source)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -93,10 +95,10 @@ def runs(
     if name is not None:
         from kit.tools import report
 
-        return report.run(Workspace(workspace), name)
+        return report.report(Workspace(workspace), name)
     from kit.tools import runs as tool
 
-    return tool.run(Workspace(workspace))
+    return tool.runs(Workspace(workspace))
 
 
 @app.command("lr-find", rich_help_panel="Beside it")
@@ -108,7 +110,7 @@ def lr_find(
     """A learning rate for this experiment: a short training with an ever higher one, a figure, a suggestion."""
     from kit.tools import lr_find as tool
 
-    return tool.run(*load(config, set_, workspace), steps)
+    return tool.lr_find(open_run(config, set_, workspace), steps)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -121,7 +123,7 @@ def cache(
         raise ConfigError(f"kit cache {what}: expected nothing, or clear")
     from kit.tools import cache as tool
 
-    return tool.run(Workspace(workspace), what == "clear")
+    return tool.cache(Workspace(workspace), what == "clear")
 
 
 @app.command(rich_help_panel="Beside it")
@@ -136,7 +138,7 @@ def models(
     """Networks: parameters, multiply-adds, and what each stage hands on."""
     from kit.tools import models as tool
 
-    return tool.run(name, size, options)
+    return tool.models(name, size, options)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -146,6 +148,8 @@ def compare(
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Is one run really better than another? Paired bootstrap on their OOF."""
+    from kit.run.run import Run
     from kit.tools import compare as tool
 
-    return tool.run(Workspace(workspace), first, second)
+    place = Workspace(workspace)
+    return tool.compare(Run.named(first, place), Run.named(second, place))

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from kit import console
-from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
-from kit.data.table import readable
+from kit.device.accelerator import num_cores
 from kit.errors import KitError
-from kit.machine import num_cores
-from kit.workspace import Workspace, atomic_path, fingerprint, lock, require_free, sweep_temporaries
+from kit.workspace import atomic_path, fingerprint, lock, require_free, sweep_temporaries
 
 VERSION = 1
 MOST_BYTES = 50_000_000_000  # of a competition's cache
@@ -28,7 +24,7 @@ PATIENCE = 3600.0  # seconds: another process may be building it
 
 
 @dataclass(frozen=True)
-class Joined:
+class Stacked:
     """Two caches as one: rows of `second` follow those of `first`."""
 
     first: np.ndarray
@@ -49,17 +45,7 @@ class Joined:
         return pixels
 
 
-Pixels = np.ndarray | Joined
-
-
-def experiment_pixels(
-    workspace: Workspace, competition: Competition, experiment: Experiment, index: pd.DataFrame
-) -> np.ndarray:
-    """The pixels of the whole index at the experiment's cache size: uint8 (N, size, size, 3)."""
-    raw, data = workspace.raw(competition.name), experiment.data
-    paths = [raw / path for path in index["path"]]
-    md5 = index["md5"].where(readable(index), "").tolist()
-    return pixel_cache(workspace.cache(competition.name), paths, md5, data.cache_size or data.image_size, data.resize)
+Pixels = np.ndarray | Stacked
 
 
 def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:

@@ -10,9 +10,9 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.data.duplicates import likeness, near_any
+from kit.data.facts import hash_values, look_at
 from kit.data.images import decode
 from kit.data.layouts import list_split
-from kit.data.looking import hash_values, look_at
 from kit.data.sources import read_bytes
 from kit.data.table import TARGET, read_index, readable
 from kit.errors import ConfigError, KitError, counted

@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from kit.batch import Batch
 from kit.data.cache import Pixels
-from kit.data.transforms import Augment, fit
+from kit.data.transforms import Augment, resized
 from kit.randomness import key
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""images uint8 (B, 3, S, S), a channels_last view of NHWC memory; targets int64 (B,), or
-float32 (B, C) of labels and numbers; rows int64 (B,) of the index."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,9 @@ class Batches(Dataset):
                 image = np.asarray(self.pixels[row])
                 if self.augment is not None:
                     image = self.augment(image, key("image", *self.image_key, int(row)))
-                images[place] = fit(image, self.image_size)
-        return (
-            torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(self.targets[rows]),
-            torch.from_numpy(rows),
-        )
+                images[place] = resized(image, self.image_size)
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return Batch(pixels, torch.from_numpy(self.targets[rows]), torch.from_numpy(rows))
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
         """The batches from step `start` on, in order, prepared by `num_workers` processes."""

@@ -36,7 +36,7 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
 
     def augment(image: np.ndarray, key: int) -> np.ndarray:
         compose.set_random_state(np.random.default_rng(key), random.Random(key))
-        return fit(compose(image=image)["image"], image_size)
+        return resized(compose(image=image)["image"], image_size)
 
     return augment
 
@@ -57,7 +57,7 @@ def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, i
                 )
 
 
-def fit(image: np.ndarray, image_size: int) -> np.ndarray:
+def resized(image: np.ndarray, image_size: int) -> np.ndarray:
     """uint8 (image_size, image_size, 3), resized only where it is not that already."""
     if image.shape[:2] == (image_size, image_size):
         return image

@@ -7,50 +7,43 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kit.config import View
+from kit.device.precision import DTYPES, Compute
 from kit.inference.fusion import cast_weights, fold_batch_norms
-from kit.inference.views import Views
-from kit.machine import DTYPES, Precision
+from kit.inference.views import ViewSet
 
 Activate = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """One model, ready. `forward`: pixels float (B, 3, S, S) in 0..255 -> outputs float32 (B, C)."""
+    """One model, ready. `forward`: pixels float (B, 3, S, S) in 0..255, on `device` -> outputs float32 (B, C)."""
 
     forward: Callable[[torch.Tensor], torch.Tensor]
     activate: Activate  # outputs -> predictions
+    device: torch.device
 
 
-def prepare(
-    model: nn.Module, activate: Activate, precision: Precision, device: torch.device, pixels: torch.Tensor
-) -> Predictor:
-    """The model on its device, batch norms folded, weights in `precision`; `pixels` (B, 3, S, S): some real ones."""
+def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torch.Tensor) -> Predictor:
+    """The model on its device, batch norms folded, weights in its precision; `pixels` (B, 3, S, S): some real ones."""
+    device, name = compute.device, compute.precision.name
     ready = fold_batch_norms(copy.deepcopy(model).to(device), pixels[:8].to(device).float())
-    if precision.name != "fp32":
-        ready = cast_weights(ready, DTYPES[precision.name])
-    run = precision.compile(ready.to(memory_format=precision.layout))
+    if name != "fp32":
+        ready = cast_weights(ready, DTYPES[name])
+    run = compute.compile(compute.place(ready))
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        with precision.autocast(device):
-            return run(images.contiguous(memory_format=precision.layout)).float()
+        with compute.autocast():
+            return run(compute.arranged(images)).float()
 
-    return Predictor(forward, activate)
+    return Predictor(forward, activate, device)
 
 
 @torch.inference_mode()
-def features(
-    network: Predictor,
-    batches: Iterable[torch.Tensor],
-    views: Sequence[View],
-    image_size: int,
-    device: torch.device,
-) -> Iterator[torch.Tensor]:
-    """Pixels (B, 3, P, P) batch by batch -> what the network says of each view, float32 (views, B, D)."""
+def features(network: Predictor, batches: Iterable[torch.Tensor], views: ViewSet) -> Iterator[torch.Tensor]:
+    """Pixels (B, 3, P, P) batch by batch -> the network's outputs for each view, float32 (views, B, D)."""
     for pixels in batches:
-        shown = Views(pixels.to(device, non_blocking=True), image_size)
-        yield torch.stack([network.forward(shown.show(view)) for view in views]).cpu()
+        shown = views.show(pixels.to(network.device, non_blocking=True))
+        yield torch.stack([network.forward(shown.through(view)) for view in views.views]).cpu()
 
 
 @torch.inference_mode()
@@ -60,25 +53,14 @@ def predict_heads(heads: Sequence[tuple[nn.Linear, Activate]], seen: torch.Tenso
 
 
 @torch.inference_mode()
-def predict(
-    predictors: Sequence[Predictor],
-    batches: Iterable[torch.Tensor],
-    views: Sequence[View],
-    image_size: int,
-    average: str,
-    device: torch.device,
-) -> torch.Tensor:
-    """Pixels (B, 3, P, P) batch by batch -> float32 (predictors, N, C). Each batch is read once for all of them.
-
-    `average` is over the views: of `probs` (the predictions' arithmetic mean) or of `logits` (what `activate` makes of
-    the mean output).
-    """
+def predict(predictors: Sequence[Predictor], batches: Iterable[torch.Tensor], views: ViewSet) -> torch.Tensor:
+    """Pixels (B, 3, P, P) batch by batch -> float32 (predictors, N, C). Each batch is read once for all of them."""
     parts: list[list[torch.Tensor]] = [[] for _ in predictors]
     for pixels in batches:
-        shown = Views(pixels.to(device, non_blocking=True), image_size)
+        shown = views.show(pixels.to(predictors[0].device, non_blocking=True))
         for predictor, done in zip(predictors, parts, strict=True):
-            outputs = torch.stack([predictor.forward(shown.show(view)) for view in views])
-            done.append(_mean(predictor.activate, outputs, average).cpu())
+            outputs = torch.stack([predictor.forward(shown.through(view)) for view in views.views])
+            done.append(_mean(predictor.activate, outputs, views.average).cpu())
     return torch.stack([torch.cat(done) if done else torch.empty(0, 0) for done in parts])
 
 

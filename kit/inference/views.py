@@ -1,11 +1,13 @@
 """TTA views: what each one shows the model of a batch of square pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch.nn import functional as F
 
-from kit.config import Crop, NamedView, View
+from kit.settings import TTA, Crop, NamedView, View
 
 FIVE: tuple[Crop, ...] = ("top_left", "top_right", "bottom_left", "bottom_right", "center")
 CROP_SCALE = 8 / 7  # 256 to 224, as in Krizhevsky et al. 2012
@@ -23,7 +25,28 @@ def expand(views: Sequence[NamedView | View]) -> list[View]:
     return [one for view in views for one in (NAMED[view] if isinstance(view, str) else (view,))]
 
 
-class Views:
+@dataclass(frozen=True)
+class ViewSet:
+    """What every picture is shown as: `views` at the model's `image_size`, their predictions averaged as `average`
+    has it: of `probs` (the predictions' arithmetic mean) or of `logits` (the prediction of the mean output)."""
+
+    views: tuple[View, ...]
+    image_size: int
+    average: str = "probs"
+
+    @classmethod
+    def of(cls, tta: TTA, image_size: int) -> Self:
+        return cls(tuple(expand(tta.views)), image_size, tta.average)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def show(self, pixels: torch.Tensor) -> "Shown":
+        """A batch's views: pixels (B, 3, P, P)."""
+        return Shown(pixels, self.image_size)
+
+
+class Shown:
     """What views make of a batch: pixels (B, 3, P, P) in 0..255, scaled once however many views want that scale.
 
     P may be larger than `image_size` (the cache keeps more): then a scale draws on the finer picture.
@@ -34,7 +57,7 @@ class Views:
         self._image_size = image_size
         self._scaled: dict[int, torch.Tensor] = {}
 
-    def show(self, view: View) -> torch.Tensor:
+    def through(self, view: View) -> torch.Tensor:
         """Float (B, 3, S, S); S is `image_size`, or `scale` times that where nothing is cropped."""
         image_size = self._image_size
         scaled = round(image_size * view.scale)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from kit.competition import Competition
 from kit.errors import KitError, examples
-from kit.tasks import find_metric
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, lis
     twice = [cell for cell, row in zip(cells, parts, strict=True) if len(set(row)) < len(row)]
     if twice:
         errors.append(f"{len(twice):,} rows name a class twice ({examples(twice)})")
-    most = find_metric(competition.metric).k
+    most = competition.scoring.k
     long = [cell for cell, row in zip(cells, parts, strict=True) if submission.format == "top_k" and len(row) > most]
     if long:
         errors.append(f"{len(long):,} rows name more than {most} classes ({examples(long)})")

@@ -14,6 +14,7 @@ from kit.errors import ConfigError, nearest
 from kit.models.pretrained import build_timm, head_names, layer_depths, load_weights, own_normalisation, weights_file
 from kit.models.resnet import ResNet
 from kit.models.vgg import VGG
+from kit.settings import Model
 from kit.tasks import Task
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -131,34 +132,37 @@ def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> to
     return rows.view(number, height, width, channels).permute(0, 3, 1, 2)
 
 
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""RGB mean and std, in [0, 1]"""
+
+UNKNOWN: Statistics = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
 def build_classifier(
-    name: str,
-    num_classes: int,
-    options: dict[str, Any],
-    weights: str = "none",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    fallback: tuple[Sequence[float], Sequence[float]] = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    image_size: int | None = None,
+    model: Model,
+    num_outputs: int,
     task: Task = "classes",
+    image_size: int | None = None,
+    statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN),
 ) -> Classifier:
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
 
     The option `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of
     one or two pixels a side, else `imagenet`.
 
-    Normalises by `mean` and `std` where given, else by what pretrained weights were made with (a file for our own
-    networks: ImageNet's, as all published ones), else by `fallback` (RGB in [0, 1]).
+    Normalises by the first of `statistics` where given, else by what pretrained weights were made with (a file for our
+    own networks: ImageNet's, as all published ones), else by the second.
     """
+    name, weights, options = model.name, model.weights, model.options
     for key in OURS.intersection(options):
         raise ConfigError(f"model.options.{key}: the kit sets it (by the competition, and model.weights); leave it out")
     if options.get("stem") == "auto" and image_size is not None:
         options = {**options, "stem": "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"}
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
-    network = build_model(name, num_classes, **options, **({"download": True} if weights == "timm" else {}))
+    network = build_model(name, num_outputs, **options, **({"download": True} if weights == "timm" else {}))
     if weights not in {"none", "timm"}:
         load_weights(network, weights_file(weights))
+    given, fallback = statistics
     own = own_normalisation(network) if weights != "none" else None
-    chosen = (mean, std) if mean is not None and std is not None else own or fallback
-    return Classifier(network, *chosen, task)
+    return Classifier(network, *(given or own or fallback), task)

@@ -11,9 +11,10 @@ from typing import Self
 import numpy as np
 from scipy.optimize import minimize
 
-from kit.scoring import postprocess
-from kit.scoring.metrics import EPSILON, score
-from kit.tasks import Task, find_metric
+from kit.metrics import LOG_LOSS, Metric
+from kit.metrics.metric import EPSILON
+from kit.scoring.truth import Truth
+from kit.tasks import Task
 
 METHODS = ("best", "mean", "hill", "weights", "stack")
 ROUNDS = 40  # of hill-climbing
@@ -82,37 +83,39 @@ class Blend:
 
 @dataclass(frozen=True)
 class Known:
-    """What blends are fitted on, and judged by: `targets` as in `metrics`, `folds` int64 (N,).
+    """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`.
 
-    `average` as in `mean_predictions`. `calibrated`: log losses count as they will be handed in, after a temperature
-    and a bias, so that none wins, or loses, by these alone.
+    `calibrated`: log losses count as they will be handed in, after a temperature and a bias, so that none wins, or
+    loses, by these alone.
     """
 
-    metric: str
-    targets: np.ndarray
-    folds: np.ndarray
+    truth: Truth
     task: Task
     average: str = "probs"
     calibrated: bool = True
 
-    def only(self, rows: np.ndarray) -> Self:
-        """Of some of the images: bool (N,)."""
-        return replace(self, targets=self.targets[rows], folds=self.folds[rows])
+    @property
+    def folds(self) -> np.ndarray:
+        return self.truth.folds
 
-    def judge(self, said: np.ndarray) -> float:
+    def only(self, rows: np.ndarray) -> Self:
+        """Some of the images: bool (N,)."""
+        return replace(self, truth=self.truth.only(rows))
+
+    def judge(self, predictions: np.ndarray) -> float:
         """The score of predictions (N, C)."""
-        put_right = self.metric == "log_loss" and self.calibrated
-        params = postprocess.fit(self.metric, self.targets, said, {}) if put_right else None
-        return score(self.metric, self.targets, said, params)
+        metric, targets = self.truth.metric, self.truth.targets
+        calibrate = metric.fit if metric.calibrates and self.calibrated else None
+        return metric.score(targets, predictions, calibrate(targets, predictions, {}) if calibrate else None)
 
 
 def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
     """Fit `method` (one of `METHODS`, or `auto`: the plainest of those that score best) on members' OOF (N, C)."""
     names = METHODS if method == "auto" else (method,)
     oof = {name: nested(name, known, members) for name in names}
-    by_method = {name: known.judge(said) for name, said in oof.items()}
-    chosen = _plainest(by_method, known.metric)
-    recipe = fit(chosen, known, members)
+    by_method = {name: known.judge(predictions) for name, predictions in oof.items()}
+    chosen = _plainest(by_method, known.truth.metric)
+    recipe = fit_recipe(chosen, known, members)
     if method != "auto" or len(np.unique(known.folds)) < 3:
         return Blend(recipe, oof[chosen], by_method)
     honest = np.empty_like(oof[chosen])
@@ -120,7 +123,7 @@ def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
         rows = known.folds == fold
         seen, parts = known.only(~rows), [member[~rows] for member in members]
         inner = {name: seen.judge(nested(name, seen, parts)) for name in names}
-        one = fit(_plainest(inner, known.metric), seen, parts)
+        one = fit_recipe(_plainest(inner, known.truth.metric), seen, parts)
         honest[rows] = one.apply([member[rows] for member in members], known.task)
     return Blend(recipe, honest, by_method)
 
@@ -131,12 +134,12 @@ def nested(method: str, known: Known, members: Sequence[np.ndarray]) -> np.ndarr
     for fold in np.unique(known.folds):
         rows = known.folds == fold
         seen = rows if rows.all() else ~rows  # one fold alone has no others
-        recipe = fit(method, known.only(seen), [member[seen] for member in members])
+        recipe = fit_recipe(method, known.only(seen), [member[seen] for member in members])
         result[rows] = recipe.apply([member[rows] for member in members], known.task)
     return result
 
 
-def fit(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
+def fit_recipe(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
     """The recipe that does best on these images.
 
     best: one member. mean: all alike. hill: greedy selection with replacement (Caruana et al. 2004). weights: the
@@ -145,7 +148,7 @@ def fit(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
     count, task, average = len(members), known.task, known.average
     if method == "best":
         values = np.array([known.judge(member) for member in members])
-        place = int(np.argmax(np.nan_to_num(_as_gain(values, known.metric), nan=-1e300)))
+        place = int(np.argmax(np.nan_to_num(known.truth.metric.gain(values), nan=-1e300)))
         return Recipe(method, tuple(np.eye(count)[place].tolist()), average)
     if method == "mean":
         return Recipe(method, (1 / count,) * count, average)
@@ -153,19 +156,15 @@ def fit(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
         return Recipe(method, _climb(known, members), average)
     stack = np.stack(members).astype(np.float64)
     if method == "weights":
-        return Recipe(method, _weights(known.targets, stack, task, average), average)
-    weights, bias = _stack(known.targets, to_logits(stack, task), task)
+        return Recipe(method, _weights(known.truth.targets, stack, task, average), average)
+    weights, bias = _stack(known.truth.targets, to_logits(stack, task), task)
     return Recipe(method, weights, "logits", bias)
 
 
-def _as_gain(values: np.ndarray, metric: str) -> np.ndarray:
-    return values if find_metric(metric).higher_is_better else -values
-
-
-def _plainest(by_method: dict[str, float], metric: str) -> str:
+def _plainest(by_method: dict[str, float], metric: Metric) -> str:
     """The first of METHODS that no later one beats by more than a little."""
-    gains = np.nan_to_num(_as_gain(np.array(list(by_method.values())), metric), nan=-1e300)  # no score at all
-    perfect = 1.0 if find_metric(metric).higher_is_better else 0.0
+    gains = np.nan_to_num(metric.gain(np.array(list(by_method.values()))), nan=-1e300)  # no score at all
+    perfect = 1.0 if metric.higher_is_better else 0.0
     enough = gains.max() - SMALL * abs(perfect - gains.max())
     return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
 
@@ -180,8 +179,8 @@ def _climb(known: Known, members: Sequence[np.ndarray]) -> tuple[float, ...]:
         tried = []
         for part in space:
             mean = (total + part) / (counts.sum() + 1)
-            value = score(known.metric, known.targets, from_logits(mean, known.task) if logits else mean)
-            gain = float(_as_gain(np.array([value]), known.metric)[0])
+            predictions = from_logits(mean, known.task) if logits else mean
+            gain = float(known.truth.metric.gain(known.truth.metric.score(known.truth.targets, predictions)))
             tried.append(-1e300 if np.isnan(gain) else gain)
         place = int(np.argmax(tried))
         total, counts = total + space[place], counts + np.eye(len(space))[place]
@@ -215,8 +214,8 @@ def _stack(targets: np.ndarray, logits: np.ndarray, task: Task) -> tuple[tuple[f
     return tuple(found[:count].tolist()), tuple(found[count:].tolist()) if outputs else (0.0,)
 
 
-def _loss(targets: np.ndarray, said: np.ndarray, task: Task) -> float:
+def _loss(targets: np.ndarray, predictions: np.ndarray, task: Task) -> float:
     if task == "number":
         spread = max(float(np.var(targets)), 1e-12)
-        return float(np.mean((said - targets) ** 2)) / spread
-    return score("log_loss", targets, said)
+        return float(np.mean((predictions - targets) ** 2)) / spread
+    return LOG_LOSS.score(targets, predictions)

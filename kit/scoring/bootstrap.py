@@ -1,7 +1,6 @@
 """How sure a score is, and whether one set of predictions beats another: resampling the images (Efron 1979).
 
-Images of one group (a patient's, near-identical ones) are no independent evidence: with `groups`, int (N,), whole
-groups are drawn.
+Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.decide` makes.
 """
 
 from collections.abc import Iterator
@@ -9,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.scoring.metrics import measure, per_image
-from kit.tasks import find_metric
+from kit.scoring.truth import Truth
 
 DRAWS = 1000
 SLOW_DRAWS = 200  # of a metric that has to be computed anew each time
@@ -26,47 +24,29 @@ class Difference:
     probability: float
 
 
-def bootstrap_interval(
-    metric: str, targets: np.ndarray, decisions: np.ndarray, groups: np.ndarray | None = None, seed: int = 0
-) -> tuple[float, float]:
-    """The 95 % percentile interval of the score of what `metrics.decide` made."""
-    return _percentiles(_resampled(metric, targets, [decisions], groups, seed)[0])
+def bootstrap_interval(truth: Truth, decisions: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of the score."""
+    return _percentiles(_resampled(truth, [decisions], seed)[0])
 
 
-def paired_difference(
-    metric: str,
-    targets: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-) -> Difference:
+def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed: int = 0) -> Difference:
     """The second's score minus the first's, both on the same resampled images: what they share cancels out.
 
-    `first` and `second` are what `metrics.decide` made. It covers the choice of images, not the luck of the training:
-    that takes several seeds.
+    It covers the choice of images, not the luck of the training: that takes several seeds.
     """
-    a, b = _resampled(metric, targets, [first, second], groups, seed)
+    a, b = _resampled(truth, [first, second], seed)
     a, b = (values[~np.isnan(a) & ~np.isnan(b)] for values in (a, b))
-    better = (b > a) if find_metric(metric).higher_is_better else (b < a)
+    better = truth.metric.gain(b) > truth.metric.gain(a)
     probability = float(np.mean(better + 0.5 * (a == b))) if len(a) else float("nan")
-    value = measure(metric, targets, second) - measure(metric, targets, first)
+    value = truth.metric.measure(truth.targets, second) - truth.metric.measure(truth.targets, first)
     return Difference(value, _percentiles(b - a), probability)
 
 
-def expected_scores(
-    metric: str,
-    targets: np.ndarray,
-    decisions: np.ndarray,
-    num_images: int,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-) -> np.ndarray:
+def expected_scores(truth: Truth, decisions: np.ndarray, num_images: int, seed: int = 0) -> np.ndarray:
     """Scores of other sets of `num_images` such images: each draw first resamples the images that are known (whole
     groups), then draws the new set from those."""
-    generator = np.random.default_rng(seed)
-    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    part = per_image(metric, targets, decisions)
+    generator, codes, targets = np.random.default_rng(seed), truth.codes, truth.targets
+    part = truth.metric.per_image(targets, decisions) if truth.metric.per_image else None
     scores = []
     for _ in range(DRAWS if part is not None else SLOW_DRAWS // 2):
         drawn = generator.multinomial(codes.max() + 1, np.full(codes.max() + 1, 1 / (codes.max() + 1)))[codes]
@@ -75,7 +55,7 @@ def expected_scores(
             scores.append(float(counts @ part / num_images))
         else:
             rows = np.repeat(np.arange(len(targets)), counts)
-            scores.append(measure(metric, targets[rows], decisions[rows]))
+            scores.append(truth.metric.measure(targets[rows], decisions[rows]))
     return np.array(scores)
 
 
@@ -86,24 +66,21 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(
-    metric: str, targets: np.ndarray, members: list[np.ndarray], groups: np.ndarray | None, seed: int
-) -> list[np.ndarray]:
-    """Each member's score on the same draws."""
-    parts = [per_image(metric, targets, decisions) for decisions in members]
-    codes = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    if all(part is not None for part in parts):
-        stack = np.stack([part for part in parts if part is not None], axis=1)
-        sums = np.zeros((codes.max() + 1, stack.shape[1] + 1))  # of each group: every member's, and its size
+def _resampled(truth: Truth, several: list[np.ndarray], seed: int) -> list[np.ndarray]:
+    """The scores of several decisions on the same draws."""
+    metric, codes = truth.metric, truth.codes
+    if metric.per_image is not None:
+        stack = np.stack([metric.per_image(truth.targets, decisions) for decisions in several], axis=1)
+        sums = np.zeros((codes.max() + 1, stack.shape[1] + 1))  # of each group: every score's part, and its size
         np.add.at(sums, codes, np.hstack([stack, np.ones((len(stack), 1))]))
         drawn = np.concatenate([counts @ sums for counts in _counts(len(sums), DRAWS, seed)])
         return list((drawn[:, :-1] / drawn[:, -1:]).T)
-    values: list[list[float]] = [[] for _ in members]
+    values: list[list[float]] = [[] for _ in several]
     for counts in _counts(codes.max() + 1, SLOW_DRAWS, seed):
         for draw in counts:
-            rows = np.repeat(np.arange(len(targets)), draw[codes])
-            for member, found in zip(members, values, strict=True):
-                found.append(measure(metric, targets[rows], member[rows]))
+            rows = np.repeat(np.arange(len(truth.targets)), draw[codes])
+            for decisions, found in zip(several, values, strict=True):
+                found.append(metric.measure(truth.targets[rows], decisions[rows]))
     return [np.array(found) for found in values]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.scoring.bootstrap import expected_scores
-from kit.tasks import find_metric
+from kit.scoring.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,13 @@ def medal_places(teams: int) -> dict[str, int]:
     return {"gold": gold, "silver": int(np.ceil(0.05 * teams)), "bronze": int(np.ceil(0.10 * teams))}
 
 
-def expect(
-    metric: str,
-    targets: np.ndarray,
-    decisions: np.ndarray,
-    num_test: int,
-    groups: np.ndarray | None = None,
-    leaderboard: np.ndarray | None = None,
-) -> Expectation:
-    """What OOF `decisions` (as `metrics.decide` made them) say of a test set of `num_test` images like these.
+def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.ndarray | None = None) -> Expectation:
+    """What OOF `decisions` (of `Metric.decide`) tell of a test set of `num_test` images like these.
 
     Both lucks count: that of the images that OOF was measured on, and that of the test's. `leaderboard`: the teams'
     scores.
     """
-    draws = expected_scores(metric, targets, decisions, num_test, groups)
+    draws = expected_scores(truth, decisions, num_test)
     draws = draws[~np.isnan(draws)]
     if not len(draws):  # a class that so small a test set does not hold
         return Expectation(float("nan"), (float("nan"), float("nan")))
@@ -55,7 +48,7 @@ def expect(
     interval = (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5)))
     if leaderboard is None or len(leaderboard) == 0:
         return Expectation(value, interval)
-    sign = -1.0 if find_metric(metric).higher_is_better else 1.0
+    sign = -truth.metric.gain(1.0)
     board = np.sort(sign * leaderboard)  # the best first
     ranks = np.searchsorted(board, sign * draws, side="left") + 1
     places = medal_places(len(board))

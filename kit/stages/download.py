@@ -8,19 +8,18 @@ from pathlib import Path
 
 from kit import console
 from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
 from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
+from kit.run.run import Run
 from kit.workspace import (
-    Workspace,
     atomic_path,
     fingerprint,
     lock,
-    mark_done,
     read_json,
     require_free,
     sweep_temporaries,
+    write_json,
 )
 
 VERSION = 1
@@ -33,12 +32,10 @@ class DownloadResult:
     changed: bool
 
 
-def run(
-    experiment: Experiment, workspace: Workspace, source: Path | None = None, force: bool = False
-) -> DownloadResult:
+def download(run: Run, source: Path | None = None, force: bool = False) -> DownloadResult:
     """Put the competition's files into raw/. `source` (--from) is a folder, or a bundle zip, that one already has."""
-    competition = Competition.load(experiment.competition)
-    raw = workspace.raw(competition.name)
+    competition = run.competition
+    raw = run.workspace.raw(competition.name)
     stamp = raw.with_name(".download.json")
     if source is not None and not source.exists():
         raise ConfigError(f"--from {source}: no such file or folder")
@@ -62,9 +59,9 @@ def run(
             if then.get("inputs") != inputs and not force:
                 _refuse_replacing(competition, raw, source)
             archives = _verify(found, raw)  # all of them, before anything is unpacked
-            mark_done(stamp, inputs, whole=False)
+            write_json(stamp, {"inputs": inputs, "whole": False})
             _place(competition, found, raw, archives, bundle)
-            mark_done(stamp, inputs, whole=True)
+            write_json(stamp, {"inputs": inputs, "whole": True})
         finally:
             shutil.rmtree(bundle, ignore_errors=True)
     return DownloadResult(raw, names, True)

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from kit import console, figures
+from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
 from kit.data.sources import read_bytes
@@ -24,14 +24,14 @@ from kit.data.table import (
     VARIANCES,
     channel_statistics,
     class_counts,
-    read_index,
     readable,
     targets,
     trainable,
 )
 from kit.errors import counted
 from kit.randomness import key
-from kit.workspace import Workspace, file_hash, fingerprint, is_done, mark_done, read_json, write_json
+from kit.run.run import Run
+from kit.workspace import file_hash, fingerprint, read_json, write_json
 
 VERSION = 2
 PER_SHEET = 40
@@ -47,22 +47,19 @@ class ExploreResult:
     summary: dict[str, Any]
 
 
-def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> ExploreResult:
+def explore(run: Run, force: bool = False) -> ExploreResult:
     """Statistics and pictures of the whole data set, from the index; pixels are read for the contact sheets only."""
-    competition = Competition.load(experiment.competition)
-    index_path, folder = workspace.index(competition.name), workspace.figures(competition.name)
-    path, stamp = index_path.with_name("stats.json"), index_path.with_name(".explore.json")
-    index = read_index(index_path)
+    competition, index = run.competition, run.index
+    index_path, folder = run.workspace.index(competition.name), run.workspace.figures(competition.name)
+    path = run.workspace.stats(competition.name)
     inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes))
     first = "target" if competition.task == "number" else "classes"
     outputs = [path, *(folder / f"{name}.png" for name in (first, "sizes", "channels"))]
-    if is_done(stamp, inputs, outputs) and not force:
-        console.stage("explore", f"{path} is up to date")
-    else:
-        stats = _statistics(index, competition)
-        _draw(index, competition, workspace.raw(competition.name), folder)
-        write_json(path, stats)
-        mark_done(stamp, inputs)
+    for artifact in to_make("explore", [Artifact(str(path), path.with_name(".explore.json"), inputs, outputs)], force):
+        with artifact.making():
+            stats = _statistics(index, competition)
+            _draw(index, competition, run.workspace.raw(competition.name), folder)
+            write_json(path, stats)
     stats = read_json(path)
     _report(stats, folder)
     return ExploreResult(path, folder, stats)

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
+from kit.data.facts import hash_values, look_at
 from kit.data.layouts import list_split
-from kit.data.looking import hash_values, look_at
 from kit.data.sources import holding_file
-from kit.data.table import SEEN, TARGET, class_counts, read_index, readable, target_columns
+from kit.data.table import SEEN, TARGET, class_counts, readable, target_columns
 from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
-from kit.workspace import Workspace, atomic_path, fingerprint, is_done, lock, mark_done
+from kit.run.run import Run
+from kit.workspace import atomic_path, fingerprint, lock
 
 VERSION = 5
 
@@ -32,27 +33,23 @@ class IndexResult:
     num_groups: int  # of two or more near-identical images
 
 
-def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> IndexResult:
+def index(run: Run, force: bool = False) -> IndexResult:
     """Look at every file once: size, md5, difference hash, channel statistics, near-duplicates, problems."""
-    competition = Competition.load(experiment.competition)
-    raw, path = workspace.raw(competition.name), workspace.index(competition.name)
+    competition = run.competition
+    raw, path = run.workspace.raw(competition.name), run.workspace.index(competition.name)
     files = list_competition(competition, raw)
-    stamp = path.with_name(".index.json")
     with lock(path.with_name(".index.lock"), str(path)):
         held = dict.fromkeys(map(holding_file, files["path"]))
         listing = [(_within(raw, file), *facts) for file in held if (facts := _facts(file)) is not None]
-        inputs = fingerprint(
-            VERSION, list(files.columns), files.drop(columns=["path", "problem"]).to_numpy().tolist(), listing
-        )
-        if is_done(stamp, inputs, [path]) and not force:
-            console.stage("index", f"{path} is up to date")
-        else:
-            table = _index(files, raw)
-            with atomic_path(path) as temporary:
-                table.to_csv(temporary, index=False)
-            mark_done(stamp, inputs)
-        result = _result(path)
-    _report(result, read_index(path), competition)
+        described = files.drop(columns=["path", "problem"]).to_numpy().tolist()
+        inputs = fingerprint(VERSION, list(files.columns), described, listing)
+        made = Artifact(str(path), path.with_name(".index.json"), inputs, [path])
+        for artifact in to_make("index", [made], force):
+            with artifact.making(), atomic_path(path) as temporary:
+                _index(files, raw).to_csv(temporary, index=False)
+        run.refresh()
+    result = _result(path, run.index)
+    _report(result, run.index, competition)
     return result
 
 
@@ -135,8 +132,7 @@ def _within(raw: Path, path: str) -> str:
     return inside if inside != path else os.path.relpath(path, raw)
 
 
-def _result(path: Path) -> IndexResult:
-    index = read_index(path)
+def _result(path: Path, index: pd.DataFrame) -> IndexResult:
     problems, train = index["problem"] != "", index["split"] == "train"
     groups = int((index["group"].value_counts() > 1).sum())
     unreadable = int((~readable(index)).sum())

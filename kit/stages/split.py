@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.folds import assign_folds, too_small
-from kit.data.table import class_counts, fold_groups, read_index, read_rows, strata, targets, trainable
+from kit.data.table import class_counts, fold_groups, read_rows, strata, targets, trainable
 from kit.errors import examples
-from kit.workspace import Workspace, atomic_path, fingerprint, is_done, mark_done, read_json
+from kit.run.run import Run
+from kit.workspace import atomic_path, fingerprint, read_json
 
 VERSION = 2
 UNLIKE = 0.6  # AUC of telling train from test, by sizes and statistics
@@ -26,33 +27,30 @@ class SplitResult:
     small: dict[str, int]  # classes with fewer independent images than folds
 
 
-def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> SplitResult:
+def split(run: Run, force: bool = False) -> SplitResult:
     """Stratified by target, grouped by near-duplicate and given group, seeded; a fold lists the images it scores."""
-    competition = Competition.load(experiment.competition)
-    num_folds = experiment.data.num_folds
-    index = read_index(workspace.index(competition.name))
-    index = index[trainable(index)].reset_index(drop=True)
-    path = workspace.folds(competition.name, num_folds, experiment.split_seed)
-    stamp = path.with_name(f".{path.stem}.json")
+    competition, experiment = run.competition, run.asked
+    num_folds, seed = experiment.data.num_folds, experiment.split_seed
+    index = run.index[trainable(run.index)].reset_index(drop=True)
+    path = run.workspace.folds(competition.name, num_folds, seed)
     labels, groups = strata(index, competition, num_folds), fold_groups(index)
     ids = index["image_id"].tolist()
-    inputs = fingerprint(VERSION, num_folds, experiment.split_seed, ids, labels.tolist(), groups.tolist())
-    if is_done(stamp, inputs, [path]) and not force:
-        console.stage("split", f"{path} is up to date")
-    else:
-        folds = assign_folds(labels, groups, num_folds, experiment.split_seed)
+    inputs = fingerprint(VERSION, num_folds, seed, ids, labels.tolist(), groups.tolist())
+    made = Artifact(str(path), path.with_name(f".{path.stem}.json"), inputs, [path])
+    for artifact in to_make("split", [made], force):
         before = path.read_bytes() if path.is_file() else None
-        with atomic_path(path) as temporary:
+        with artifact.making(), atomic_path(path) as temporary:
+            folds = assign_folds(labels, groups, num_folds, seed)
             pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
-        mark_done(stamp, inputs)
         if before is not None and before != path.read_bytes():
             console.warn(
                 f"{path}: the images, their labels or their groups changed, and so did the folds; a run keeps those it "
                 f"was made with and is not gone on with, so give the next one another name"
             )
+    run.refresh()
     table = read_rows(path)[["image_id", "fold"]].merge(index, on="image_id")
     counts = {int(str(fold)): class_counts(part, competition) for fold, part in table.groupby("fold")}
-    _report(experiment, competition, table, counts)
+    _report(seed, competition, table, counts)
     small = too_small(labels, groups, num_folds)
     if small:
         few = [f"{name} {count}" for name, count in sorted(small.items(), key=lambda item: item[1])]
@@ -62,20 +60,19 @@ def run(experiment: Experiment, workspace: Workspace, force: bool = False) -> Sp
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:
         console.warn(f"one group holds {largest:,} of {len(index):,} images, more than a fold: the folds are uneven")
-    _doubts(workspace, competition)
+    _doubts(run)
     return SplitResult(path, counts, small)
 
 
-def _doubts(workspace: Workspace, competition: Competition) -> None:
-    """What makes a CV on these folds say too much of the test set."""
-    stats = workspace.data(competition.name) / "stats.json"
+def _doubts(run: Run) -> None:
+    """Warn of what makes a CV on these folds promise too much, or too little, of the test set."""
+    stats, index = run.workspace.stats(run.competition.name), run.index
     alike = read_json(stats).get("adversarial") if stats.is_file() else None
     if alike and alike["auc"] > UNLIKE:
         console.warn(
             f"train and test look different (a model tells them apart with AUC {alike['auc']:.2f}; `kit explore` shows "
             f"it): expect another score on the test set than in CV"
         )
-    index = read_index(workspace.index(competition.name))
     test = index[index["split"] == "test"]
     twins = int(test["group"].isin(set(index.loc[index["split"] == "train", "group"])).sum())
     if twins:
@@ -85,10 +82,8 @@ def _doubts(workspace: Workspace, competition: Competition) -> None:
         )
 
 
-def _report(
-    experiment: Experiment, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]
-) -> None:
-    title = f"{len(counts)} folds, seed {experiment.split_seed}"
+def _report(seed: int, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]) -> None:
+    title = f"{len(counts)} folds, seed {seed}"
     sizes = table["fold"].value_counts()
     if competition.task == "number":
         values = targets(table, competition)[:, 0]

@@ -10,12 +10,11 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition
-from kit.config import Experiment
-from kit.data.table import read_index, read_text_csv
+from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
-from kit.tasks import find_metric
+from kit.run.run import Run
 from kit.workspace import Workspace, file_hash, lock, read_json, write_json
 
 
@@ -30,9 +29,8 @@ class SubmitResult:
     private_score: str | None = None
 
 
-def run(
-    experiment: Experiment,
-    workspace: Workspace,
+def submit(
+    run: Run,
     file: Path | None = None,
     message: str = "",
     dry_run: bool = False,
@@ -44,13 +42,13 @@ def run(
 
     Refuses bytes that were handed in before unless `again`, and a doubtful file unless `anyway`.
     """
-    competition = Competition.load(experiment.competition)
-    path = file or workspace.submission(experiment.name)
+    competition, workspace = run.competition, run.workspace
+    path = file or workspace.submission(run.name)
     if not path.is_file():
         hint = "give an existing CSV" if file else "type `kit run` or `kit ensemble` first, or name a CSV"
         raise ConfigError(f"{path}: no such file; {hint}")
-    index = read_index(workspace.index(competition.name)) if not competition.files.sample_submission else None
-    test_ids = index.loc[index["split"] == "test", "image_id"].tolist() if index is not None else []
+    listed = not competition.files.sample_submission  # without a sample the index tells which rows are wanted
+    test_ids = run.index.loc[run.index["split"] == "test", "image_id"].tolist() if listed else []
     sample = read_sample(competition, workspace.raw(competition.name), test_ids)
     verdict = validate(competition, sample, path, _reference(competition, workspace, path))
     if verdict.errors:
@@ -130,7 +128,7 @@ def _hand_in(
     entries.append(entry)
     write_json(passport_path, passport)
     try:
-        ref = client.hand_in(slug, token, message or _describe(passport, competition, path))
+        ref = client.hand_in(slug, token, message or _title(passport, competition, path))
     except UnsureError:
         raise
     except KitError:
@@ -174,7 +172,7 @@ def _cv(passport: dict[str, Any], competition: Competition) -> float | None:
     return float(found) if found is not None else None
 
 
-def _describe(passport: dict[str, Any], competition: Competition, path: Path) -> str:
+def _title(passport: dict[str, Any], competition: Competition, path: Path) -> str:
     cv = _cv(passport, competition)
     return f"{path.stem}, CV {competition.metric} {cv:.5f}" if cv is not None else path.stem
 
@@ -188,7 +186,7 @@ def _reference(competition: Competition, workspace: Workspace, path: Path) -> pd
         passport, table = read_json(passport_path), passport_path.with_suffix(".csv")
         cv = _cv(passport, competition) if passport.get("competition") == competition.name else None
         if cv is not None and table.is_file() and table.resolve() != path.resolve():
-            found.append((cv if find_metric(competition.metric).higher_is_better else -cv, table))
+            found.append((competition.scoring.gain(cv), table))
     if not found:
         return None
     file = max(found)[1]

@@ -12,21 +12,20 @@ from cleanlab.rank import get_label_quality_scores
 from sklearn.neighbors import NearestNeighbors
 
 from kit import console, figures
-from kit.assembly.features import experiment_features, seen_through
-from kit.assembly.opening import Opened, open_data
-from kit.assembly.predicting import trained_model
-from kit.config import Experiment, View
-from kit.data.members import read_member
+from kit.competition import Competition
 from kit.data.table import TARGET, predictions, targets
 from kit.errors import KitError, counted
-from kit.inference.views import FIVE
-from kit.run_folder import require_run
-from kit.workspace import Workspace, atomic_path
+from kit.inference.views import FIVE, ViewSet
+from kit.run.features import features_through, has_frozen_network, run_features
+from kit.run.member import read_member
+from kit.run.run import Run
+from kit.settings import View
+from kit.workspace import atomic_path
 
 SHOWN = 60  # pictures of the contact sheet
 ODD = 3  # per cent of all pictures, the oddest as a whole, are looked at closer
 NEIGHBOURS = 10
-CLOSER = [View(scale=scale, crop=crop) for scale in (1.4, 2.0) for crop in FIVE]
+CLOSER = tuple(View(scale=scale, crop=crop) for scale in (1.4, 2.0) for crop in FIVE)
 
 
 @dataclass(frozen=True)
@@ -37,37 +36,34 @@ class AuditResult:
     figure: Path
 
 
-def run(workspace: Workspace, name: str) -> AuditResult:
+def audit(run: Run) -> AuditResult:
     """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first.
 
     `score` is the probability that models which never saw the image give its label (of odd pictures: how like
     others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
     """
-    experiment = Experiment.load(require_run(workspace, name))
-    data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
-    if data.competition.task == "number":
+    if run.competition.task == "number":
         raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")
-    oof = read_member(workspace, data.competition, name).oof
+    oof = read_member(run).oof
     if oof.empty:
-        raise KitError(f"run {name} has no OOF predictions; type `kit predict`")
-    lists = [_contradictions(data, oof), _mislabelled(data, oof), _odd(experiment, workspace, data, oof)]
-    suspects = _interleaved(lists)
-    path = workspace.run(name) / "suspects.csv"
+        raise KitError(f"run {run.name} has no OOF predictions; type `kit predict`")
+    suspects = _interleaved([_contradictions(run, oof), _mislabelled(run, oof), _odd(run, oof)])
+    path = run.files.suspects
     with atomic_path(path) as temporary:
         suspects.to_csv(temporary, index=False, float_format="%.6g")
-    figure = _draw(suspects, data, name, workspace.run(name) / "figures" / "suspects.png")
+    figure = _draw(suspects, run)
     counts = {str(reason): int(count) for reason, count in suspects["kind"].value_counts().items()}
     console.stage("audit", f"{counted(len(suspects), 'suspect')}: {', '.join(f'{v} {k}' for k, v in counts.items())}")
-    console.stage("audit", f"{path}; {figure}; tick them in the report (kit runs {name}) and save corrections.csv")
+    console.stage("audit", f"{path}; {figure}; tick them in the report (kit runs {run.name}) and save corrections.csv")
     return AuditResult(path, len(suspects), counts, figure)
 
 
-def _rows(oof: pd.DataFrame, data: Opened, order: np.ndarray, suggested: list[str], score: np.ndarray) -> pd.DataFrame:
+def _rows(oof: pd.DataFrame, run: Run, order: np.ndarray, suggested: list[str], score: np.ndarray) -> pd.DataFrame:
     """The OOF rows in that order, as suspects without a reason."""
-    train = data.index[data.index["split"] == "train"]
+    train = run.samples.index[run.samples.index["split"] == "train"]
     path_of = dict(zip(train["image_id"], train["path"], strict=True))
     table = oof.iloc[order]
-    given = _words(table, data)
+    given = _words(table, run.competition)
     return pd.DataFrame(
         {
             "image_id": table["image_id"].tolist(),
@@ -79,49 +75,48 @@ def _rows(oof: pd.DataFrame, data: Opened, order: np.ndarray, suggested: list[st
     )
 
 
-def _words(table: pd.DataFrame, data: Opened) -> list[str]:
+def _words(table: pd.DataFrame, competition: Competition) -> list[str]:
     """Each row's labels in words."""
-    if data.competition.task != "labels":
+    if competition.task != "labels":
         return table[TARGET].tolist()
-    wanted, names = targets(table, data.competition) > 0.5, np.array(data.competition.classes)
+    wanted, names = targets(table, competition) > 0.5, np.array(competition.classes)
     return [" ".join(names[row]) for row in wanted]
 
 
-def _said(oof: pd.DataFrame, data: Opened) -> tuple[np.ndarray, list[str]]:
-    """(predictions (N, C), what they say in words)"""
-    said, names = predictions(oof, data.competition), np.array(data.competition.classes)
-    if data.competition.task == "labels":
-        return said, [" ".join(names[row]) for row in said > 0.5]
-    return said, names[said.argmax(axis=1)].tolist()
+def _predicted(oof: pd.DataFrame, competition: Competition) -> tuple[np.ndarray, list[str]]:
+    """(predictions (N, C), the predicted labels in words)"""
+    probs, names = predictions(oof, competition), np.array(competition.classes)
+    if competition.task == "labels":
+        return probs, [" ".join(names[row]) for row in probs > 0.5]
+    return probs, names[probs.argmax(axis=1)].tolist()
 
 
-def _mislabelled(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+def _mislabelled(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Confident learning (Northcutt et al. 2021): labels that honest predictions speak against, the surest first."""
-    said, words = _said(oof, data)
-    wanted = targets(oof, data.competition)
-    if data.competition.task == "labels":
+    probs, words = _predicted(oof, run.competition)
+    wanted = targets(oof, run.competition)
+    if run.competition.task == "labels":
         sets = [np.flatnonzero(row).tolist() for row in wanted > 0.5]
-        order = multilabel.find_label_issues(sets, said, return_indices_ranked_by="self_confidence", n_jobs=1)
-        score = multilabel_scores(sets, said)
+        order = multilabel.find_label_issues(sets, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
+        score = multilabel_scores(sets, probs)
     else:
-        probs = said / said.sum(axis=1, keepdims=True)
+        probs = probs / probs.sum(axis=1, keepdims=True)
         order = find_label_issues(wanted, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
         score = get_label_quality_scores(wanted, probs, method="self_confidence")
-    table = _rows(oof, data, np.asarray(order, dtype=int), words, np.asarray(score))
-    reasons = [f"the models say {word or 'nothing'}" for word in table["suggested"]]
+    table = _rows(oof, run, np.asarray(order, dtype=int), words, np.asarray(score))
+    reasons = [f"the models predict {word or 'nothing'}" for word in table["suggested"]]
     return table.assign(reason=reasons, kind="mislabelled")
 
 
-def _contradictions(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+def _contradictions(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Near-identical training pictures with different labels: at most one of them is right."""
-    _, words = _said(oof, data)
-    said = predictions(oof, data.competition)
-    wanted = targets(oof, data.competition)
-    own = said[np.arange(len(oof)), wanted] if wanted.ndim == 1 else (1 - np.abs(said - wanted)).min(axis=1)
-    train = data.index[data.index["split"] == "train"]
+    probs, words = _predicted(oof, run.competition)
+    wanted = targets(oof, run.competition)
+    own = probs[np.arange(len(oof)), wanted] if wanted.ndim == 1 else (1 - np.abs(probs - wanted)).min(axis=1)
+    train = run.samples.index[run.samples.index["split"] == "train"]
     group_of = dict(zip(train["image_id"], train["group"], strict=True))
     groups = oof["image_id"].map(group_of).to_numpy()
-    labels = np.array(_words(oof, data))
+    labels = np.array(_words(oof, run.competition))
     order, reasons = [], []
     for group in pd.Series(groups).value_counts().loc[lambda count: count > 1].index:
         members = np.flatnonzero(groups == group)
@@ -131,34 +126,29 @@ def _contradictions(data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
             other = next(row for row in members if labels[row] != labels[place])
             order.append(place)
             reasons.append(f"near-identical to {oof['image_id'].iloc[other]}, which is {labels[other] or 'nothing'}")
-    table = _rows(oof, data, np.array(order, dtype=int), words, own)
+    table = _rows(oof, run, np.array(order, dtype=int), words, own)
     return table.assign(reason=reasons, kind="contradicting").sort_values("score", kind="stable")
 
 
-def _odd(experiment: Experiment, workspace: Workspace, data: Opened, oof: pd.DataFrame) -> pd.DataFrame:
+def _odd(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Pictures whose features are far from all others': no animal, a drawing, an error page.
 
     A cat on a bookshelf is far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the
     part most like other pictures counts.
     """
-    _, words = _said(oof, data)
-    if experiment.train.mode != "features":
-        return _rows(oof, data, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")
-    fold = int(oof["fold"].iloc[0])
-    model = trained_model(experiment, workspace, data.competition, fold)
-    md5 = data.index["md5"].tolist()
-    seen = experiment_features(experiment, workspace, data.competition.name, model, data.pixels, md5)[0]
-    train = data.index.index[data.index["split"] == "train"]
-    row_of = dict(zip(data.index.loc[train, "image_id"], train, strict=True))
+    _, words = _predicted(oof, run.competition)
+    if not has_frozen_network(run):
+        return _rows(oof, run, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")
+    model, row_of = run.fold(int(oof["fold"].iloc[0])).model(), run.samples.row_of()
     rows = np.array([row_of[image_id] for image_id in oof["image_id"]])
-    whole = np.asarray(seen[rows], dtype=np.float32)
+    whole = np.asarray(run_features(run, model)[0][rows], dtype=np.float32)
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(whole)), metric="cosine").fit(whole)
     score = _likeness(neighbours, whole, np.arange(len(whole)))
     order = np.argsort(score, kind="stable")[: max(1, len(score) * ODD // 100)]
-    for part in seen_through(experiment, model, data.pixels, rows[order], CLOSER):
+    for part in features_through(run, model, rows[order], ViewSet(CLOSER, run.experiment.data.image_size)):
         score[order] = np.maximum(score[order], _likeness(neighbours, part, order))
     order = order[np.argsort(score[order], kind="stable")]
-    return _rows(oof, data, order, words, score).assign(reason="unlike all other pictures", kind="odd")
+    return _rows(oof, run, order, words, score).assign(reason="unlike all other pictures", kind="odd")
 
 
 def _likeness(neighbours: NearestNeighbors, seen: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -176,14 +166,14 @@ def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:
     return together.drop_duplicates("image_id").drop(columns=["rank", "kind_rank"]).reset_index(drop=True)
 
 
-def _draw(suspects: pd.DataFrame, data: Opened, name: str, path: Path) -> Path:
-    train = data.index.index[data.index["split"] == "train"]
-    row_of = dict(zip(data.index.loc[train, "image_id"], train, strict=True))
-    shown = suspects.head(SHOWN)
+def _draw(suspects: pd.DataFrame, run: Run) -> Path:
+    row_of, shown, path = run.samples.row_of(), suspects.head(SHOWN), run.files.figure("suspects")
     if len(shown):
-        pictures = [np.asarray(data.pixels[row_of[image_id]]) for image_id in shown["image_id"]]
+        pictures = [np.asarray(run.samples.pixels[row_of[image_id]]) for image_id in shown["image_id"]]
         captions = [
             f"{row.image_id}\n{row.target} -> {row.suggested}\n{row.kind} {row.score:.3f}" for row in shown.itertuples()
         ]
-        figures.contact_sheet(pictures, captions, f"{name}: the {len(shown)} worst suspects (id; label -> said)", path)
+        figures.contact_sheet(
+            pictures, captions, f"{run.name}: the {len(shown)} worst suspects (id; label -> prediction)", path
+        )
     return path

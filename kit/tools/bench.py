@@ -14,28 +14,18 @@ import pandas as pd
 import torch
 
 from kit import console
-from kit.assembly.features import sample, tta_precision
-from kit.assembly.fitting import (
-    Setup,
-    feed,
-    fold_model,
-    initial_model,
-    measured_workers,
-    objective,
-    training_rows,
-    trial_setup,
-)
-from kit.assembly.predicting import settle
-from kit.config import Experiment
+from kit.batch import Batch
 from kit.data.images import decode
 from kit.data.sources import read_bytes
 from kit.data.table import readable
+from kit.device.accelerator import num_cores
 from kit.inference.predictor import predict, prepare
-from kit.inference.views import expand
-from kit.machine import num_cores
-from kit.training.decide import describe, training_precision
-from kit.training.loop import Batch, Feed, fit
-from kit.workspace import Workspace
+from kit.run.features import view_set
+from kit.run.frozen import Computing
+from kit.run.network import Networks, initial_model
+from kit.run.run import Run
+from kit.run.settling import prediction_compute, sample, settle_prediction
+from kit.training.loop import Feed, Output, fit
 
 DECODED = 400  # pictures
 TRAINED_SECONDS = 12.0  # a measurement of training
@@ -58,18 +48,21 @@ class BenchResult:
     advice: list[str]
 
 
-def run(experiment: Experiment, workspace: Workspace) -> BenchResult:
-    """Measure for about two minutes; needs `kit index` and `kit split`, changes nothing but the cache."""
-    setup = trial_setup(experiment, workspace)
-    reading = _reading(setup.index, workspace.raw(setup.competition.name))
-    training, workers = _training(setup)
-    speeds = [reading, *training, _prediction(setup, workspace)]
+def bench(run: Run) -> BenchResult:
+    """Measure for about two minutes; needs `kit index` and `kit split`, changes nothing except the cache."""
+    trial = run.trial()
+    networks = Networks(trial)
+    networks.check()
+    networks.settle()
+    reading = _reading(trial.index, trial.workspace.raw(trial.competition.name))
+    speeds = [reading, *_training(networks), _prediction(trial)]
     rows = [
         [one.name, f"{one.images_per_second:,.0f}", "" if one.of_limit is None else f"{one.of_limit:.2f}", one.limit]
         for one in speeds
     ]
-    console.table(f"{experiment.name}: {describe(setup.experiment)}", ["", "images/s", "of the limit", "limit"], rows)
-    advice = _advice(setup, {one.name: one for one in speeds}, workers)
+    title = f"{run.name}: {Computing.of(trial.experiment.machine)}"
+    console.table(title, ["", "images/s", "of the limit", "limit"], rows)
+    advice = _advice(networks, {one.name: one for one in speeds})
     for line in advice:
         console.stage("bench", line)
     return BenchResult(speeds, advice)
@@ -95,22 +88,21 @@ def _reading(index: pd.DataFrame, raw: Path) -> Speed:
     return Speed("read and decode", whole, whole / from_memory, f"decoding from memory, {num_cores()} cores")
 
 
-def _training(setup: Setup) -> tuple[list[Speed], int]:
+def _training(networks: Networks) -> list[Speed]:
     """The real loop, against the same loop on one batch that is there already; and what one core prepares."""
-    rows = training_rows(setup, 0)
-    real = feed(setup, 0, rows)
-    batch = next(real.batches(0, 0))
-    resident = (batch[0].to(setup.device), batch[1], batch[2])
-    limit = _loop_speed(setup, rows, real, lambda steps: iter([resident] * steps))
-    workers = measured_workers(setup, 0, limit)
-    helped = feed(replace(setup, num_workers=workers), 0, rows)
-    whole = _loop_speed(setup, rows, real, lambda steps: _first(helped.batches(0, 0), steps))
-    few = max(2, 256 // len(batch[0]))
-    prepared = _median_speed(few * len(batch[0]), lambda: list(_first(real.batches(0, 0), few)))
+    fold = networks.run.fold(0)
+    feed = networks.feed(fold)
+    batch = next(feed.batches(0, 0))
+    resident = replace(batch, pixels=batch.pixels.to(networks.run.device))
+    limit = _loop_speed(networks, lambda steps: iter([resident] * steps))
+    few = max(2, 256 // len(batch))
+    prepared = _median_speed(few * len(batch), lambda: list(_first(feed.batches(0, 0), few)))
+    networks.num_workers = networks.workers(fold, limit)
+    whole = _loop_speed(networks, lambda steps: _first(networks.feed(fold).batches(0, 0), steps))
     return [
         Speed("prepare batches, one core", prepared, prepared / limit, "what the network takes"),
         Speed("train", whole, whole / limit, "the loop on one resident batch"),
-    ], workers
+    ]
 
 
 def _first(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
@@ -118,49 +110,34 @@ def _first(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
         yield batch
 
 
-def _loop_speed(setup: Setup, rows: np.ndarray, real: Feed, batches: Callable[[int], Iterator[Batch]]) -> float:
+def _loop_speed(networks: Networks, batches: Callable[[int], Iterator[Batch]]) -> float:
     """Training images a second over an epoch of a few seconds."""
-    train = replace(setup.experiment.train, epochs=1, warmup_epochs=0.0, freeze_epochs=0, unmixed_epochs=0)
+    fold, real = networks.run.fold(0), networks.feed(networks.run.fold(0))
+    train = replace(networks.run.experiment.train, epochs=1, warmup_epochs=0.0, freeze_epochs=0, unmixed_epochs=0)
     train = replace(train, early_stopping=None)
     size = min(train.batch_size, real.num_images)
 
     def speed(steps: int) -> float:
-        short = replace(
-            real,
-            num_steps=steps,
-            num_images=steps * size,
-            batches=lambda _, start: batches(steps),
-            validation=None,
+        few: Feed = replace(
+            real, num_steps=steps, num_images=steps * size, batches=lambda _, start: batches(steps), validation=None,
             test=None,
-        )
-        model = fold_model(setup, 0, rows)
+        )  # fmt: skip
+        stepper = replace(networks.stepper(fold, (0, 0)), train=train)
         with tempfile.TemporaryDirectory() as folder:
-            line = fit(
-                model,
-                train,
-                objective(setup, model, rows),
-                short,
-                Path(folder),
-                training_precision(train),
-                setup.device,
-                (0, 0),
-                {},
-                "measure",
-            )[-1]
-        return line["images_per_second"]
+            output = Output("measure", Path(folder) / "state", Path(folder) / "model")
+            return fit(stepper, few, output)[-1]["images_per_second"]
 
     warm = speed(min(4, real.num_steps))
     return speed(int(np.clip(warm * TRAINED_SECONDS / size, 4, real.num_steps)))
 
 
-def _prediction(setup: Setup, workspace: Workspace) -> Speed:
+def _prediction(trial: Run) -> Speed:
     """Batches from the cache through all TTA views, against the network alone."""
-    model = initial_model(setup.experiment, setup.competition)
-    views = expand(setup.experiment.tta.views)
-    experiment = settle(setup.experiment, workspace, model, setup.pixels, len(setup.pixels) * len(views))
-    seen, device = sample(experiment, setup.pixels), setup.device
-    ready = prepare(model, model.activate, tta_precision(experiment), device, seen)
-    resident = seen.to(device)
+    model, pixels, views = initial_model(trial), trial.samples.pixels, view_set(trial)
+    settle_prediction(trial, model, pixels, len(pixels) * len(views))
+    seen = sample(trial, pixels)
+    ready = prepare(model, model.activate, prediction_compute(trial), seen)
+    resident = seen.to(trial.device)
     rounds = 4
 
     @torch.inference_mode()
@@ -168,20 +145,17 @@ def _prediction(setup: Setup, workspace: Workspace) -> Speed:
         for _ in range(rounds * len(views)):
             ready.forward(resident).cpu()
 
-    cached = torch.from_numpy(setup.pixels[np.arange(len(seen))]).permute(0, 3, 1, 2)
-    tta, size = experiment.tta, experiment.data.image_size
+    cached = torch.from_numpy(pixels[np.arange(len(seen))]).permute(0, 3, 1, 2)
     limit = _median_speed(rounds * len(seen), alone)
-    whole = _median_speed(
-        rounds * len(seen), lambda: predict([ready], [cached] * rounds, views, size, tta.average, device)
-    )
+    whole = _median_speed(rounds * len(seen), lambda: predict([ready], [cached] * rounds, views))
     return Speed("predict, all views", whole, whole / limit, f"the network alone, {len(views)} views")
 
 
-def _advice(setup: Setup, speeds: dict[str, Speed], workers: int) -> list[str]:
+def _advice(networks: Networks, speeds: dict[str, Speed]) -> list[str]:
     """What takes the time, and what would change it."""
-    experiment, whole = setup.experiment, speeds["train"]
-    train = experiment.train
-    seconds = len(training_rows(setup, 0)) * train.epochs / whole.images_per_second
+    run, whole = networks.run, speeds["train"]
+    experiment, train = run.experiment, run.experiment.train
+    seconds = len(networks.training_set(run.fold(0)).rows) * train.epochs / whole.images_per_second
     folds = experiment.data.num_folds
     fold, all_folds = console.duration(seconds), console.duration(seconds * folds)
     lines = [f"a fold of {train.epochs} epochs: {fold}; {folds} folds: {all_folds}"]
@@ -191,10 +165,10 @@ def _advice(setup: Setup, speeds: dict[str, Speed], workers: int) -> list[str]:
             f"training is limited by the network ({share:.0%} of its own speed): a smaller data.image_size, "
             f"model.options.width or fewer epochs save time, workers do not"
         )
-    elif setup.device.type == "cuda":
+    elif run.device.type != "cpu":
         lines.append(
-            f"training waits for its batches ({share:.0%} of the network's speed with {workers} workers): fewer or "
-            f"cheaper lines in `augment`, or a data.cache_size nearer to data.image_size"
+            f"training waits for its batches ({share:.0%} of the network's speed with {networks.num_workers} workers): "
+            f"fewer or cheaper lines in `augment`, or a data.cache_size nearer to data.image_size"
         )
     else:
         lines.append(

@@ -15,7 +15,7 @@ class CacheResult:
     cleared: bool
 
 
-def run(workspace: Workspace, clear: bool = False) -> CacheResult:
+def cache(workspace: Workspace, clear: bool = False) -> CacheResult:
     """List what the workspace keeps, or remove it (`clear`). Runs, folds and submissions are no part of it."""
     arrays = sorted((workspace.root / "data").glob("*/cache/*.npy"))
     files = arrays + [path for path in [workspace.speeds()] if path.is_file()]

@@ -16,11 +16,10 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kit import console
-from kit.competition import Competition
-from kit.config import DEFAULT_CONFIG, Experiment
+from kit import DEFAULT_CONFIG, console
 from kit.errors import KitError
-from kit.workspace import Workspace, atomic_path
+from kit.run.run import Run
+from kit.workspace import atomic_path
 
 TEST_EVERY = 5  # every fifth digit is held back
 SIDE = 32  # pixels a side: 8 enlarged, so that a person sees them too
@@ -67,20 +66,19 @@ def score_submission(submission: Path, solution: Path) -> float:
     return float((joined["label"] == joined["label_true"]).mean())
 
 
-def report(experiment: Experiment, workspace: Workspace, cv: float, archives: Path) -> DemoResult:
-    """Score the demo's submission and say what comes next."""
-    submission = workspace.submission(experiment.name)
+def report(run: Run, cv: float, archives: Path) -> DemoResult:
+    """Score the demo's submission and show what comes next."""
+    submission = run.workspace.submission(run.name)
     if not submission.is_file():
         raise KitError(f"{submission}: no such file; type `kit demo --force`")
     accuracy = score_submission(submission, archives / "solution.csv")
     num_test = len(pd.read_csv(submission))
-    competition = Competition.load(experiment.competition)
     console.say()
-    console.say(f"{competition.title}: {submission} is ready, {num_test} rows.")
+    console.say(f"{run.competition.title}: {submission} is ready, {num_test} rows.")
     console.say(f"  cross-validated accuracy   {cv:.4f}   (what you know before you submit)")
     console.say(f"  held-back test1 labels     {accuracy:.4f}   (what Kaggle would answer)")
     console.say()
-    default = Competition.load(Experiment.load(DEFAULT_CONFIG).competition)
+    default = Run.open(DEFAULT_CONFIG, run.workspace).competition
     quick = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml")
     console.say(
         f"Next, {default.title}. Put a token from https://www.kaggle.com/settings into ~/.kaggle/access_token, then:"

@@ -2,7 +2,8 @@
 
 import platform
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 import torch
@@ -10,13 +11,16 @@ import torch
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
+from kit.device.accelerator import describe_accelerators, device_name, num_cores
+from kit.device.measuring import speed
+from kit.device.precision import Wanted
 from kit.errors import KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import HOW, find_credentials
 from kit.kaggle.transfer import Transfer
-from kit.machine import candidates, choose, default_device, num_cores, runs_on
 from kit.models import build_classifier
-from kit.training.probe import probe
+from kit.run.run import Run
+from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace
 
 BATCH = 16  # images a step when measuring: the answer should come soon
@@ -32,14 +36,23 @@ class Finding:
     text: str
 
 
-def run(experiment: Experiment, workspace: Workspace, offline: bool = False) -> list[Finding]:
-    """Look at everything; problems are findings, never exceptions."""
-    findings = [_python(), *_packages(), *_devices(), _precision(experiment), _disk(workspace)]
-    findings += _kaggle(experiment, offline)
-    for finding in findings:
+def doctor(run: Run, offline: bool = False) -> list[Finding]:
+    """Look at everything, a line as soon as it is known; problems are findings, never exceptions."""
+    findings = []
+    for finding in _findings(run, offline):
         mark = {"ok": "ok", "note": "note", "problem": "PROBLEM"}[finding.state]
         console.say(f"{mark:>8}  {finding.name}: {finding.text}")
+        findings.append(finding)
     return findings
+
+
+def _findings(run: Run, offline: bool) -> Iterator[Finding]:
+    yield _python()
+    yield from _packages()
+    yield from _devices()
+    yield _disk(run.workspace)
+    yield from _kaggle(run.asked, offline)
+    yield _precision(run)
 
 
 def _python() -> Finding:
@@ -63,42 +76,28 @@ def _packages() -> list[Finding]:
 
 def _devices() -> list[Finding]:
     findings = [Finding("cpu", "ok", f"{num_cores()} cores, torch uses {torch.get_num_threads()} threads")]
-    if torch.version.cuda is None:
-        return [*findings, Finding("gpu", "note", "this torch is built without CUDA: the CPU is used")]
-    if not torch.cuda.is_available():
-        return [
-            *findings,
-            Finding("gpu", "note", f"none usable (torch is built for CUDA {torch.version.cuda}): the CPU is used"),
-        ]
-    for number in range(torch.cuda.device_count()):
-        findings.append(_gpu(number))
+    for text, usable in describe_accelerators():
+        state = "problem" if not usable else "note" if text.endswith("the CPU is used") else "ok"
+        findings.append(Finding("gpu", state, text))
     return findings
 
 
-def _gpu(number: int) -> Finding:
-    properties = torch.cuda.get_device_properties(number)
-    capability, built = (properties.major, properties.minor), torch.cuda.get_arch_list()
-    gigabytes = properties.total_memory / 2**30
-    text = f"{properties.name}, {gigabytes:.0f} GiB, compute capability {properties.major}.{properties.minor}"
-    if not runs_on(capability, built):
-        missing = f"this torch build has no code for it (only for {', '.join(built)}): install a build that does"
-        return Finding(f"gpu {number}", "problem", f"{text}; {missing}")
-    return Finding(f"gpu {number}", "ok", text)
-
-
-def _precision(experiment: Experiment) -> Finding:
-    device, train, size = default_device(), experiment.train, experiment.data.image_size
+def _precision(run: Run) -> Finding:
+    """The number format that the device computes in, and how fast the experiment's model trains."""
+    trial = Run((*run.asked.members, run.asked)[0], run.workspace).trial()  # a blend's first member
+    machine, model, size = trial.experiment.machine, trial.experiment.model, trial.experiment.data.image_size
     try:
-        num_classes = Competition.load(experiment.competition).num_outputs
-        model = build_classifier(experiment.model.name, num_classes, experiment.model.options, image_size=size)
-        options = candidates(device, train.precision, train.memory_format)
-        best = choose(probe(model, options, size, min(train.batch_size, BATCH), num_classes, device))
+        outputs = trial.competition.num_outputs
+        random = replace(model, weights="none")
+        network = build_classifier(random, outputs, trial.competition.task, size)
+        batch = min(trial.experiment.train.batch_size, BATCH)
+        work = TrainingSteps(network, (size,), batch, outputs, trial.device).workload((model.name,))
+        option = Wanted(machine.precision, machine.memory_format).candidates(trial.device)[0]
+        images_per_second = speed(work, option)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
-        return Finding("precision", "problem", f"{experiment.model.name}: {reason(error)}")
-    text = f"{best.precision} for {experiment.model.name} at {size} px"
-    return Finding(
-        "precision", "ok", f"{text} ({best.images_per_second:,.0f} training images/s measured on {device.type})"
-    )
+        return Finding("precision", "problem", f"{model.name}: {reason(error)}")
+    text = f"{option} for {model.name} at {size} px ({images_per_second:,.0f} training images/s measured on "
+    return Finding("precision", "ok", f"{text}{device_name(trial.device)})")
 
 
 def _disk(workspace: Workspace) -> Finding:

@@ -6,14 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from kit import console
-from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError, counted, examples
 from kit.kaggle.client import KaggleClient
+from kit.run.run import Run
 from kit.scoring.medals import medal_places
-from kit.tasks import find_metric
-from kit.workspace import Workspace, atomic_path
+from kit.workspace import atomic_path
 
 COLUMNS = ("score", "publicscore", "privatescore")  # whatever the case
 
@@ -25,9 +23,9 @@ class LeaderboardResult:
     medals: dict[str, float]  # medal -> the score of its last rank
 
 
-def run(experiment: Experiment, workspace: Workspace, source: Path | None = None) -> LeaderboardResult:
+def leaderboard(run: Run, source: Path | None = None) -> LeaderboardResult:
     """Keep the scores for `kit ensemble`'s expected rank; `source`: a CSV with a column of them, in place of Kaggle."""
-    competition = Competition.load(experiment.competition)
+    competition = run.competition
     if source is not None:
         scores = _scores_of(source)
     elif competition.slug is not None:
@@ -37,9 +35,8 @@ def run(experiment: Experiment, workspace: Workspace, source: Path | None = None
         raise ConfigError(f"{competition.title} is not on Kaggle: give its scores with --from FILE.csv")
     if scores.empty:
         raise KitError(f"{source or competition.slug}: no scores on this leaderboard")
-    higher = find_metric(competition.metric).higher_is_better
-    scores = scores.sort_values(ascending=not higher, ignore_index=True)
-    path = workspace.leaderboard(competition.name)
+    scores = scores.sort_values(ascending=not competition.scoring.higher_is_better, ignore_index=True)
+    path = run.workspace.leaderboard(competition.name)
     with atomic_path(path) as temporary:
         pd.DataFrame({"rank": range(1, len(scores) + 1), "score": scores}).to_csv(temporary, index=False)
     medals = {medal: float(scores[place - 1]) for medal, place in medal_places(len(scores)).items() if place}

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from kit import console, figures
-from kit.assembly.fitting import Setup, feed, fold_model, objective, training_rows, trial_setup
-from kit.config import Experiment
 from kit.errors import ConfigError, KitError
-from kit.training.decide import training_precision
+from kit.run.features import has_frozen_network
+from kit.run.network import Networks
+from kit.run.run import Run
 from kit.training.optim import set_learning_rate, set_training
-from kit.training.step import Stepper
-from kit.workspace import Workspace
 
 LOW, HIGH = 1e-6, 1.0
 SMOOTHING = 0.9  # of the losses, per step
@@ -29,16 +27,19 @@ class LrFindResult:
     figure: Path
 
 
-def run(experiment: Experiment, workspace: Workspace, steps: int = 100) -> LrFindResult:
-    """Train fold 0 for a moment with an ever higher rate; nothing of it is kept but the figure."""
-    if experiment.train.mode == "features":
-        raise ConfigError(f"{experiment.name}: train.mode is features: its heads are fitted without a learning rate")
-    setup = trial_setup(experiment, workspace)
-    rates, losses = _sweep(setup, steps)
+def lr_find(run: Run, steps: int = 100) -> LrFindResult:
+    """Train fold 0 for a moment with an ever higher rate; only the figure is kept."""
+    trial = run.trial()
+    if has_frozen_network(trial):
+        raise ConfigError(f"{run.name}: train.mode is features: its heads are fitted without a learning rate")
+    networks = Networks(trial)
+    networks.check()
+    networks.settle()
+    rates, losses = _sweep(networks, steps)
     suggestion = suggest(rates, losses)
-    figure = workspace.figures(setup.competition.name) / f"lr-find-{experiment.name}.png"
-    figures.rate_sweep(rates, losses, suggestion, experiment.name, figure)
-    now, head = experiment.train.learning_rate, experiment.train.head_learning_rate
+    figure = run.workspace.figures(run.competition.name) / f"lr-find-{run.name}.png"
+    figures.rate_sweep(rates, losses, suggestion, run.name, figure)
+    now, head = trial.experiment.train.learning_rate, trial.experiment.train.head_learning_rate
     found = f"train.learning_rate {suggestion:.1e} (the config says {now:.1e})"
     if head is not None:  # it rose in step
         found += f" with head_learning_rate {suggestion * head / now:.1e} (it says {head:.1e})"
@@ -46,14 +47,13 @@ def run(experiment: Experiment, workspace: Workspace, steps: int = 100) -> LrFin
     return LrFindResult(suggestion, rates.tolist(), losses.tolist(), figure)
 
 
-def _sweep(setup: Setup, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _sweep(networks: Networks, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """(rates, smoothed losses), rising by the same factor every optimizer step until the loss runs away."""
-    train, rows = setup.experiment.train, training_rows(setup, 0)
-    model, made = fold_model(setup, 0, rows), feed(setup, 0, rows)
-    loss_of, step_key = objective(setup, model, rows).train, (setup.experiment.seed, "lr-find")
-    stepper = Stepper.prepare(model, train, loss_of, training_precision(train), setup.device, step_key)
-    set_training(model, train, train.freeze_epochs)
-    batches = chain.from_iterable(made.batches(epoch, 0) for epoch in count())
+    experiment, fold = networks.run.experiment, networks.run.fold(0)
+    train, feed = experiment.train, networks.feed(fold)
+    stepper = networks.stepper(fold, (experiment.seed, "lr-find"))
+    set_training(stepper.model, train, train.freeze_epochs)
+    batches = chain.from_iterable(feed.batches(epoch, 0) for epoch in count())
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
@@ -61,8 +61,8 @@ def _sweep(setup: Setup, steps: int) -> tuple[np.ndarray, np.ndarray]:
         for step in range(steps):
             rate = LOW * (HIGH / LOW) ** (step / max(steps - 1, 1))
             set_learning_rate(stepper.optimizer, rate)
-            for part, (pixels, targets, _) in enumerate(islice(batches, train.accumulate_steps)):
-                loss = stepper.loss(pixels, targets, 0, step * train.accumulate_steps + part) / train.accumulate_steps
+            for part, batch in enumerate(islice(batches, train.accumulate_steps)):
+                loss = stepper.loss(batch, 0, step * train.accumulate_steps + part) / train.accumulate_steps
                 stepper.backward(loss)
                 mean = mean * (SMOOTHING if part == 0 else 1) + (1 - SMOOTHING) * loss.item()
             stepper.update()

@@ -14,7 +14,7 @@ class ModelsResult:
     models: list[Summary]
 
 
-def run(name: str | None = None, image_size: int = 224, options: Sequence[str] = ()) -> ModelsResult:
+def models(name: str | None = None, image_size: int = 224, options: Sequence[str] = ()) -> ModelsResult:
     """One network with its stages, or all of ours in a table. `options` are `key=value`, the value YAML."""
     chosen = schema.apply_overrides({}, options, "--option")
     if name is not None:

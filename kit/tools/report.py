@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.assembly.opening import Opened, open_data
 from kit.competition import Competition
-from kit.config import Experiment
 from kit.data.corrections import ACTIONS, read_corrections
 from kit.errors import ConfigError, nearest
-from kit.run_folder import experiment_file, experiment_hash
+from kit.run.files import RunFiles
+from kit.run.run import Run
 from kit.workspace import Workspace, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -34,21 +33,22 @@ class ReportResult:
     num_suspects: int  # shown
 
 
-def run(workspace: Workspace, name: str) -> ReportResult:
-    """Write runs/NAME/report.html from what the run's folder holds; it opens from disk, without a network."""
-    folder, file = workspace.run(name), experiment_file(workspace, name)
+def report(workspace: Workspace, name: str) -> ReportResult:
+    """Write runs/NAME/report.html from what the folder of a run or a blend holds; it opens without a network."""
+    files = RunFiles(workspace.run(name))
     passport_file = workspace.submission(name).with_suffix(".json")
     passport = read_json(passport_file) if passport_file.is_file() else {}
-    if not file.is_file() and not ((folder / "cv.json").is_file() and "competition" in passport):
-        there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
-        raise ConfigError(f"{folder}: no such run or blend{nearest(name, there)}")
-    experiment = Experiment.load(file) if file.is_file() else None
-    cv = read_json(folder / "cv.json") if (folder / "cv.json").is_file() else {}
-    competition = Competition.load(experiment.competition if experiment else passport["competition"])
-    suspects, kept, total = _suspects(workspace, name, experiment)
+    is_run = files.experiment.is_file()
+    if not is_run and not (files.cv.is_file() and "competition" in passport):
+        there = sorted(path.name for path in files.folder.parent.glob("*") if path.is_dir())
+        raise ConfigError(f"{files.folder}: no such run or blend{nearest(name, there)}")
+    run = Run.named(name, workspace) if is_run else None
+    cv = read_json(files.cv) if files.cv.is_file() else {}
+    competition = run.competition if run else Competition.load(passport["competition"])
+    suspects, kept, total = _suspects(run) if run else ([], [], 0)
     shown = [
         {"anchor": path.stem, "label": LABELS.get(path.stem, path.stem), "data": _encoded(path.read_bytes())}
-        for path in _figures(folder)
+        for path in _figures(files.figures)
     ]
     metrics = cv.get("metrics", {})
     scores = [one["public_score"] for one in passport.get("kaggle", []) if one.get("public_score")]
@@ -59,7 +59,7 @@ def run(workspace: Workspace, name: str) -> ReportResult:
         name=name,
         title=competition.title,
         made=str(passport.get("made", ""))[:16].replace("T", " "),
-        experiment_hash=experiment_hash(experiment) if experiment else "of several runs",
+        experiment_hash=run.hash if run else "of several runs",
         sections=[*sections, ("settings", "Settings")],
         metric=competition.metric,
         cv=metrics.get(competition.metric),
@@ -76,13 +76,12 @@ def run(workspace: Workspace, name: str) -> ReportResult:
         actions=[action for action in ACTIONS if action != "relabel" or _can_relabel(competition)],
         can_relabel=_can_relabel(competition),
         classes=competition.classes,
-        settings=file.read_text("utf-8") if experiment else json.dumps(passport, indent=2),
-        environment=_text(folder / "environment.json"),
+        settings=files.experiment.read_text("utf-8") if run else json.dumps(passport, indent=2),
+        environment=_text(files.environment),
     )
-    path = folder / "report.html"
-    write_text(path, page)
-    console.stage("runs", f"{path} ({len(page) / 1e6:.1f} MB); open it in a browser")
-    return ReportResult(path, len(suspects))
+    write_text(files.report, page)
+    console.stage("runs", f"{files.report} ({len(page) / 1e6:.1f} MB); open it in a browser")
+    return ReportResult(files.report, len(suspects))
 
 
 def _template() -> jinja2.Template:
@@ -95,42 +94,40 @@ def _can_relabel(competition: Competition) -> bool:
     return competition.task in {"classes", "ordinal"}
 
 
-def _figures(folder: Path) -> list[Path]:
+def _figures(figures: Path) -> list[Path]:
     """The run's figures, in the order in which one asks; the suspects stand on the page one by one."""
     order = list(LABELS)
-    found = [path for path in (folder / "figures").glob("*.png") if path.stem != "suspects"]
+    found = [path for path in figures.glob("*.png") if path.stem != "suspects"]
     return sorted(found, key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem))
 
 
-def _suspects(
-    workspace: Workspace, name: str, experiment: Experiment | None
-) -> tuple[list[dict[str, Any]], list[list[str]], int]:
-    """(the worst suspects with their pictures and what an earlier corrections.csv says, its other rows, how many)"""
-    file = workspace.run(name) / "suspects.csv"
-    if experiment is None or not file.is_file():
+def _suspects(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
+    """(the worst suspects with their pictures and an earlier corrections.csv's verdict, its other rows, how many)"""
+    if not run.files.suspects.is_file():
         return [], [], 0
-    table = pd.read_csv(file, dtype={"image_id": str, "target": str, "suggested": str}, keep_default_na=False)
+    table = pd.read_csv(
+        run.files.suspects, dtype={"image_id": str, "target": str, "suggested": str}, keep_default_na=False
+    )
     earlier: dict[str, tuple[str, str]] = {}
-    if experiment.data.corrections is not None:
-        old = read_corrections(Path(experiment.data.corrections).expanduser())
+    if run.experiment.data.corrections is not None:
+        old = read_corrections(Path(run.experiment.data.corrections).expanduser())
         facts = zip(old["image_id"], old["action"], old["target"], strict=True)
         earlier = {str(image_id): (str(action), str(target)) for image_id, action, target in facts}
-    data = open_data(experiment, workspace, workspace.run(name) / "folds.csv")
+    row_of, pixels = run.samples.row_of(), run.samples.pixels
     shown = table.head(MOST_SUSPECTS)
     suspects = []
     for number, row in enumerate(shown.itertuples()):
         action, target = earlier.get(str(row.image_id), ("", ""))
         one = {key: getattr(row, key) for key in ("image_id", "target", "suggested", "score", "reason")}
         more = {"number": number, "action": action, "choice": target or row.suggested}
-        suspects.append(one | more | {"data": _picture(data, str(row.image_id))})
+        suspects.append(one | more | {"data": _picture(pixels[row_of[str(row.image_id)]])})
     ids = set(shown["image_id"])
     kept = [[image_id, *rest] for image_id, rest in earlier.items() if image_id not in ids]
     return suspects, kept, len(table)
 
 
-def _picture(data: Opened, image_id: str) -> str:
-    row = data.index.index[(data.index["image_id"] == image_id) & (data.index["split"] == "train")][0]
-    jpeg = cv2.imencode(".jpg", np.asarray(data.pixels[row])[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+def _picture(rgb: np.ndarray) -> str:
+    jpeg = cv2.imencode(".jpg", np.asarray(rgb)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     return _encoded(jpeg.tobytes())
 
 

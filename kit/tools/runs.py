@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from kit import console, figures
-from kit.competition import Competition
-from kit.config import Experiment
 from kit.errors import KitError
-from kit.run_folder import experiment_file, experiment_hash
-from kit.training.history import read_history
+from kit.run.files import RunFiles, run_names
+from kit.run.run import Run
+from kit.tracking.metrics_file import read_history
 from kit.workspace import Workspace, read_json
 
 
@@ -31,9 +30,9 @@ class Line:
     made: str
 
 
-def run(workspace: Workspace) -> list[Line]:
+def runs(workspace: Workspace) -> list[Line]:
     """The workspace's runs and submissions, the latest last; a figure of LB against CV where there are two of both."""
-    names = {path.parent.name for path in (workspace.root / "runs").glob("*/experiment.yaml")}
+    names = set(run_names(workspace.root / "runs"))
     names |= {path.stem for path in (workspace.root / "submissions").glob("*.json")}
     lines = []
     for name in sorted(names):
@@ -70,20 +69,17 @@ def _number(value: float | None) -> str:
 
 
 def _line(workspace: Workspace, name: str) -> Line:
-    file, passport = experiment_file(workspace, name), workspace.submission(name).with_suffix(".json")
+    files, passport = RunFiles(workspace.run(name)), workspace.submission(name).with_suffix(".json")
     handed_in = read_json(passport) if passport.is_file() else {}
     minutes, code, competition = None, "", handed_in.get("competition", "")
     made = str(handed_in.get("made", ""))
-    if file.is_file():
-        experiment = Experiment.load(file)
-        code = experiment_hash(experiment)
-        competition = Competition.load(experiment.competition).name
-        seconds = [
-            line.get("seconds", 0.0) for place in workspace.run(name).glob("fold_*") for line in read_history(place)
-        ]
+    if files.experiment.is_file():
+        run = Run.named(name, workspace)
+        code, competition = run.hash, run.competition.name
+        seconds = [line.get("seconds", 0.0) for fold in files.begun() for line in read_history(fold.metrics)]
         minutes = float(np.sum(seconds)) / 60 if seconds else None
-        made = made or _when(file)
-    cv = _cv(workspace.run(name) / "cv.json") or handed_in.get("cv") or {}
+        made = made or _when(files.experiment)
+    cv = _cv(files.cv) or handed_in.get("cv") or {}
     metric = cv.get("metric", "")
     values = cv.get("metrics", {}).get(metric, {})
     interval = values.get("interval")

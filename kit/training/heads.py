@@ -1,7 +1,7 @@
 """Linear heads on features: all folds and all penalties fitted together, by L-BFGS on every problem at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +16,17 @@ MOST_NUMBERS = 100_000_000  # of outputs (rows x problems x classes) held at onc
 
 
 @dataclass(frozen=True)
+class Problem:
+    """`features` float32 (N, D); `targets` int64 (N,) (classes, ordinal) or float32 (N, C) (labels, standardised
+    numbers); `outputs`: C."""
+
+    features: torch.Tensor
+    targets: torch.Tensor
+    task: Task
+    outputs: int
+
+
+@dataclass(frozen=True)
 class Heads:
     """`weight` float32 (problems, C, D) and `bias` (problems, C)."""
 
@@ -24,7 +35,7 @@ class Heads:
 
 
 @dataclass(frozen=True)
-class CrossFit:
+class FittedHeads:
     """`weight` (K, C, D), `bias` (K, C): a head per fold, or the one of all images; `penalties` (K,): what each chose.
 
     `paths` float (num_folds, S): loss of each fold's own images by the penalty of a head that never saw them.
@@ -36,49 +47,40 @@ class CrossFit:
     paths: np.ndarray
 
 
-def cross_fit(
-    features: torch.Tensor,
-    targets: torch.Tensor,
-    folds: np.ndarray,
-    penalties: tuple[float, ...],
-    task: Task,
-    outputs: int,
-    full: bool = False,
-) -> CrossFit:
+def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...], full: bool = False) -> FittedHeads:
     """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head of all.
 
     (What is not a label, the features' means and spreads, is of all training images.)
 
-    `features` (views, N, D), `targets` as `fit_heads`, `folds` int64 (N,). For each two folds and each penalty a head
-    that saw neither: fold i takes the penalty whose heads without i do best on the other folds.
+    The problem's features are (views, N, D) here, `folds` int64 (N,). For each two folds and each penalty a head that
+    saw neither: fold i takes the penalty whose heads without i do best on the other folds.
     """
-    views, _, width = features.shape
+    views, _, width = problem.features.shape
     count = int(folds.max()) + 1
     away: list[tuple[int, ...]] = [(i,) for i in range(count)]
     if not full:
         away += combinations(range(count), 2)
     absent = np.array([[fold in left for left in away] for fold in range(count)])  # (fold, problem)
     kept = torch.from_numpy(~absent[folds]).repeat(views, 1)  # a row per view and image
-    seen, wanted = features.reshape(-1, width), targets.repeat(views, *[1] * (targets.ndim - 1))
+    targets = problem.targets.repeat(views, *[1] * (problem.targets.ndim - 1))
+    flat = replace(problem, features=problem.features.reshape(-1, width), targets=targets)
     strengths = torch.tensor(penalties)
-    heads = fit_heads(
-        seen, wanted, kept.repeat_interleave(len(penalties), dim=1), strengths.repeat(len(away)), task, outputs
-    )
+    heads = fit_heads(flat, kept.repeat_interleave(len(penalties), dim=1), strengths.repeat(len(away)))
     losses = np.full((len(away), count, len(penalties)), np.nan)  # of each problem, on each fold that it left out
-    for problem, left in enumerate(away):
+    for number, left in enumerate(away):
+        part = slice(number * len(penalties), (number + 1) * len(penalties))
+        own = Heads(heads.weight[part], heads.bias[part])
         for fold in left:
-            rows = torch.from_numpy(folds == fold).repeat(views)
-            losses[problem, fold] = _held_out(heads, problem * len(penalties), len(penalties), seen, wanted, rows, task)
+            losses[number, fold] = _held_out(own, flat, torch.from_numpy(folds == fold).repeat(views))
     paths = losses[np.arange(count), np.arange(count)]
     if full:
         best = int(paths.mean(axis=0).argmin())
-        everything = torch.ones(len(seen), 1, dtype=torch.bool)
-        one = fit_heads(seen, wanted, everything, strengths[[best]], task, outputs)
-        return CrossFit(one.weight, one.bias, [penalties[best]], paths)
+        one = fit_heads(flat, torch.ones(len(targets), 1, dtype=torch.bool), strengths[[best]])
+        return FittedHeads(one.weight, one.bias, [penalties[best]], paths)
     chosen = [_choice(fold, away, losses) for fold in range(count)]
     places = [fold * len(penalties) + best for fold, best in enumerate(chosen)]
     picked = [penalties[best] for best in chosen]
-    return CrossFit(heads.weight[places], heads.bias[places], picked, paths)
+    return FittedHeads(heads.weight[places], heads.bias[places], picked, paths)
 
 
 def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
@@ -92,26 +94,21 @@ def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
     return int(np.mean(others, axis=0).argmin())
 
 
-def _held_out(
-    heads: Heads, first: int, count: int, seen: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, task: Task
-) -> np.ndarray:
-    """float (count,): mean loss on `rows` of the heads from `first` on."""
-    part = slice(first, first + count)
-    said = torch.einsum("nd,pcd->npc", seen[rows], heads.weight[part]) + heads.bias[part]
-    return _losses(said, targets[rows], task)[0].double().mean(dim=0).numpy()
+def _held_out(heads: Heads, problem: Problem, rows: torch.Tensor) -> np.ndarray:
+    """float (heads,): mean loss of each head on `rows`, bool (N,)."""
+    outputs = torch.einsum("nd,pcd->npc", problem.features[rows], heads.weight) + heads.bias
+    return _losses(outputs, problem.targets[rows], problem.task)[0].double().mean(dim=0).numpy()
 
 
-def fit_heads(
-    features: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor, penalties: torch.Tensor, task: Task, outputs: int
-) -> Heads:
-    """Minimise, for each problem p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
+def fit_heads(problem: Problem, rows: torch.Tensor, penalties: torch.Tensor) -> Heads:
+    """Minimise, for each p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
 
-    `features` float32 (N, D); `targets` int64 (N,) (classes, ordinal) or float32 (N, C) (labels, standardised
-    numbers); `rows` bool (N, P): who takes part in which problem; `penalties` float32 (P,), on features of variance 1.
-    The loss is cross-entropy, binary cross-entropy, or half the squared error. Biases are free.
+    `rows` bool (N, P): which images each fit has; `penalties` float32 (P,), on features of variance 1. The loss is
+    cross-entropy, binary cross-entropy, or half the squared error. Biases are free.
     """
+    features, targets, task, outputs = problem.features, problem.targets, problem.task, problem.outputs
     if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
-        one = fit_heads(features, targets[:, None].float(), rows, penalties / 2, "labels", 1)
+        one = fit_heads(Problem(features, targets[:, None].float(), "labels", 1), rows, penalties / 2)
         return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     seen = torch.cat([(features - mean) / std, torch.ones(len(features), 1)], dim=1)  # the last weight is the bias

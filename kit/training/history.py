@@ -1,25 +1,7 @@
-"""A fold's history: one line an epoch in `metrics.jsonl`, and what is read off it."""
+"""What is read off a fold's history: the best epoch, the one that is kept, whether it is time to stop."""
 
-import json
-from pathlib import Path
-from typing import Any
-
-from kit import console
-from kit.config import Train
-
-Line = dict[str, Any]
-"""epoch, seconds, images_per_second, learning_rate, train_loss, valid_loss, valid_<metric>; where the test
-labels are given away, `full` has test_loss and test_<metric>"""
-
-
-def read_history(folder: Path) -> list[Line]:
-    """The lines of a fold's metrics.jsonl; none where it has not begun."""
-    file = folder / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-
-
-def history_text(history: list[Line]) -> str:
-    return "".join(json.dumps(line) + "\n" for line in history)
+from kit.events import Line
+from kit.settings import Train
 
 
 def is_best(history: list[Line]) -> bool:
@@ -45,13 +27,3 @@ def stopped_early(history: list[Line], train: Train) -> bool:
         return False
     losses = [line["valid_loss"] for line in history]
     return None not in losses and losses.index(min(losses)) < len(losses) - train.early_stopping
-
-
-def sentence(title: str, line: Line, train: Train, metric: str) -> str:
-    """`fold 0  epoch  3/8  train loss 0.5312  valid loss 0.5038  accuracy 0.7533  215 images/s  1 min 24 s`"""
-    text = f"{title}  epoch {line['epoch']:>2}/{train.epochs}  train loss {line['train_loss']:.4f}"
-    if line["valid_loss"] is not None:
-        text += f"  valid loss {line['valid_loss']:.4f}  {metric} {line[f'valid_{metric}']:.4f}"
-    if "test_loss" in line:
-        text += f"  test loss {line['test_loss']:.4f}  {metric} {line[f'test_{metric}']:.4f}"
-    return f"{text}  {line['images_per_second']:,.0f} images/s  {console.duration(line['seconds'])}"

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from kit.config import Train
 from kit.errors import ConfigError
+from kit.settings import Train
 from kit.tasks import Task
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kit.config import Train
 from kit.randomness import key
+from kit.settings import Train
 
 
 @dataclass(frozen=True)

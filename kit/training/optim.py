@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
-from kit.config import Train
+from kit.settings import Train
 
 
 class Layered(Protocol):

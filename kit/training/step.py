@@ -7,9 +7,10 @@ from typing import Self
 import torch
 from torch import nn
 
-from kit.config import Train
-from kit.machine import Precision
+from kit.batch import Batch
+from kit.device.precision import Compute
 from kit.randomness import key
+from kit.settings import Train
 from kit.training.losses import Loss
 from kit.training.mixing import mix
 from kit.training.optim import build_optimizer, clip_gradients
@@ -32,42 +33,36 @@ class Stepper:
     model: nn.Module
     forward: nn.Module
     train: Train
-    loss_of: Loss
+    objective: Objective
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    precision: Precision
-    device: torch.device
+    compute: Compute
     step_key: tuple[int | str, ...]
 
     @classmethod
     def prepare(
-        cls,
-        model: nn.Module,
-        train: Train,
-        loss_of: Loss,
-        precision: Precision,
-        device: torch.device,
-        step_key: tuple[int | str, ...],
+        cls, model: nn.Module, train: Train, objective: Objective, compute: Compute, step_key: tuple[int | str, ...]
     ) -> Self:
         """The model, moved to its device and memory layout, with a fresh optimizer."""
-        model = model.to(device).to(memory_format=precision.layout)
-        optimizer, scaler = build_optimizer(model, train), precision.scaler(device)
-        return cls(model, precision.compile(model), train, loss_of, optimizer, scaler, precision, device, step_key)
+        model = compute.place(model)
+        optimizer, scaler = build_optimizer(model, train), compute.scaler()
+        return cls(model, compute.compile(model), train, objective, optimizer, scaler, compute, step_key)
 
-    def loss(self, pixels: torch.Tensor, targets: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
-        """The loss of pixels (B, 3, S, S) and targets as in `Batch`: mixed and smoothed as the experiment asks."""
+    def loss(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
+        """The loss of a batch: mixed and smoothed as the experiment asks."""
         torch.manual_seed(key("step", *self.step_key, epoch, step))
-        pixels = pixels.to(self.device, non_blocking=True)
+        device = self.compute.device
+        pixels = batch.pixels.to(device, non_blocking=True)
         mixed = mix(pixels, self.train, epoch, (*self.step_key, epoch, step))
-        pixels = (mixed.pixels if mixed is not None else pixels).contiguous(memory_format=self.precision.layout)
-        with self.precision.autocast(self.device):
+        pixels = self.compute.arranged(mixed.pixels if mixed is not None else pixels)
+        with self.compute.autocast():
             outputs = self.forward(pixels).float()
-        wanted = targets.to(self.device, non_blocking=True)
-        loss = self.loss_of(outputs, wanted)
+        wanted = batch.targets.to(device, non_blocking=True)
+        loss = self.objective.train(outputs, wanted)
         if mixed is None:
             return loss
-        other = wanted[mixed.partner.to(self.device, non_blocking=True)]
-        return mixed.own * loss + (1 - mixed.own) * self.loss_of(outputs, other)
+        other = wanted[mixed.partner.to(device, non_blocking=True)]
+        return mixed.own * loss + (1 - mixed.own) * self.objective.train(outputs, other)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the loss' gradient to what is there."""

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-
 from kit.assembly.blending import join_members
+from kit.data.members import Member
+from kit.scoring.metrics import score
+
 from kit.competition import Competition
 from kit.config import Ensemble, Experiment
-from kit.data.members import Member
 from kit.data.table import predictions
 from kit.scoring.blend import from_logits
-from kit.scoring.metrics import score
 
 COUNT = 2000
 GENERATOR = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kit.machine import Precision, Trial, measured
 from torch import nn
 
 from kit.config import TTA
@@ -10,7 +11,6 @@ from kit.inference.fusion import fold_batch_norms
 from kit.inference.predictor import predict, prepare
 from kit.inference.probe import decide, probe
 from kit.inference.views import expand
-from kit.machine import Precision, Trial, measured
 from kit.models import build_classifier
 
 CPU = torch.device("cpu")

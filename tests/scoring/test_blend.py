@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from kit.scoring.metrics import score
 
 from kit.scoring.blend import METHODS, Known, blend, fit, from_logits, mean_predictions, nested, to_logits
-from kit.scoring.metrics import score
 
 COUNT = 3000
 FOLDS = np.arange(COUNT) % 5

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from kit.scoring.metrics import measure
 
 from kit.scoring.bootstrap import expected_scores, paired_difference
 from kit.scoring.medals import expect, medal_places
-from kit.scoring.metrics import measure
 
 
 @pytest.mark.parametrize(

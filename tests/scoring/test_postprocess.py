@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from kit.scoring.metrics import decide, decide_for, measure, score
+
 from kit.scoring.postprocess import CLIPS, compile_for, fit
 
 

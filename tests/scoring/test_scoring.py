@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import sklearn.metrics
+from kit.scoring.metrics import decide, score
 
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval, paired_difference
-from kit.scoring.metrics import decide, score
 from kit.tasks import shown_metrics
 
 TARGETS = np.array([0, 1, 1, 0])

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kit.assembly.fitting import open_training, training_rows
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kit.assembly.fitting import open_training, training_rows
 from kit.competition import Competition
 from kit.data.extra import _labelled_files
 from kit.errors import ConfigError, KitError

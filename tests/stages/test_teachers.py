@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kit.assembly.fitting import Setup, fold_model, open_training, training_rows, with_pseudo_labels
+from kit.data.members import read_member
+from kit.plan import load_members
 from typer.testing import CliRunner
 
-from kit.assembly.fitting import Setup, fold_model, open_training, training_rows, with_pseudo_labels
 from kit.cli import app
 from kit.cli.pipeline import _pipeline, _submit_command
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.members import read_member
 from kit.data.table import predictions
 from kit.errors import ConfigError, KitError
-from kit.plan import load_members
 from kit.schema import dump_yaml, to_mapping
 from kit.stages import download, index, predict, split, train
 from kit.tools import lr_find

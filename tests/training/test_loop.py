@@ -7,20 +7,20 @@ import time
 import numpy as np
 import pytest
 import torch
+from kit.machine import Precision, Trial, candidates, choose, fastest, is_hopeless, runs_on
+from kit.scoring.metrics import score
+from kit.training.probe import _first_step, _same_step, probe
 from torch.nn import functional as F
 
 from kit.config import Data, Experiment, Train
 from kit.errors import KitError
-from kit.machine import Precision, Trial, candidates, choose, fastest, is_hopeless, runs_on
 from kit.models import build_classifier
-from kit.scoring.metrics import score
 from kit.training import decide as deciding
 from kit.training.checkpoint import load_model
 from kit.training.ema import running_mean
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, OutOfTime, fit
 from kit.training.losses import build_loss
-from kit.training.probe import _first_step, _same_step, probe
 from kit.training.step import Objective
 
 CPU = torch.device("cpu")

@@ -1,0 +1,23 @@
+"""A batch: what every part hands on."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`pixels` uint8 (B, 3, S, S) in 0..255, a channels_last view of NHWC memory; `targets` int64 (B,), or float32
+    (B, C) of labels and numbers; `rows` int64 (B,) of the index."""
+
+    pixels: torch.Tensor
+    targets: torch.Tensor
+    rows: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pin_memory(self) -> Self:
+        """For the copy to a GPU; torch's loader calls it."""
+        return replace(self, pixels=self.pixels.pin_memory(), targets=self.targets.pin_memory())

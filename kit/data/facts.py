@@ -1,0 +1,126 @@
+"""A look at picture files, each decoded once: what the index says of them."""
+
+import hashlib
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.data.duplicates import MINIATURE, likeness
+from kit.data.images import EXTENSIONS, ImageProblem, decode
+from kit.data.sources import read_bytes, split_row
+from kit.data.table import MEANS, VARIANCES
+from kit.device.accelerator import num_cores
+from kit.errors import KitError
+from kit.processes import die_with_parent
+
+MANY = 2_000  # pictures, from which on processes are worth their start
+PART = 64  # pictures that a worker takes at a time
+_kept = threading.local()  # memory for a picture's channels: asking for it anew costs as much as filling it
+
+
+def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """(the index's columns from `format` to `problem`, but for `group`; miniatures uint8 (N, 16, 16, 3)).
+
+    A file that is no picture has width 0, a problem, and a black miniature.
+    """
+    rows: list[dict[str, Any]] = []
+    miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
+    parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
+    with _workers(len(paths)) as pool, console.progress(what, len(paths)) as bar:
+        for seen, small in pool.map(_look_at_some, parts):
+            miniatures[len(rows) : len(rows) + len(seen)] = small
+            rows += seen
+            bar.advance(len(seen))
+    return pd.DataFrame(rows), miniatures
+
+
+@contextmanager
+def _workers(num_pictures: int) -> Iterator[Executor]:
+    """One for each core. Threads wait for each other twenty times a picture; on Linux processes take over where there
+    is much to do."""
+    cores = num_cores()
+    cv2.setNumThreads(0)
+    pool: Executor
+    if cores == 1 or num_pictures < MANY or sys.platform != "linux":
+        pool = ThreadPoolExecutor(cores)
+    else:
+        pool = ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), _worker)
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise KitError(
+            f"a process that looked at {num_pictures:,} pictures was ended from outside (out of memory?); type the "
+            f"same command again"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    die_with_parent()  # or it would hold that one's locks for ever
+
+
+def hash_values(dhash: pd.Series) -> np.ndarray:
+    """uint64 (N,) of the index's hexadecimal column."""
+    return np.array([int(digits, 16) for digits in dhash], dtype=np.uint64)
+
+
+def _look_at_some(paths: Sequence[str]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """(rows, miniatures), sent back at once."""
+    miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
+    rows = []
+    for number, path in enumerate(paths):
+        row, miniature = _look(Path(path))
+        rows.append(row)
+        if miniature is not None:
+            miniatures[number] = miniature
+    return rows, miniatures
+
+
+def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
+    """One file's columns, and its miniature for the comparison of near-identical pictures."""
+    empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
+    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
+    row["problem"] = ""
+    try:
+        data = read_bytes(path)
+        row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
+        picture = decode(data)
+    except FileNotFoundError:
+        return row | {"problem": "no such file"}, None
+    except (OSError, ImageProblem) as error:
+        return row | {"problem": str(error)}, None
+    height, width = picture.rgb.shape[:2]
+    dhash, miniature = likeness(picture.rgb)
+    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}
+    row |= _statistics(picture.rgb)
+    if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
+        row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
+    return row, miniature
+
+
+def _statistics(rgb: np.ndarray) -> dict[str, float]:
+    """The channels' means and variances over all pixels, of values in [0, 1]."""
+    size = rgb.shape[0] * rgb.shape[1]
+    if not hasattr(_kept, "planes") or _kept.planes.shape[1] < size:
+        _kept.planes = np.empty((3, size), np.uint8)
+    channels = cv2.split(rgb, [plane[:size].reshape(rgb.shape[:2]) for plane in _kept.planes])
+    row = {}
+    for channel, mean_name, variance_name in zip(channels, MEANS, VARIANCES, strict=True):
+        mean, std = cv2.meanStdDev(channel)
+        row[mean_name] = float(f"{mean[0, 0] / 255:.7g}")
+        row[variance_name] = float(f"{(std[0, 0] / 255) ** 2:.7g}")
+    return row

@@ -1,0 +1,158 @@
+"""The accelerator and the cores that this process may use. Nothing outside this room names an accelerator's kind.
+
+cuda is NVIDIA's, and AMD's under ROCm; mps is Apple's, xpu Intel's. What a machine can do is asked, not measured.
+"""
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kit import console
+
+CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
+NO_BF16 = "KIT_NO_BF16"  # in the environment: behave as on a machine without bfloat16
+CPU = torch.device("cpu")
+_VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}  # ROCm reads CUDA's variable too
+_BF16_FROM = (8, 0)  # CUDA's compute capability
+
+
+def default_device() -> torch.device:
+    """The accelerator where there is one that this torch build has code for, else the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None:
+        return CPU
+    device = torch.device(found.type)
+    if not has_code(device):
+        console.warn(f"this torch build has no code for {device_name(device)}: the CPU is used (see `kit doctor`)")
+        return CPU
+    return device
+
+
+def has_code(device: torch.device) -> bool:
+    """Can this torch build run on this accelerator?"""
+    if device.type != "cuda":
+        return True
+    facts = torch.cuda.get_device_properties(device)
+    architecture = getattr(facts, "gcnArchName", "").partition(":")[0] if torch.version.hip else ""
+    return runs_on((facts.major, facts.minor), torch.cuda.get_arch_list(), architecture)
+
+
+def runs_on(capability: tuple[int, int], built_for: list[str], architecture: str = "") -> bool:
+    """Does a torch build for `built_for` (`sm_75`, `compute_90`, `gfx90a`, ...) run on a GPU of this capability?
+
+    NVIDIA: machine code (sm) runs on the same major version from its minor version on, PTX (compute) on anything newer
+    (https://docs.nvidia.com/cuda/cuda-programming-guide, compute capabilities and binary compatibility). AMD: code for
+    its own `architecture`; where that is not known, for its version (gfx90a is 9.0, stepping a).
+    """
+    for name in built_for:
+        if name.startswith("gfx"):
+            version = name.removeprefix("gfx")
+            if name == architecture or (not architecture and (int(version[:-2]), int(version[-2], 16)) == capability):
+                return True
+            continue
+        kind, _, digits = name.partition("_")
+        number = int("".join(filter(str.isdigit, digits)) or 0)
+        major, minor = divmod(number, 10)
+        if kind == "sm" and major == capability[0] and minor <= capability[1]:
+            return True
+        if kind == "compute" and (major, minor) <= capability:
+            return True
+    return False
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Does it compute in bfloat16 itself? Where it does not, torch emulates it, 10 to 30 times slower on a CPU."""
+    if os.environ.get(NO_BF16):
+        return False
+    if device.type == "cpu":
+        flags = (
+            "_is_avx512_bf16_supported",
+            "_is_amx_tile_supported",
+        )  # of torch.cpu, none of them on other processors
+        return any(getattr(torch.cpu, flag, bool)() for flag in flags)
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= _BF16_FROM
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    return bool(torch.xpu.is_bf16_supported()) if device.type == "xpu" else False
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls it."""
+    return processor(device) if device.type in {"cuda", "xpu"} else {"cpu": "the CPU"}.get(device.type, device.type)
+
+
+def processor(device: torch.device) -> str:
+    """The model of the GPU, or of the CPU."""
+    if device.type in {"cuda", "xpu"}:
+        return str(torch.get_device_module(device).get_device_name(device))
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def describe_accelerators() -> Iterator[tuple[str, bool]]:
+    """(a line, is it usable?) for each accelerator, or why there is none."""
+    if not torch.accelerator.is_available():
+        built = torch.version.cuda or torch.version.hip
+        text = f"none usable (torch is built for {built})" if built else "this torch is built without GPU support"
+        yield f"{text}: the CPU is used", True
+        return
+    kind = torch.device(str(torch.accelerator.current_accelerator())).type
+    for number in range(torch.accelerator.device_count()):
+        device = torch.device(kind, number)
+        if kind != "cuda":
+            yield f"{device}: {processor(device)}", True
+            continue
+        facts = torch.cuda.get_device_properties(number)
+        text = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, compute capability {facts.major}.{facts.minor}"
+        built_for = ", ".join(torch.cuda.get_arch_list())
+        missing = f"; this torch build has no code for it (only for {built_for}): install a build that does"
+        yield (text, True) if has_code(device) else (text + missing, False)
+
+
+def slots(device: torch.device) -> list[dict[str, str]]:
+    """For each accelerator of this kind that this process may use: the environment of a process that uses it alone."""
+    variable = _VISIBLE.get(device.type)
+    if variable is None:
+        return []
+    count, named = torch.accelerator.device_count(), os.environ.get(variable)
+    names = [str(number) for number in range(count)]
+    if named is not None:
+        names = [name.strip() for name in named.split(",") if name.strip()][:count]
+    cores = max(1, num_cores() // max(1, len(names)))
+    return [{variable: name, CORES: str(cores)} for name in names]
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it."""
+    if device.type not in {"cpu", "meta"}:
+        torch.accelerator.synchronize()
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand the device memory that torch keeps for later back to others."""
+    module: Any = torch.get_device_module(device)
+    getattr(module, "empty_cache", lambda: None)()
+
+
+def pins_memory(device: torch.device) -> bool:
+    """Is a copy to the device faster from pinned memory?"""
+    return device.type in {"cuda", "xpu"}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Was the device's memory too small? (mps has no exception of its own for it.)"""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+
+
+def num_cores() -> int:
+    """The cores that this process may use (fewer than the machine's in many containers)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get(CORES, "")
+    return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed

@@ -1,0 +1,87 @@
+"""A metric as one object: what it scores, what is handed in where it counts, and what can be fitted for it.
+
+Predictions are float (N, C): probabilities of classes (rows sum to 1) or of labels (each in 0..1), or a number (N, 1).
+Targets are int64 (N,) for classes, 0/1 (N, C) for labels, float (N, 1) for numbers. `decide` turns predictions into
+what the metric looks at (hard classes, label sets, a ranking, or the predictions themselves); `measure` scores that.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kit.tasks import Format, Task
+
+EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would cost infinity
+GRID = 200  # thresholds tried
+
+Params = dict[str, Any]
+"""What is fitted for a metric, and what is fixed for it: temperature, bias, clip, cuts, thresholds, ..."""
+
+
+def as_predicted(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]) -> np.ndarray:
+    """The predictions themselves are handed in."""
+    return predictions
+
+
+def likeliest(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]) -> np.ndarray:
+    """int64 (N,): a class for each row."""
+    return predictions.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A competition's measure.
+
+    `measure(targets, decisions)` is the score. `decide_with(predictions, labels, params)` makes the decisions; with
+    `labels` each column decides for itself. `per_image(targets, decisions)`: float (N,), each image's part where the
+    score is their mean. `fit(targets, predictions, plain)`: the params that score best on these images, empty where
+    there is nothing to fit; `plain` holds what is fixed. `rule(targets)`: params that the targets alone imply.
+    """
+
+    name: str
+    higher_is_better: bool
+    tasks: tuple[Task, ...]
+    formats: tuple[Format, ...]
+    measure: Callable[[np.ndarray, np.ndarray], float]
+    decide_with: Callable[[np.ndarray, bool, Mapping[str, Any]], np.ndarray] = as_predicted
+    per_image: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    fit: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Params] | None = None
+    rule: Callable[[np.ndarray], Params] = lambda targets: {}
+    calibrates: bool = False  # `fit` is a calibration: predictions are compared after it, so that none wins by it alone
+    spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only
+    k: int = 1  # classes handed in for each image, of map@k and top@k
+
+    def decide(self, predictions: np.ndarray, labels: bool, params: Mapping[str, Any] | None = None) -> np.ndarray:
+        """What is handed in: int64 (N,) classes, bool (N, C) label sets, int64 (N, k) ranked classes, or predictions.
+
+        `labels`: several labels an image, each column decides for itself.
+        """
+        return self.decide_with(predictions, labels, params or {})
+
+    def decide_for(
+        self, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """`decide` where the targets are at hand, and with them `rule`."""
+        return self.decide(predictions, targets.ndim == 2, {**self.rule(targets), **(params or {})})
+
+    def score(self, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None) -> float:
+        """The metric of predictions; all classes need not occur."""
+        return self.measure(targets, self.decide_for(targets, predictions, params))
+
+    def gain(self, value: float | np.ndarray) -> Any:
+        """`value` so that more is better."""
+        return value if self.higher_is_better else -value
+
+
+def mean_of(per_image: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A `measure` that is the mean over images."""
+    return lambda targets, decisions: float(per_image(targets, decisions).mean())
+
+
+def best_on(grid: np.ndarray, value_of: Callable[[float], float]) -> float:
+    """The value of `grid` with the highest `value_of`; the middle of a plateau."""
+    values = np.array([value_of(float(one)) for one in grid])
+    best = np.flatnonzero(values == values.max())
+    return float(grid[best[len(best) // 2]])

@@ -1,0 +1,57 @@
+"""map@k and top@k: the k likeliest classes of an image, one of which is right. Fitted: the unknown class's probability.
+
+`map@k` counts the right one by its rank (1, 1/2, 1/3, ...), `top@k` whether it is there.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kit.metrics.metric import GRID, Metric, Params, best_on, mean_of
+
+
+def _decide(predictions: np.ndarray, _labels: bool, params: Mapping[str, Any], k: int) -> np.ndarray:
+    """int64 (N, k). `params`: with a `threshold`, the class `new_class` (of the unknown) is as probable as that,
+    whatever the network predicts for it; without training images it is number C."""
+    ranked = predictions
+    if "threshold" in params:
+        ranked = np.hstack([predictions, np.zeros((len(predictions), 1))])
+        ranked[:, params["new_class"]] = params["threshold"]
+        ranked = ranked[:, : max(predictions.shape[1], params["new_class"] + 1)]
+    return np.argsort(-ranked, axis=1, kind="stable")[:, :k]
+
+
+def _by_rank(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """One right answer: the precision at its rank is all there is."""
+    return ((decisions == targets[:, None]) / np.arange(1, decisions.shape[1] + 1)).sum(axis=1)
+
+
+def _among(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    return (decisions == targets[:, None]).any(axis=1).astype(float)
+
+
+def mean_average_precision(k: int) -> Metric:
+    """map@k."""
+
+    def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
+        if not ("new_class" in plain and bool((targets == plain["new_class"]).any())):
+            return {}
+        known: Params = {"new_class": int(plain["new_class"])}
+        likeliest = np.delete(predictions, known["new_class"], axis=1).max(axis=1)
+        grid = np.quantile(likeliest, np.linspace(0, 1, GRID))
+        found = best_on(grid, lambda t: metric.score(targets, predictions, known | {"threshold": t}))
+        return known | {"threshold": found}
+
+    decide = partial(_decide, k=k)
+    metric = Metric(
+        f"map@{k}", True, ("classes",), ("top_k",), mean_of(_by_rank), decide, per_image=_by_rank, fit=fit, k=k
+    )
+    return metric
+
+
+def top_accuracy(k: int) -> Metric:
+    """top@k."""
+    decide = partial(_decide, k=k)
+    return Metric(f"top@{k}", True, ("classes",), ("top_k",), mean_of(_among), decide, per_image=_among, k=k)

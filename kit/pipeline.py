@@ -1,0 +1,72 @@
+"""The whole way in order: what `kit run` and a notebook call."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kit import console
+from kit.config import Experiment
+from kit.errors import ConfigError
+from kit.run.run import Run
+from kit.stages.download import download
+from kit.stages.ensemble import EnsembleResult, ensemble
+from kit.stages.explore import explore
+from kit.stages.index import index
+from kit.stages.predict import predict
+from kit.stages.split import split
+from kit.stages.train import train
+from kit.workspace import Fold, Workspace
+
+
+def run_pipeline(
+    experiment: Experiment | str | Path,
+    workspace: Workspace | str | Path = ".",
+    source: str | Path | None = None,
+    folds: str | Sequence[Fold] | None = None,
+    seeds: str | Sequence[int] | None = None,
+    max_hours: float | None = None,
+    on: str | None = None,
+    force: bool = False,
+) -> EnsembleResult | None:
+    """From download to a validated submission, skipping what is done; nothing is uploaded.
+
+    `experiment`: one, or a config's path or name; `source`: the competition's files, where you have them. `folds` and
+    `seeds` as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and
+    their blend) or as lists. `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first.
+    Raises `KitError` with what to do.
+    """
+    whole = Run.open(experiment, workspace)
+    asked = whole.asked
+    numbers = _folds(asked, folds)
+    if seeds is not None:
+        asked = asked.seeded(seeds if isinstance(seeds, str) else ",".join(map(str, seeds)))
+    if numbers == ["full"]:
+        asked = replace(asked, ensemble=replace(asked.ensemble, models="full"))
+    whole = Run.open(asked, whole.workspace)
+    if asked.members and whole.exists:
+        raise ConfigError(f"name: {asked.name} is a run of its own already; --set name=... names the blend")
+    began = time.monotonic()
+    download(whole, Path(source) if source is not None else None, force)
+    index(whole, force)
+    explore(whole, force)
+    runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
+    for run in runs:
+        split(run, force)
+        left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
+        if not train(run, numbers, force, left, on).finished:
+            return None
+        predict(run, None, force)
+    result = ensemble(runs, asked.name, asked.ensemble)
+    console.stage("run", f"done in {console.duration(time.monotonic() - began)}")
+    return result
+
+
+def _folds(experiment: Experiment, folds: str | Sequence[Fold] | None) -> list[Fold]:
+    """The folds to train; `ensemble.models: full` adds the model of all training data."""
+    if folds is not None and not isinstance(folds, str):
+        folds = ",".join(map(str, folds))
+    numbers = experiment.fold_numbers(folds or ("all" if experiment.ensemble.models == "folds" else "all,full"))
+    if "full" not in numbers and experiment.ensemble.models == "full":
+        raise ConfigError(f"--fold {folds}: ensemble.models is full, so --fold should include it: --fold {folds},full")
+    return numbers

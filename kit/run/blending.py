@@ -1,0 +1,141 @@
+"""Several runs' out-of-fold predictions as one, and what each of them is worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.data.table import predictions, targets
+from kit.errors import KitError
+from kit.metrics.log_loss import CLIP
+from kit.run.member import Member
+from kit.scoring.blend import Known, Recipe, blend, fit_recipe, nested
+from kit.scoring.bootstrap import paired_difference
+from kit.scoring.postprocess import Postprocess, fit_postprocess
+from kit.scoring.truth import Truth
+from kit.settings import Ensemble
+
+SURE = 0.95  # a blend is handed in from this probability on that it beats its best member
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """What decides how predictions are joined and handed in: the competition, the settings, the images' groups."""
+
+    competition: Competition
+    settings: Ensemble
+    group_of: Mapping[str, int]
+
+    def truth(self, oof: pd.DataFrame) -> Truth:
+        """What a table of OOF predictions is held against."""
+        groups = oof["image_id"].map(self.group_of).to_numpy()
+        return Truth(self.competition.scoring, targets(oof, self.competition), groups, oof["fold"].to_numpy())
+
+    def postprocess(self, truth: Truth, probs: np.ndarray) -> Postprocess:
+        """What the metric rewards, fitted on OOF (N, C); with `postprocess: none`, or without OOF, what is fixed."""
+        settings, competition, metric = self.settings, self.competition, truth.metric
+        plain: dict[str, Any] = {}
+        if metric.calibrates:
+            plain["clip"] = CLIP if settings.clip is None else settings.clip
+            plain |= {} if settings.clip is None else {"clips": (settings.clip,)}
+        new = competition.submission.new_class
+        if new is not None and new in competition.classes:
+            plain["new_class"] = competition.classes.index(new)
+        elif new is not None:
+            plain |= {"new_class": len(competition.classes), "threshold": settings.new_class_threshold}
+        if settings.postprocess == "auto" and len(probs):
+            return fit_postprocess(truth, probs, plain)
+        plain.pop("clips", None)
+        fixed = plain if "threshold" in plain or "new_class" not in plain else {}
+        if len(probs) == 0:
+            return Postprocess(fixed, probs, float("nan"), plain=fixed)
+        fixed = fixed | metric.rule(truth.targets)
+        return Postprocess(fixed, metric.decide_for(truth.targets, probs, fixed), float("nan"), plain=fixed)
+
+
+@dataclass(frozen=True)
+class BlendedRuns:
+    """`oof`: the blend's own, each image by weights that its fold had no part in. `facts`: one per member."""
+
+    oof: pd.DataFrame
+    recipe: Recipe
+    facts: list[dict[str, Any]]
+
+
+def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
+    """Blend the members' OOF as `ensemble.blend` asks; with `auto`, the best alone unless the blend surely beats it."""
+    settings, competition = hand_in.settings, hand_in.competition
+    first, aligned = members[0].oof, _aligned(members, competition)
+    if first.empty or len(members) == 1:
+        recipe = Recipe("mean", (1 / len(members),) * len(members), settings.average)
+        return BlendedRuns(first, recipe, [{"run": m.name, "weight": 1 / len(members)} for m in members])
+    truth = hand_in.truth(first)
+    method, num_folds = settings.blend, len(np.unique(truth.folds))
+    if num_folds < 3 and method not in {"best", "mean"}:
+        console.warn(f"{num_folds} folds are too few to fit a blend on: the plain mean")
+        method = "mean"
+    known = Known(truth, competition.task, settings.average, settings.postprocess == "auto")
+    found = blend(method, known, aligned)
+    recipe, blended = found.recipe, found.oof
+    alone = fit_recipe("best", known, aligned)
+    best = int(np.argmax(alone.weights))
+    tried = ", ".join(f"{name} {value:.4f}" for name, value in found.by_method.items())
+    console.stage("ensemble", f"blends by {truth.metric.name} (nested): {tried}")
+    better = 0.0  # the probability that the blend beats its best member
+    if recipe.method != "best":
+        both = [hand_in.postprocess(truth, one) for one in (aligned[best], blended)]
+        gain = paired_difference(truth, both[0].decisions, both[1].decisions)
+        interval, better = "{:+.4f} to {:+.4f}".format(*gain.interval), gain.probability
+        verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
+        console.stage("ensemble", f"{verdict}probability {better:.3f}")
+    if settings.blend == "auto" and not better >= SURE:
+        console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
+        recipe, blended = alone, nested("best", known, aligned)
+    facts = _worth(members, aligned, recipe, known)
+    _show(facts, recipe, truth.metric.name)
+    kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
+    return BlendedRuns(kept.join(pd.DataFrame(blended, columns=competition.predictions)), recipe, facts)
+
+
+def _show(facts: list[dict[str, Any]], recipe: Recipe, metric: str) -> None:
+    formats = {"weight": ".3f", "score": ".4f", "correlation": ".3f", "without": ".4f"}
+    rows = [[one["run"], *(f"{one[key]:{form}}" for key, form in formats.items())] for one in facts]
+    columns = ["run", "weight", metric, "correlation", f"{metric} without it"]
+    console.table(f"Members of the blend ({recipe.method}), before any postprocessing", columns, rows)
+
+
+def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:
+    """Each member's OOF (N, C) in the first one's order; `KitError` where they are not of the same folds."""
+    first, aligned = members[0].oof, []
+    for member in members:
+        other = first[["image_id", "fold"]].merge(member.oof, on="image_id", suffixes=("", "_of_member"))
+        same = len(other) == len(first) == len(member.oof) and (other["fold"] == other["fold_of_member"]).all()
+        if not same:
+            raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
+        if any((other[column] != first[column].to_numpy()).any() for column in competition.targets):
+            raise KitError(f"runs {members[0].name} and {member.name} have other labels: data.corrections differ")
+        aligned.append(predictions(other, competition))
+    return aligned
+
+
+def _worth(members: list[Member], aligned: list[np.ndarray], recipe: Recipe, known: Known) -> list[dict[str, Any]]:
+    """Of each member: weight, own score, mean correlation with the others, the blend's nested score without it."""
+    facts, truth = [], known.truth
+    flat = np.corrcoef([one.ravel() for one in aligned])
+    for place, member in enumerate(members):
+        others = [one for number, one in enumerate(aligned) if number != place]
+        without = nested(recipe.method, known, others)
+        facts.append(
+            {
+                "run": member.name,
+                "weight": recipe.weights[place],
+                "score": truth.metric.score(truth.targets, aligned[place]),
+                "correlation": float((flat[place].sum() - 1) / (len(aligned) - 1)),
+                "without": truth.metric.score(truth.targets, without),
+            }
+        )
+    return facts

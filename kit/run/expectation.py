@@ -1,0 +1,73 @@
+"""The score to expect on the test set as far as OOF tells, the rank that is worth, and what twins add to it."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.data.table import readable, targets
+from kit.errors import counted
+from kit.run.run import Run
+from kit.scoring.medals import Expectation, expect
+from kit.scoring.postprocess import Postprocess
+from kit.scoring.truth import Truth
+
+
+def expect_score(
+    run: Run, truth: Truth, post: Postprocess, decisions: np.ndarray, test: pd.DataFrame
+) -> dict[str, Any]:
+    """Prints it, and returns it for cv.json.
+
+    `decisions`: of the OOF images that `truth` holds. `test`: image_id and predictions, a row per test image.
+    """
+    competition, metric = run.competition, truth.metric
+    file = run.workspace.leaderboard(competition.name)
+    board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
+    found = expect(truth, decisions, len(test), board)
+    span = "{:.4f} to {:.4f}".format(*found.interval)
+    console.stage("ensemble", f"to expect of {len(test):,} such test images: {metric.name} {found.value:.4f} ({span})")
+    _show_rank(found)
+    twins = _twins(run.index, competition, test, post)
+    if twins:
+        share = twins["count"] / len(test)
+        text = f"{counted(twins['count'], 'test image')} ({share:.1%}) near-identical to a training image"
+        if twins["score"] is not None:
+            twins["expected"] = (1 - share) * found.value + share * twins["score"]
+            text += f": {metric.name} {twins['score']:.4f} by that one's label; with them {twins['expected']:.4f} is to"
+            text += f" be expected, without {found.value:.4f}"
+        console.stage("ensemble", text)
+    return asdict(found) | {"twins": twins or None}
+
+
+def _show_rank(found: Expectation) -> None:
+    if found.rank is not None and found.rank_interval is not None and found.chances is not None:
+        ranks = "{:,.0f} to {:,.0f}".format(*found.rank_interval)
+        chances = ", ".join(f"{medal} {chance:.0%}" for medal, chance in found.chances.items())
+        console.stage("ensemble", f"rank {found.rank:,.0f} of {found.teams:,} ({ranks}); at least {chances}")
+        console.stage("ensemble", "a test set that differs from the training set keeps none of this promise")
+
+
+def _twins(index: pd.DataFrame, competition: Competition, test: pd.DataFrame, post: Postprocess) -> dict[str, Any]:
+    """How many test images have a near-identical training image, and their score by its label; empty without any.
+
+    Groups whose training images disagree count, but tell no label. The score is `None` where the metric is no mean
+    over images.
+    """
+    usable = index[readable(index)]
+    train, unlabelled = usable[usable["split"] == "train"], usable[usable["split"] == "test"]
+    shared = unlabelled[unlabelled["group"].isin(set(train["group"]))]
+    if shared.empty:
+        return {}
+    by_group = train.groupby("group")[competition.targets]
+    answers = by_group.first().where(by_group.nunique() == 1, "")
+    known = shared[["image_id", "group"]].merge(answers, left_on="group", right_index=True)
+    known = known[(known[competition.targets] != "").all(axis=1)].merge(test, on="image_id")
+    metric, part = competition.scoring, None
+    if len(known) and metric.per_image is not None:
+        wanted = targets(known, competition)
+        decided = metric.decide_for(wanted, known[competition.predictions].to_numpy(float), post.params)
+        part = metric.per_image(wanted, decided)
+    return {"count": len(shared), "score": None if part is None else float(part.mean())}

@@ -1,0 +1,70 @@
+"""An experiment is frozen into its run's folder when the run is made, and a changed one is refused."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from kit import schema
+from kit.config import Experiment
+from kit.device.precision import Precision
+from kit.errors import ConfigError, counted
+from kit.settings import Machine
+from kit.workspace import write_text
+
+HEADER = "# The experiment as it ran, with what was settled for it. `kit train -c` takes this file too.\n"
+
+
+def read_frozen(file: Path, asked: Experiment) -> Experiment:
+    """The experiment of a run's file, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
+
+    What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference when the run was made by
+    another experiment.
+    """
+    run = Experiment.load(file)
+    then, now = _flat(run.identity()), _flat(asked.identity())
+    changes = [
+        f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+    if changes:
+        raise ConfigError(
+            f"{file.parent}: this run was made by another experiment ({'; '.join(changes)}). "
+            f"Give the new one a name of its own (--set name=...), or delete the folder"
+        )
+    return replace(run, tta=asked.tta, ensemble=asked.ensemble, machine=asked.machine.settled_by(run.machine))
+
+
+def write_frozen(file: Path, experiment: Experiment) -> None:
+    write_text(file, HEADER + schema.dump_yaml(schema.to_mapping(experiment)))
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What decides the bits of a training, beside its data and its settings."""
+
+    precision: str
+    memory_format: str
+    compile: bool | str
+    num_threads: int | None
+
+    @classmethod
+    def of(cls, machine: Machine) -> Self:
+        return cls(machine.precision, machine.memory_format, machine.compile, machine.num_threads)
+
+    def __str__(self) -> str:
+        """`bf16, channels_last, 2 threads`"""
+        return f"{self.as_precision()}, {counted(self.num_threads or 1, 'thread')}"
+
+    def as_precision(self) -> Precision:
+        return Precision(self.precision, self.memory_format, self.compile is True)
+
+
+def _flat(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,162 @@
+"""Heads on a frozen network: its features of every image once, then every fold's linear head."""
+
+import copy
+import time
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from kit import console, figures
+from kit.artifacts import Artifact, to_make
+from kit.data.table import channel_statistics, trainable
+from kit.errors import ConfigError, counted
+from kit.events import Line
+from kit.models import Classifier
+from kit.randomness import key
+from kit.run.features import run_features, view_set
+from kit.run.network import initial_model
+from kit.run.run import Run, RunFold
+from kit.run.settling import environment, settle_prediction
+from kit.settings import Train
+from kit.tracking.metrics_file import read_history, write_history
+from kit.training.checkpoint import save_model
+from kit.training.heads import FittedHeads, Problem, fit_folds
+from kit.training.losses import number_scale
+from kit.workspace import fingerprint
+
+VERSION = 1
+
+
+class FrozenHeads:
+    """A linear head for each fold, all of them fitted together, each with a penalty of its own.
+
+    A fold's penalty is chosen by a cross-validation among the other folds: its own labels decide nothing.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def check(self) -> None:
+        """Raise what is wrong with the experiment before anything is made; say which of its settings play no part."""
+        experiment, plain = self.run.experiment, Train()
+        train = experiment.train
+        if experiment.model.start or train.pseudo_run or experiment.data.extra:
+            raise ConfigError(
+                "train.mode: features knows no model.start, train.pseudo_run and data.extra; leave them out"
+            )
+        if experiment.data.num_folds < 3:
+            raise ConfigError(
+                "train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more"
+            )
+        names = ("loss", "class_weights", "label_smoothing", "mixup", "cutmix")
+        ignored = [f"train.{name}" for name in names if getattr(train, name) != getattr(plain, name)]
+        if ignored := ignored + (["augment"] if experiment.augment else []):
+            console.warn(
+                f"train.mode: features: {', '.join(ignored)} play no part: heads learn by the task's plain loss"
+            )
+
+    @cached_property
+    def model(self) -> Classifier:
+        """The network, with a head that has not learned."""
+        torch.manual_seed(key("weights", self.run.experiment.seed, "features"))
+        index = self.run.samples.index
+        return initial_model(self.run, channel_statistics(index[trainable(index)]))
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Of the training images."""
+        return np.flatnonzero(trainable(self.run.samples.index))
+
+    def settle(self) -> dict[str, Any]:
+        """The facts for the run's environment; how features are made is settled whenever they are."""
+        return environment(self.run)
+
+    def go_on(self) -> None:
+        """Nothing to say: how features are made is settled whenever they are."""
+
+    def announce(self, folds: list[RunFold], force: bool) -> None:
+        """Nothing to say: it takes seconds."""
+
+    def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
+        """All heads are fitted together."""
+        return [folds]
+
+    def line(self, fold: RunFold) -> Line:
+        """`head_l2`, the head's penalty, and `valid_loss`; empty where that was not written down."""
+        return next(iter(read_history(fold.files.heads)), {})
+
+    def fit(self, folds: list[RunFold], force: bool = False, _deadline: float | None = None) -> None:
+        """Fit the heads of the folds that have none."""
+        run, num_pixels = self.run, len(self.run.samples.pixels)
+        settle_prediction(run, self.model.without_head(), run.samples.pixels, num_pixels * len(view_set(run)))
+        run.freeze()
+        fold_of = {fold.title: fold for fold in folds}
+        missing = to_make("features", [self._artifact(fold) for fold in folds], force)
+        for full in (False, True):
+            part = [artifact for artifact in missing if (fold_of[artifact.name].number == "full") is full]
+            if part:
+                fitted = self._fit(full)
+                penalties = {}
+                for artifact in part:
+                    fold = fold_of[artifact.name]
+                    with artifact.making():
+                        penalties[str(fold.number)] = self._write(fold, fitted)
+                self._report(fitted, penalties)
+
+    @cached_property
+    def _inputs(self) -> str:
+        """Images, targets and folds, the network's weights, the penalties, and the views: heads learn from each."""
+        samples, rows = self.run.samples, self.rows
+        images = [samples.index[name].iloc[rows].tolist() for name in ("image_id", "md5")]
+        images.append(samples.targets[rows].tolist())
+        weights = {name: value.double().sum().item() for name, value in self.model.state_dict().items()}
+        views = [asdict(view) for view in view_set(self.run).views]
+        return fingerprint(
+            VERSION, images, samples.folds[rows].tolist(), weights, self.run.experiment.train.head_l2, views
+        )
+
+    def _artifact(self, fold: RunFold) -> Artifact:
+        return Artifact(fold.title, fold.files.trained, self._inputs, [fold.files.model])
+
+    def _fit(self, full: bool) -> FittedHeads:
+        run, rows, penalties = self.run, self.rows, self.run.experiment.train.head_l2
+        seen = torch.from_numpy(run_features(run, self.model)[:, rows]).float()
+        began, targets = time.monotonic(), torch.from_numpy(run.samples.targets[rows])
+        if run.competition.task == "number":
+            mean, std = number_scale(run.samples.targets[rows])
+            targets = (targets - mean) / std
+        problem = Problem(seen, targets, run.competition.task, run.competition.num_outputs)
+        fitted = fit_folds(problem, run.samples.folds[rows], penalties, full)
+        what = f"heads of {counted(len(fitted.paths), 'fold')} and {counted(len(penalties), 'strength')}"
+        console.stage("features", f"{what} in {console.duration(time.monotonic() - began)}")
+        return fitted
+
+    def _write(self, fold: RunFold, fitted: FittedHeads) -> float:
+        """The fold's whole model, network and head; returns the head's penalty."""
+        run, place = self.run, 0 if fold.number == "full" else fold.number
+        own = copy.deepcopy(self.model)
+        if run.competition.task == "number":
+            own.set_number_scale(*number_scale(run.samples.targets[self.rows]))
+        with torch.no_grad():
+            own.head().weight.copy_(fitted.weight[place])
+            own.head().bias.copy_(fitted.bias[place])
+        penalty = fitted.penalties[place]
+        line = {"head_l2": penalty}
+        if fold.number != "full":
+            line["valid_loss"] = float(fitted.paths[place, run.experiment.train.head_l2.index(penalty)])
+        write_history(fold.files.heads, [line])
+        facts = {"model": run.experiment.model.name, "classes": list(run.competition.classes)}
+        save_model(fold.files.model, own.state_dict(), facts)
+        return penalty
+
+    def _report(self, fitted: FittedHeads, penalties: dict[str, float]) -> None:
+        tried, path = self.run.experiment.train.head_l2, self.run.files.figure("penalties")
+        figures.penalties(tried, fitted.paths, penalties, self.run.name, path)
+        chosen = ", ".join(f"{fold}: {penalty:g}" for fold, penalty in penalties.items())
+        console.stage("features", f"penalties by fold: {chosen}; {path}")
+        for end, word, more in ((min(tried), "smallest", "smaller"), (max(tried), "largest", "larger")):
+            if len(tried) > 1 and end in penalties.values():
+                console.warn(f"the {word} penalty tried was best for a fold; add a {more} one to train.head_l2")

@@ -1,0 +1,105 @@
+"""A run as a member of a blend: its OOF and its test predictions, read from its folds' files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.data.table import predictions
+from kit.errors import KitError, examples
+from kit.run.run import Run, RunFold
+from kit.workspace import file_hash, fingerprint, read_json
+
+
+@dataclass(frozen=True)
+class Member:
+    """`oof`: image_id, fold, targets, predictions. `tests`: a float (N, C) per model, its rows are `test_ids`."""
+
+    run: Run
+    oof: pd.DataFrame
+    test_ids: list[str]
+    tests: list[np.ndarray]
+    files: list[Path]
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+def read_member(run: Run, use_full: bool = False) -> Member:
+    """A run's predictions, each of the model that stands beside it. `use_full`: the test's are of `--fold full` alone.
+
+    Raises `KitError` where there are none, or where they do not belong together.
+    """
+    folder, competition = run.files.folder, run.competition
+    predicted = [fold for fold in run.folds() if fold.files.predicted.is_file()]
+    full = run.fold("full")
+    if use_full and not full.files.test.is_file():
+        raise KitError(f"{full.files.test}: no such file; type `kit train --fold full`, then `kit predict --fold full`")
+    if not predicted and not use_full:
+        there = full.files.test.is_file()
+        hint = "; for the model of all training data alone: --set ensemble.models=full" if there else ""
+        raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`{hint}")
+    _warn(run, len(predicted), use_full)
+    oofs = [fold.oof() for fold in predicted]
+    models = [full] if use_full else predicted
+    tests = [fold.test() for fold in models]
+    _require_same_origin(run, [*([full] if use_full else []), *predicted])
+    if any(table["image_id"].tolist() != tests[0]["image_id"].tolist() for table in tests):
+        raise KitError(f"{folder}: its folds predict different test images; type `kit predict --force`")
+    columns = ["image_id", "fold", *competition.targets, *competition.predictions]
+    oof = pd.concat(oofs, ignore_index=True) if oofs else pd.DataFrame(columns=columns)
+    if oof["image_id"].duplicated().any():
+        raise KitError(f"{folder}: an image has two OOF predictions; type `kit predict --force`")
+    files = [*(fold.files.oof for fold in predicted), *(fold.files.test for fold in models)]
+    probs = [predictions(table, competition) for table in tests]
+    return Member(run, oof, tests[0]["image_id"].tolist(), probs, files)
+
+
+def _warn(run: Run, num_predicted: int, use_full: bool) -> None:
+    """What makes this run's CV another than that of the model that is handed in."""
+    experiment, name = run.experiment, run.name
+    if 0 < num_predicted < experiment.data.num_folds:
+        console.warn(
+            f"{name}: {num_predicted} of {experiment.data.num_folds} folds are predicted; the CV covers these only"
+        )
+    for reason in _picked_by_own_fold(run):
+        console.warn(f"{name}: {reason}, so its weights were picked on the images that score them: optimistic CV")
+    if use_full and (experiment.train.early_stopping or experiment.train.select == "best"):
+        console.warn(f"{name}: `--fold full` has no images to stop or choose by: it is the last of all its epochs")
+
+
+def _picked_by_own_fold(run: Run) -> list[str]:
+    """What let a fold's own images decide which weights score them; a start or a teacher hands it on."""
+    train, model = run.experiment.train, run.experiment.model
+    reasons = ["train.select is best"] if train.select == "best" else []
+    if train.early_stopping is not None:
+        reasons.append("train.early_stopping ends each fold by its own loss")
+    for key, other in (("model.start", model.start), ("train.pseudo_run", train.pseudo_run)):
+        if other is not None and Run(run.asked, run.workspace, run.workspace.run(other)).exists:
+            reasons += [f"{key} is {other}, and there {reason}" for reason in _picked_by_own_fold(run.other(other))]
+    return reasons
+
+
+def _require_same_origin(run: Run, folds: list[RunFold]) -> None:
+    """Predictions count only when they are of the models that stand beside them, and all by the same views."""
+    views = set()
+    for fold in folds:
+        facts = read_json(fold.files.predicted)
+        views.add(fingerprint(facts.get("tta")))
+        if not fold.files.model.is_file() or file_hash(fold.files.model) != facts.get("model"):
+            raise KitError(f"{fold.files.folder}: its predictions are not of the model beside them; type `kit predict`")
+    if len(views) > 1:
+        raise KitError(f"{run.files.folder}: its folds were predicted with different TTA views; type `kit predict`")
+
+
+def require_same_test(members: list[Member]) -> None:
+    """Refuse (`KitError`) members that predict different test images."""
+    for member in members[1:]:
+        if member.test_ids != members[0].test_ids:
+            differing = set(member.test_ids) ^ set(members[0].test_ids)
+            raise KitError(
+                f"runs {members[0].name} and {member.name} predict other test images ({examples(differing)})"
+            )

@@ -1,0 +1,243 @@
+"""How a fold's network is made and trained: its initial weights, its objective, its batches, the loop."""
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from kit import console
+from kit.artifacts import Artifact, to_make
+from kit.data.loader import Batches, epoch_order, workers_needed
+from kit.data.table import channel_statistics, trainable
+from kit.data.transforms import build_augment, check_augment
+from kit.device.accelerator import num_cores, pins_memory
+from kit.device.precision import Compute
+from kit.errors import KitError, counted
+from kit.events import Line
+from kit.models import Classifier, build_classifier
+from kit.models.pretrained import weights_file
+from kit.models.registry import UNKNOWN, Statistics
+from kit.randomness import key
+from kit.run.drawing import draw_curves
+from kit.run.frozen import Computing
+from kit.run.run import Run, RunFold
+from kit.run.settling import environment, settle_training, use_threads
+from kit.run.training_set import TrainingSet, say_pseudo_labels, training_set
+from kit.tracking import LISTENERS
+from kit.training.checkpoint import load_model
+from kit.training.history import history_of_kept
+from kit.training.loop import Feed, Output, fit
+from kit.training.losses import build_loss, number_scale, validation_loss
+from kit.training.step import Objective, Stepper
+from kit.workspace import Fold, file_hash, fingerprint, read_json, sweep_temporaries
+
+VERSION = 2
+
+
+class Networks:
+    """A network for each fold, trained from its first step to its last."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.num_workers = run, 0
+        self._sets: dict[Fold, TrainingSet] = {}
+
+    def check(self) -> None:
+        """Raise what is wrong with the experiment before anything is made."""
+        experiment, competition = self.run.experiment, self.run.competition
+        size = experiment.data.image_size
+        check_augment(experiment.augment, experiment.data.cache_size or size, size)
+        samples = self.run.training_samples
+        seen = samples.targets[trainable(samples.index)]
+        build_loss(competition.task, experiment.train, seen, competition.num_outputs)
+
+    def settle(self) -> dict[str, Any]:
+        """Decide what the experiment leaves open; returns the facts for the run's environment."""
+        run, train = self.run, self.run.experiment.train
+        for name, key_of in ((run.experiment.model.start, "model.start"), (train.pseudo_run, "train.pseudo_run")):
+            if name is not None and not (folder := run.workspace.run(name)).is_dir():
+                raise KitError(f"{key_of}: {folder}: no such run; train {name} first")
+        torch.manual_seed(key("weights", run.experiment.seed, 0))
+        model = initial_model(run)
+        if train.layer_decay < 1 or train.head_learning_rate or train.freeze_epochs or train.freeze_layers:
+            model.layer_depths()  # refused before anything is made where a model does not tell its layers
+        num_images = len(run.training_samples.training_rows(0)) * train.epochs * run.experiment.data.num_folds
+        settled = settle_training(run, model, num_images)
+        run.settle(settled.experiment)
+        return environment(run, settled)
+
+    def training_set(self, fold: RunFold) -> TrainingSet:
+        if fold.number not in self._sets:
+            self._sets[fold.number] = training_set(fold)
+        return self._sets[fold.number]
+
+    def announce(self, folds: list[RunFold], force: bool) -> None:
+        """How long it will take, from the speed that was measured when the run was made; the loader's workers."""
+        train, epochs, images = self.run.experiment.train, 0, 0.0
+        for fold in folds:
+            if force or not fold.is_trained:
+                left = train.epochs - (0 if force else len(fold.history))
+                epochs, images = epochs + left, images + left * len(self.training_set(fold).rows)
+        if epochs == 0:
+            return
+        speed = read_json(self.run.files.environment)["images_per_second"]
+        text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
+        console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
+        self.num_workers = self.workers(folds[0], speed)
+        if self.num_workers and self.run.experiment.machine.num_workers == "auto":
+            console.stage("train", f"{counted(self.num_workers, 'worker')} prepare the batches")
+
+    def go_on(self) -> None:
+        """How its folds compute; those that have begun keep the number format, layout and threads they began with."""
+        now = Computing.of(self.run.experiment.machine)
+        console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
+        for fold in self.run.folds():
+            if fold.computing != now:
+                console.stage("train", f"{fold.title} keeps what it began with: {fold.computing}")
+
+    def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
+        """Each fold can be trained by a process of its own."""
+        return [[fold] for fold in folds]
+
+    def line(self, fold: RunFold) -> Line:
+        """The epoch of the weights that were kept, or the last one where they are an average."""
+        return history_of_kept(fold.history, self.run.experiment.train)
+
+    def fit(self, folds: list[RunFold], force: bool = False, deadline: float | None = None) -> None:
+        """Train the folds that are not trained."""
+        for fold in folds:
+            self._fit_one(fold, force, deadline)
+
+    def _fit_one(self, fold: RunFold, force: bool, deadline: float | None) -> None:
+        train, files = self.run.experiment.train, fold.files
+        made = self.training_set(fold)
+        with fold.locked():
+            sweep_temporaries(files.folder)
+            if force:
+                files.clear()
+            for artifact in to_make("train", [self._artifact(fold, made)], force):
+                if train.pseudo_run is not None:
+                    say_pseudo_labels(fold, made)
+                begun = read_json(files.started) if files.started.is_file() else {}
+                if files.checkpoint.is_file() and begun.get("inputs") != artifact.inputs:
+                    raise KitError(
+                        f"{files.folder}: holds a training of other images or weights; --force trains it anew, or "
+                        f"give the run another name"
+                    )
+                fold.begin(artifact.inputs)
+                use_threads(self.run, fold.computing.num_threads)
+                with artifact.making():
+                    fit(self.stepper(fold), self.feed(fold), self.output(fold), deadline)
+                draw_curves(self.run)
+
+    def _artifact(self, fold: RunFold, made: TrainingSet) -> Artifact:
+        """The fold's model: made of images and targets, the weights file's bytes, the model that it starts from."""
+        weights = self.run.experiment.model.weights
+        if weights not in {"none", "timm"}:
+            weights = file_hash(weights_file(weights))
+        images = made.samples.index.iloc[made.rows]
+        parts = [images["image_id"].tolist(), images["md5"].tolist(), made.targets.tolist()]
+        start = start_of(fold)
+        starts = [file_hash(start.files.model)] if start is not None else []
+        inputs = fingerprint(VERSION, fold.number, parts, weights, *starts)
+        return Artifact(fold.title, fold.files.trained, inputs, [fold.files.model])
+
+    def model(self, fold: RunFold) -> Classifier:
+        """The fold's model with its initial weights, by (seed, fold), normalised by its own training images.
+
+        With `model.start`, that run's model of this fold: it never saw this fold's images either.
+        """
+        made, start = self.training_set(fold), start_of(fold)
+        torch.manual_seed(key("weights", self.run.experiment.seed, fold.number))
+        model = initial_model(self.run, channel_statistics(made.samples.index.iloc[made.own]))
+        if start is not None:
+            try:
+                model.load_state_dict(load_model(start.files.model)[0])
+            except RuntimeError as error:
+                raise KitError(
+                    f"{start.files.model}: is of another model than model.name: {str(error).splitlines()[1].strip()}"
+                ) from None
+        if self.run.competition.task == "number":
+            model.set_number_scale(*number_scale(made.samples.targets[made.own]))
+        return model
+
+    def stepper(self, fold: RunFold, step_key: tuple[int | str, ...] | None = None) -> Stepper:
+        """The model with its optimizer and what it minimises, ready to train."""
+        run, seen, model = self.run, self.training_set(fold).targets, self.model(fold)
+        task, train = run.competition.task, run.experiment.train
+        loss = build_loss(task, train, seen, run.competition.num_outputs)
+        objective = Objective(loss, validation_loss(task, seen), model.activate)
+        compute = Compute(run.device, fold.computing.as_precision())
+        return Stepper.prepare(model, train, objective, compute, step_key or (run.experiment.seed, fold.number))
+
+    def feed(self, fold: RunFold) -> Feed:
+        """Batches: training (augmented, counted randomness), the fold's own images, a benchmark's test set."""
+        experiment, made, number = self.run.experiment, self.training_set(fold), fold.number
+        samples, size, rows = made.samples, experiment.train.batch_size, made.rows
+        make = partial(Batches, samples.pixels, samples.targets, batch_size=size, image_size=experiment.data.image_size)
+
+        def batches(epoch: int, start: int) -> Any:
+            order = epoch_order(rows, size, experiment.seed, number, epoch)
+            side = experiment.side(epoch)
+            shown = replace(make(order=order), image_size=side, augment=build_augment(experiment.augment, side))
+            shown = replace(shown, image_key=(experiment.seed, number, epoch))
+            return shown.stream(start, self.num_workers, pins_memory(self.run.device))
+
+        validation_rows = samples.scored_rows(number)
+        test_rows = samples.labelled_test_rows if number == "full" else np.empty(0, np.int64)
+        order = epoch_order(rows, size, experiment.seed, number, 0)
+        return Feed(
+            num_steps=-(-len(order) // size),
+            num_images=len(order),
+            batches=batches,
+            validation=(lambda: make(order=validation_rows).stream(0)) if len(validation_rows) else None,
+            metric=self.run.competition.scoring,
+            image_ids=lambda numbers: samples.index["image_id"].iloc[numbers].tolist(),
+            test=(lambda: make(order=test_rows).stream(0)) if len(test_rows) else None,
+        )
+
+    def output(self, fold: RunFold) -> Output:
+        facts = {"model": self.run.experiment.model.name, "classes": list(self.run.competition.classes)}
+        minutes = self.run.experiment.machine.checkpoint_minutes
+        listeners = [make(fold.files.metrics) for make in LISTENERS.values()]
+        return Output(fold.title, fold.files.checkpoint, fold.files.model, facts, minutes, listeners)
+
+    def workers(self, fold: RunFold, images_per_second: float) -> int:
+        """How many processes keep up with a network of that speed; measured on a few of the fold's own batches."""
+        wanted = self.run.experiment.machine.num_workers
+        if wanted != "auto":
+            return wanted
+        batches = self.feed(fold).batches(0, 0)
+        next(batches)
+        began, seen = time.perf_counter(), 0
+        for batch in batches:
+            seen += len(batch)
+            if time.perf_counter() - began > 0.5:
+                break
+        prepared = seen / max(time.perf_counter() - began, 1e-9) if seen else float("inf")
+        return workers_needed(images_per_second, prepared, num_cores(), self.run.device.type != "cpu")
+
+
+def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
+    """The experiment's model; `fallback`: RGB statistics where neither the config nor the weights name them."""
+    competition, data = run.competition, run.experiment.data
+    given = (data.mean, data.std) if data.mean is not None and data.std is not None else None
+    statistics = (given, fallback)
+    return build_classifier(
+        run.experiment.model, competition.num_outputs, competition.task, data.image_size, statistics
+    )
+
+
+def start_of(fold: RunFold) -> RunFold | None:
+    """The fold whose model this one starts from (`model.start`). `KitError` where it has none, or of other folds."""
+    name = fold.run.experiment.model.start
+    if name is None:
+        return None
+    files = fold.run.workspace.run(name)
+    start = fold.run.other(name).fold(fold.number) if files.is_dir() else None
+    if start is None or not start.files.model.is_file():
+        raise KitError(f"{files}: no model of {fold.title}; train run {name} first (model.start)")
+    fold.run.require_same_folds(start.run)
+    return start

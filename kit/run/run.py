@@ -1,0 +1,258 @@
+"""A run: one experiment in one workspace. What stages and tools share, opened once, loaded when it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kit.artifacts import Artifact
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.cache import Stacked, pixel_cache
+from kit.data.corrections import apply_corrections
+from kit.data.extra import extra_index
+from kit.data.folds import read_folds
+from kit.data.table import read_index, read_rows, readable, targets, training_groups
+from kit.device.accelerator import default_device
+from kit.errors import ConfigError, KitError, nearest
+from kit.events import Line
+from kit.models import Classifier, build_classifier
+from kit.run.files import RunFiles, run_names
+from kit.run.frozen import Computing, read_frozen, write_frozen
+from kit.run.samples import Samples
+from kit.schema import to_mapping
+from kit.tracking.metrics_file import read_history
+from kit.training.checkpoint import load_model
+from kit.workspace import Fold, Workspace, file_hash, fingerprint, lock, read_json, write_json, write_text
+
+PREDICTIONS_VERSION = 4
+
+
+class RunFold:
+    """One fold of a run: its model, its predictions, what they are made of, and its lock."""
+
+    def __init__(self, run: "Run", number: Fold) -> None:
+        self.run, self.number, self.files = run, number, run.files.fold(number)
+        self.title = f"fold {number}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time."""
+        with lock(self.files.lock, str(self.files.folder)):
+            yield
+
+    @property
+    def is_trained(self) -> bool:
+        return self.files.trained.is_file()
+
+    @property
+    def computing(self) -> Computing:
+        """How its training computes: as it began, else as the run does."""
+        begun = read_json(self.files.started) if self.files.started.is_file() else {}
+        return Computing(**begun["machine"]) if "machine" in begun else Computing.of(self.run.experiment.machine)
+
+    def begin(self, inputs: str) -> None:
+        """Note what a training is made of, before it writes anything else."""
+        write_json(self.files.started, {"inputs": inputs, "machine": vars(self.computing)})
+
+    @property
+    def history(self) -> list[Line]:
+        return read_history(self.files.metrics)
+
+    def model(self) -> Classifier:
+        """The model as its training left it."""
+        experiment, competition = self.run.experiment, self.run.competition
+        random = replace(experiment.model, weights="none")
+        built = build_classifier(random, competition.num_outputs, competition.task, experiment.data.image_size)
+        built.load_state_dict(load_model(self.files.model)[0])
+        return built
+
+    def oof(self) -> pd.DataFrame:
+        """image_id, fold, targets, predictions of the images that its model never saw."""
+        return read_rows(self.files.oof)
+
+    def test(self) -> pd.DataFrame:
+        """image_id, predictions of the test images."""
+        return read_rows(self.files.test)
+
+    def predictions(self) -> Artifact:
+        """Its predictions' files, as they would be made now."""
+        run, samples = self.run, self.run.samples
+        machine, tta = run.experiment.machine, to_mapping(run.experiment.tta)
+        tta |= {key: getattr(machine, f"predict_{key}") for key in ("precision", "memory_format", "compile")}
+        looked_at = [samples.scored_rows(self.number), np.flatnonzero(samples.index["split"] == "test")]
+        images = samples.index.iloc[np.concatenate(looked_at)][["image_id", "md5", *run.competition.targets]]
+        facts = {"model": file_hash(self.files.model), "tta": tta}
+        made_of = (PREDICTIONS_VERSION, facts, images.to_numpy().tolist(), list(run.competition.classes))
+        outputs = [self.files.test] + ([self.files.oof] if self.number != "full" else [])
+        return Artifact(self.title, self.files.predicted, fingerprint(*made_of), outputs, facts)
+
+
+class Run:
+    """`asked`: the experiment as it is asked for now; `experiment`: as the run froze it when it was made, if it was."""
+
+    def __init__(self, asked: Experiment, workspace: Workspace, folder: Path | None = None) -> None:
+        self.asked, self.workspace = asked, workspace
+        self.files = RunFiles(folder or workspace.run(asked.name))
+        self._folds: dict[Fold, RunFold] = {}
+
+    @classmethod
+    def open(cls, experiment: Experiment | str | Path, workspace: Workspace | str | Path = ".") -> Self:
+        """The run of an experiment, or of a config's path or name; it need not have been made yet."""
+        asked = experiment if isinstance(experiment, Experiment) else Experiment.load(experiment)
+        return cls(asked, workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace)))
+
+    @classmethod
+    def named(cls, name: str, workspace: Workspace | str | Path = ".") -> Self:
+        """A run that was made. Raises `ConfigError` with the nearest name where there is none."""
+        place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
+        files = RunFiles(place.run(name))
+        if not files.experiment.is_file():
+            raise ConfigError(f"{files.folder}: no such run{nearest(name, run_names(files.folder.parent))}")
+        return cls(Experiment.load(files.experiment), place)
+
+    def trial(self) -> Self:
+        """The same experiment as something to try: it has no folder, and freezes nothing."""
+        if self.asked.members:
+            names = ", ".join(member.name for member in self.asked.members)
+            raise ConfigError(f"members: {self.name} is a blend; name one of {names}")
+        return type(self)(self.asked, self.workspace, self.files.folder.with_name(f".{self.name}.trial"))
+
+    @property
+    def name(self) -> str:
+        return self.asked.name
+
+    @property
+    def exists(self) -> bool:
+        """Was it made?"""
+        return self.files.experiment.is_file()
+
+    @cached_property
+    def competition(self) -> Competition:
+        return Competition.load(self.asked.competition)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Raises `ConfigError` with the difference when the run was made by another experiment."""
+        return read_frozen(self.files.experiment, self.asked) if self.exists else self.asked
+
+    @property
+    def hash(self) -> str:
+        """Eight letters for what makes its numbers: the experiment without its name, and without the machine."""
+        named = {"name", "machine"}
+        return fingerprint({k: value for k, value in to_mapping(self.experiment).items() if k not in named})[:8]
+
+    @cached_property
+    def device(self) -> torch.device:
+        return default_device()
+
+    def settle(self, experiment: Experiment) -> None:
+        """From now on this is the run's experiment; nothing is written."""
+        self.__dict__["experiment"] = experiment
+
+    def freeze(self) -> None:
+        """Write the experiment into the run's folder, with the folds when it is made.
+
+        A fold that has begun keeps the number format, layout and threads that it began with.
+        """
+        if self.exists:
+            earlier = Computing.of(Experiment.load(self.files.experiment).machine)
+            changed = earlier != Computing.of(self.experiment.machine)
+            for files in self.files.begun() if changed else []:
+                if files.started.is_file() and "machine" not in (facts := read_json(files.started)):
+                    write_json(files.started, facts | {"machine": vars(earlier)})
+        else:
+            write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
+        write_frozen(self.files.experiment, self.experiment)
+
+    @property
+    def competition_folds(self) -> Path:
+        """The folds as `kit split` made them."""
+        experiment = self.experiment
+        return self.workspace.folds(self.competition.name, experiment.data.num_folds, experiment.split_seed)
+
+    def require_own_folds(self) -> None:
+        """Raise `KitError` where the competition's folds are not those that the run was made with."""
+        folds, copy = self.competition_folds, self.files.folds
+        if folds.is_file() and copy.read_text("utf-8") != folds.read_text("utf-8"):
+            raise KitError(f"{copy}: this run was made with other folds than {folds}; give the new run another name")
+
+    def require_same_folds(self, other: "Run") -> None:
+        """Raise `KitError` where another run was made with other folds: its models saw what scores this one."""
+        one, two = self.files.folds, other.files.folds
+        if one.is_file() and one.read_text("utf-8") != two.read_text("utf-8"):
+            raise KitError(f"{two}: other folds than {one}; its models saw images that score this run's folds")
+
+    def refresh(self) -> None:
+        """Forget the tables and pixels that were loaded: a stage wrote them anew."""
+        for name in ("index", "group_of", "samples", "training_samples"):
+            self.__dict__.pop(name, None)
+        self._folds.clear()
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """The competition's images; not to be written to."""
+        return read_index(self.workspace.index(self.competition.name))
+
+    @cached_property
+    def group_of(self) -> dict[str, int]:
+        """A training image's id -> its group: near-identical images, a patient's."""
+        return training_groups(self.index)
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The competition's images, with the experiment's corrections replayed."""
+        experiment, index = self.experiment, self.index
+        file = self.files.folds if self.exists else self.competition_folds
+        folds = read_folds(file, index, experiment.data.num_folds)
+        pixels = self._pixels(index)
+        if experiment.data.corrections is not None:
+            corrections = Path(experiment.data.corrections).expanduser()
+            index, folds = apply_corrections(corrections, index, folds, self.competition)
+        return Samples(index, folds, pixels, targets(index, self.competition))
+
+    @cached_property
+    def training_samples(self) -> Samples:
+        """`samples`, with the experiment's extra pictures (`data.extra`) behind them."""
+        own, folder = self.samples, self.experiment.data.extra
+        if folder is None:
+            return own
+        extra = extra_index(Path(folder).expanduser(), self.competition, own.index, self.workspace)
+        if extra.empty:  # all are copies of the competition's own
+            return own
+        assert isinstance(own.pixels, np.ndarray)
+        index = pd.concat([own.index, extra], ignore_index=True)
+        folds = pd.Series(own.folds).reindex(range(len(index)), fill_value=-1).to_numpy()
+        pixels = Stacked(own.pixels, self._pixels(extra))
+        return Samples(index, folds, pixels, targets(index, self.competition))
+
+    def _pixels(self, index: pd.DataFrame) -> np.ndarray:
+        """uint8 (N, S, S, 3) at the experiment's cache size."""
+        raw, data = self.workspace.raw(self.competition.name), self.experiment.data
+        paths = [raw / path for path in index["path"]]
+        md5 = index["md5"].where(readable(index), "").tolist()
+        cache = self.workspace.cache(self.competition.name)
+        return pixel_cache(cache, paths, md5, data.cache_size or data.image_size, data.resize)
+
+    def fold(self, number: Fold) -> RunFold:
+        if number not in self._folds:
+            self._folds[number] = RunFold(self, number)
+        return self._folds[number]
+
+    def folds(self, numbers: Sequence[Fold] | None = None) -> list[RunFold]:
+        """These folds; without numbers all that score an image."""
+        return [self.fold(number) for number in (range(self.asked.data.num_folds) if numbers is None else numbers)]
+
+    def begun_folds(self) -> list[RunFold]:
+        """Those whose training has begun, of the folds that score an image."""
+        return [fold for fold in self.folds() if fold.files.started.is_file()]
+
+    def other(self, name: str) -> "Run":
+        """Another run of this workspace, which this one starts from or learns from."""
+        return Run.named(name, self.workspace)

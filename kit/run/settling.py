@@ -1,0 +1,146 @@
+"""What an experiment leaves open of `machine` is settled once: by what the device can do, and by measuring."""
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from kit import console
+from kit.config import Experiment
+from kit.data.cache import Pixels
+from kit.device.accelerator import device_name, num_cores
+from kit.device.measuring import Meter, Trial
+from kit.device.precision import Compute, Precision, Wanted
+from kit.errors import ConfigError, KitError, reason
+from kit.inference.views import ViewSet
+from kit.inference.workload import PredictionBatches
+from kit.models import Classifier
+from kit.run.frozen import Computing
+from kit.run.run import Run
+from kit.settings import TTA, View
+from kit.training.optim import set_training
+from kit.training.workload import TrainingSteps
+
+COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
+COMPILE_PREDICTION_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`images_per_second`: training images, of what was chosen. `trials`: all that was measured."""
+
+    experiment: Experiment
+    images_per_second: float
+    trials: list[Trial]
+
+
+def use_threads(run: Run, threads: int | None = None) -> None:
+    """Torch's threads (default: the run's own), on the CPU; beside an accelerator no more than this process's cores."""
+    threads = threads or run.experiment.machine.num_threads or num_cores()
+    torch.set_num_threads(threads if run.device.type == "cpu" else min(threads, num_cores()))
+
+
+def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
+    """How the run trains. `num_images`: how many it trains on, over all epochs and folds."""
+    experiment = run.experiment
+    train, machine, name = experiment.train, experiment.machine, experiment.model.name
+    experiment = experiment.with_machine(num_threads=machine.num_threads or num_cores())
+    torch.set_num_threads(experiment.machine.num_threads or 1)
+    set_training(model, train, train.freeze_epochs)
+    size = experiment.side(train.epochs // 2)
+    others = sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})
+    steps = TrainingSteps(model, (size, *others), train.batch_size, run.competition.num_outputs, run.device)
+    wanted = Wanted(machine.precision, machine.memory_format, machine.compile)
+
+    def compile_if(images_per_second: float) -> bool:
+        return run.device.type != "cpu" and num_images / images_per_second > COMPILE_TRAINING_FROM
+
+    try:
+        _ = steps.meets_one_pixel  # runs at every size
+        work = steps.workload((name, experiment.model.options, train.freeze_layers, train.freeze_norms))
+        trials = Meter(run.device, run.workspace.speeds()).settle(work, wanted, compile_if)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        sizes = " or ".join(map(str, (size, *others)))
+        raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}") from None
+    best = trials[0]
+    if not best.images_per_second:
+        raise KitError(
+            f"{best.precision} does not train here: too little memory (lower train.batch_size), or another loss than "
+            f"fp32 (--set machine.precision=fp32)"
+        )
+    if len(trials) > 1:
+        rows = [[str(trial.precision), _speed(trial)] for trial in trials]
+        console.table(f"{name} at {size} px, training", ["precision, layout", "images/s"], rows)
+    chosen = best.precision
+    experiment = experiment.with_machine(
+        precision=chosen.name, memory_format=chosen.memory_format, compile=chosen.compiled
+    )
+    computing = Computing.of(experiment.machine)
+    console.stage("train", f"run {run.name} on {device_name(run.device)}: {computing}")
+    return Settled(experiment, best.images_per_second, trials)
+
+
+def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
+    """How the run predicts `num_images` (views and models counted), with these weights."""
+    machine = run.experiment.machine
+    wanted = Wanted(machine.predict_precision, machine.predict_memory_format, machine.predict_compile)
+    if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
+        batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
+        settings = run.experiment.model
+        work = batches.workload((settings.name, settings.options, run.experiment.data.image_size))
+        meter = Meter(run.device, run.workspace.speeds())
+        best = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_PREDICTION_FROM)[0]
+        if not best.images_per_second:
+            raise KitError(
+                f"machine.predict_precision: {best.precision} does not predict what fp32 predicts with these weights; "
+                f"take auto"
+            )
+        chosen = best.precision
+        console.stage("predict", f"{chosen} ({best.images_per_second:,.0f} images/s with one view)")
+        run.settle(
+            run.experiment.with_machine(
+                predict_precision=chosen.name,
+                predict_memory_format=chosen.memory_format,
+                predict_compile=chosen.compiled,
+            )
+        )
+
+
+def prediction_compute(run: Run) -> Compute:
+    """How a settled run predicts."""
+    machine = run.experiment.machine
+    precision = Precision(machine.predict_precision, machine.predict_memory_format, machine.predict_compile is True)
+    return Compute(run.device, precision)
+
+
+def prediction_batch(run: Run) -> int:
+    """Images to a batch."""
+    return max(64, run.experiment.train.batch_size)
+
+
+def sample(run: Run, pixels: Pixels) -> torch.Tensor:
+    """A prediction batch of the first pictures, as the model sees them: float (B, 3, S, S)."""
+    rows = torch.arange(min(prediction_batch(run), len(pixels))).numpy()
+    first = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
+    return ViewSet.of(TTA(), run.experiment.data.image_size).show(first).through(View())
+
+
+def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
+    """What a run was made with: versions, machine and measured speeds."""
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "device": device_name(run.device),
+        "machine": platform.machine(),
+    }
+    if settled is not None:
+        facts["images_per_second"] = round(settled.images_per_second, 1)
+        facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}
+    return facts
+
+
+def _speed(trial: Trial) -> str:
+    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "does not run"

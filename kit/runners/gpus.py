@@ -1,0 +1,96 @@
+"""This machine's GPUs: one job at a time on each, in a process of its own with its share of the cores."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+from kit import console
+from kit.device import accelerator
+from kit.errors import ConfigError, KitError
+from kit.processes import PARENT
+from kit.runners.job import Job
+
+COMMAND = (sys.executable, "-m", "kit")
+GRACE = 10.0  # seconds between asking a process to end and ending it
+
+
+def slots() -> list[dict[str, str]]:
+    """The environment of a process that uses one GPU alone, for each of them."""
+    return accelerator.slots(accelerator.default_device())
+
+
+def open_runner() -> "Gpus":
+    environments = slots()
+    if not environments:
+        raise ConfigError("--on gpus: this machine has no GPU that torch can use (see `kit doctor`); --on here")
+    accelerator.release_memory(accelerator.default_device())  # what was measured here is the children's to use
+    return Gpus(environments)
+
+
+class Gpus:
+    """`environments`: what each process gets beside this one's environment; as many jobs are done at once."""
+
+    def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
+        self._environments = environments
+        self._processes: list[subprocess.Popen[str]] = []
+        self._failed: list[str] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Lines of the processes come with their job's name. After a failure no new job begins; what has begun ends.
+
+        However this ends, no process is left.
+        """
+        console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            waiting.put(job)
+        threads = [
+            threading.Thread(target=self._work, args=[waiting, environment], daemon=True)
+            for environment in self._environments
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            self._end()
+        if self._failed:
+            raise KitError(f"{self._failed[0]} failed (above it says why); type the same command to go on")
+
+    def _work(self, waiting: "queue.SimpleQueue[Job]", environment: Mapping[str, str]) -> None:
+        while not self._failed:
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            arguments = job.arguments()
+            if arguments is not None and self._run_one(job, arguments, environment):
+                self._failed.append(job.name)
+
+    def _run_one(self, job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+        surroundings = {**os.environ, **environment, PARENT: str(os.getpid())}
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace",
+        )  # fmt: skip
+        self._processes.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip():
+                console.say(f"{job.name} | {line.rstrip()}")
+        return process.wait()
+
+    def _end(self) -> None:
+        """End the processes that are left (Ctrl-C, SIGTERM): asked first, so that they save where they stand."""
+        left = [process for process in self._processes if process.poll() is None]
+        for process in left:
+            process.terminate()
+        for process in left:
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()

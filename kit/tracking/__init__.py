@@ -1,0 +1,13 @@
+"""Who is told of a training's epochs. Adding one is a file beside this one and a line in `LISTENERS`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kit.events import Listener
+from kit.tracking import metrics_file, progress
+
+LISTENERS: dict[str, Callable[[Path], Listener]] = {
+    "metrics_file": metrics_file.listener,
+    "progress": progress.listener,
+}
+"""name -> what makes a listener, given the path of the fold's metrics file"""

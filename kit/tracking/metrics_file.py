@@ -1,0 +1,25 @@
+"""A fold's history on disk: JSON, one line an epoch."""
+
+import json
+from pathlib import Path
+
+from kit.events import Epoch, Line, Listener
+from kit.workspace import write_text
+
+
+def listener(path: Path) -> Listener:
+    """Writes every epoch so far into `path`."""
+
+    def write(epoch: Epoch) -> None:
+        write_history(path, epoch.history)
+
+    return write
+
+
+def write_history(path: Path, history: list[Line]) -> None:
+    write_text(path, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def read_history(path: Path) -> list[Line]:
+    """The lines of a fold's metrics file; none where it has not begun."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -1,0 +1,114 @@
+"""A training as work to be measured: a few steps on random pixels, and whether they are those of fp32."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kit.device.accelerator import synchronize
+from kit.device.measuring import Workload
+from kit.device.precision import Compute, Precision
+
+LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
+GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
+COMPARED = 16  # images: enough to compare a step
+
+
+class TrainingSteps:
+    """`model`: in the mode that it trains in, with what stands still (`optim.set_training`); it is left as it was.
+
+    `sizes`: pixels a side; the first is measured, and what trains must be right at all of them.
+    """
+
+    def __init__(
+        self, model: nn.Module, sizes: Sequence[int], batch_size: int, outputs: int, device: torch.device
+    ) -> None:
+        self.model, self.sizes, self.device = model, sizes, device
+        shape = (batch_size, 3, sizes[0], sizes[0])
+        self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+        self.targets = torch.arange(batch_size, device=device) % outputs
+
+    def workload(self, subject: tuple[Any, ...]) -> Workload:
+        """`subject` names the model and what else decides its speed."""
+        asked = ("training", *subject, *self.sizes, len(self.pixels), torch.get_num_threads())
+        return Workload(asked, len(self.pixels), self.start, self.is_right)
+
+    def start(self, precision: Precision) -> Callable[[int], float]:
+        compute = Compute(self.device, precision)
+        trial = compute.place(copy.deepcopy(self.model))
+        pixels = self.pixels.to(memory_format=precision.layout)
+        optimizer, scaler, forward = torch.optim.SGD(trial.parameters(), 1e-4), compute.scaler(), compute.compile(trial)
+
+        def step(count: int) -> float:
+            began = time.perf_counter()
+            with compute.autocast():
+                loss = _some_loss(forward(pixels[:count]).float(), self.targets[:count])
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            synchronize(self.device)
+            return time.perf_counter() - began
+
+        return step
+
+    def is_right(self, precision: Precision) -> bool:
+        """Loss and gradients as in fp32, except for rounding? A right loss tells little: see `meets_one_pixel`."""
+        if precision.name == "fp32" and not precision.compiled:
+            return True
+        if self.device.type == "cpu" and precision.name == "bf16" and self.meets_one_pixel:
+            return False
+        count = len(self.pixels) if precision.compiled else COMPARED  # compiled for one size of batch
+        loss, gradients = self._first_step(precision, count)
+        right_loss, right = self._first_step(Precision("fp32", "contiguous"), count)
+        if abs(loss - right_loss) > LOSS_TOLERANCE * max(abs(right_loss), 1e-3):
+            return False
+        overall = torch.stack([gradient.norm() for gradient in right]).norm()
+        return all(
+            bool((own - exact).norm() <= GRADIENT_TOLERANCE * (exact.norm() + 0.1 * overall))  # false for nan
+            for own, exact in zip(gradients, right, strict=True)
+        )
+
+    def _first_step(self, precision: Precision, count: int) -> tuple[float, list[torch.Tensor]]:
+        """(loss, gradient of every parameter) of one batch, the same dropout for every precision."""
+        compute = Compute(self.device, precision)
+        trial = compute.place(copy.deepcopy(self.model))
+        torch.manual_seed(0)
+        with compute.autocast():
+            outputs = compute.compile(trial)(compute.arranged(self.pixels[:count]))
+        loss = _some_loss(outputs.float(), self.targets[:count])
+        scale = 1024.0 if precision.name == "fp16" else 1.0
+        (loss * scale).backward()
+        return loss.item(), [p.grad.float().cpu() / scale for p in trial.parameters() if p.grad is not None]
+
+    @cached_property
+    def meets_one_pixel(self) -> bool:
+        """Does a convolution with a stride meet a map of one pixel, at any of the sizes? (It runs at all of them.)
+
+        There oneDNN (torch 2.14, CPU, bf16) leaves the weight gradient of the outer taps unwritten: whatever was in
+        that memory, between nothing and 1e34, while the loss looks right. fp32 and fp16 are not affected.
+        """
+        met = []
+
+        def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and max(module.kernel_size) > 1:
+                met.append(min(inputs[0].shape[2:]) == 1)
+
+        trial = copy.deepcopy(self.model).to(self.device).eval()
+        hooks = [module.register_forward_pre_hook(look) for module in trial.modules()]
+        with torch.inference_mode():
+            for side in self.sizes:
+                trial(torch.zeros(2, 3, side, side, dtype=torch.uint8, device=self.device))
+        for hook in hooks:
+            hook.remove()
+        return any(met)
+
+
+def _some_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The task's own costs as much, and would tell precisions apart no better."""
+    return F.cross_entropy(outputs, targets) if outputs.shape[1] > 1 else (outputs - 1).square().mean()
