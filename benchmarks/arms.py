@@ -80,7 +80,7 @@ def stepper(model: nn.Module, bf16: bool, layout: torch.memory_format, fused: bo
 
 def limit(case: Case, folder: Path) -> Measure:
     """One batch that is there already, normalised, in the number format and layout that the kit chose, memory kept."""
-    chosen = kit_experiment(case, folder)[0].train
+    chosen = kit_run(case, folder)[0].experiment.machine
     layout = torch.channels_last if chosen.memory_format == "channels_last" else torch.contiguous_format
     step = stepper(network(case), chosen.precision == "bf16", layout, fused=True)
     images = torch.randn(BATCH, 3, case.size, case.size).contiguous(memory_format=layout)
@@ -88,29 +88,25 @@ def limit(case: Case, folder: Path) -> Measure:
     return lambda count: timed(((images, targets) for _ in range(SKIPPED + count)), step, count)
 
 
-def kit_experiment(case: Case, folder: Path) -> tuple[Any, Any, Any, float]:
-    """(experiment, workspace, competition, the network's images/s), precision decided."""
-    from kit.assembly.fitting import initial_model
-    from kit.machine import default_device
-    from kit.training.decide import decide
-
-    from kit.competition import Competition
-    from kit.config import Experiment
-    from kit.workspace import Workspace
+def kit_run(case: Case, folder: Path) -> tuple[Any, float]:
+    """(a trial of the kit on the CPU, the network's images/s), precision settled."""
+    from kit import Experiment, Run
+    from kit.run.network import initial_model
+    from kit.run.settling import settle_training
 
     options = "".join(f"model.options.{key}={value} " for key, value in case.options).split()
     settings = [
         f"data.image_size={case.size}", f"data.cache_size={case.cache_size}", f"model.name={case.model}", *options,
         f"train.batch_size={BATCH}", f"train.learning_rate={RATE}", f"train.weight_decay={DECAY}",
         "train.ema_decay=null", "train.epochs=1", "train.warmup_epochs=0", "train.schedule=constant",
-        "train.checkpoint_minutes=1000",
         "augment=[{RandomResizedCrop: {scale: [0.5, 1.0], ratio: [0.75, 1.3333]}}, {HorizontalFlip: {p: 0.5}}]",
     ]  # fmt: skip
     experiment = Experiment.load(folder / "experiment.yaml", settings)
-    workspace, competition = Workspace(folder / "workspace"), Competition.load(experiment.competition)
-    model = initial_model(experiment, competition)
-    decided, environment = decide(model, experiment, 2, 10_000, default_device(), workspace.speeds())
-    return decided, workspace, competition, environment["images_per_second"]
+    run = Run.open(experiment, folder / "workspace").trial()
+    run.device = torch.device("cpu")
+    settled = settle_training(run, initial_model(run), 10_000)
+    run.settle(settled.experiment)
+    return run, settled.images_per_second
 
 
 def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
@@ -118,50 +114,43 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
     import tempfile
 
     import numpy as np
-    from kit.assembly.fitting import Setup, feed, fold_model, measured_workers, objective
-    from kit.training.decide import training_precision
 
-    from kit.data.cache import experiment_pixels
-    from kit.data.table import read_index, targets, trainable
-    from kit.training.loop import fit
+    from kit.data.cache import pixel_cache
+    from kit.data.table import readable, targets
+    from kit.run.network import Networks
+    from kit.run.samples import Samples
+    from kit.training.loop import Output, fit
 
-    experiment, workspace, competition, network_speed = kit_experiment(case, folder)
-    table = read_index(workspace.index(competition.name))
+    trial, network_speed = kit_run(case, folder)
+    table, competition, workspace = trial.index, trial.competition, trial.workspace
+    raw, cache = workspace.raw(competition.name), workspace.cache(competition.name)
 
     def measure(count: int) -> float:
         index = table.iloc[: count * BATCH] if cold else table
         if cold:
-            for old in workspace.cache(competition.name).glob(f"{case.cache_size}-*.npy"):
+            for old in cache.glob(f"{case.cache_size}-*.npy"):
                 old.unlink()
         began = time.perf_counter()
-        pixels = experiment_pixels(workspace, competition, experiment, index)
+        paths, md5 = [raw / path for path in index["path"]], index["md5"].where(readable(index), "").tolist()
+        pixels = pixel_cache(cache, paths, md5, case.cache_size, trial.experiment.data.resize)
         building = time.perf_counter() - began
-        rows, folds = np.flatnonzero(trainable(index)), np.full(len(index), 1)
-        answers, device = targets(index, competition), torch.device("cpu")
-        setup = Setup(experiment, competition, index, folds, pixels, answers, device, workspace)
-        setup = replace(setup, num_workers=measured_workers(setup, 0, network_speed))
-        whole = feed(setup, 0, rows)
-        model = fold_model(setup, 0, rows)
-        train = experiment.train
-        with tempfile.TemporaryDirectory() as place:
+        trial.refresh()
+        trial.samples = Samples(index, np.zeros(len(index), np.int64), pixels, targets(index, competition))
+        networks, fold = Networks(trial), trial.fold("full")  # it trains on all of them
+        networks.num_workers = networks.workers(fold, network_speed)
+        whole = networks.feed(fold)
 
-            def run(steps: int) -> float:
-                short = replace(whole, num_steps=steps, num_images=steps * BATCH, validation=None)
-                short = replace(short, batches=lambda epoch, _: first(whole.batches(epoch, 0), steps))
-                settings = (
-                    Path(place) / f"{steps}-{time.monotonic()}",
-                    training_precision(train),
-                    torch.device("cpu"),
-                    (0, 0),
-                    {},
-                    "",
-                )
-                return fit(model, train, objective(setup, model, rows), short, *settings)[0]["images_per_second"]
+        def speed(steps: int) -> float:
+            short = replace(whole, num_steps=steps, num_images=steps * BATCH)
+            short = replace(short, batches=lambda epoch, _: first(whole.batches(epoch, 0), steps))
+            with tempfile.TemporaryDirectory() as place:
+                output = Output("", Path(place) / "state", Path(place) / "model", checkpoint_minutes=1000)
+                return fit(networks.stepper(fold), short, output)[0]["images_per_second"]
 
-            if not cold:
-                run(SKIPPED)
-            speed = run(count)
-        return count * BATCH / (building + count * BATCH / speed) if cold else speed
+        if not cold:
+            speed(SKIPPED)
+        found = speed(count)
+        return count * BATCH / (building + count * BATCH / found) if cold else found
 
     return measure
 

@@ -11,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from kit.assembly.features import experiment_features
-from kit.assembly.opening import open_data
-from kit.assembly.predicting import trained_model
-from kit.scoring.metrics import decide, measure
 
-from kit.config import Experiment
+from kit import Run
 from kit.data.folds import assign_folds
 from kit.data.table import fold_groups, trainable
+from kit.run.blending import HandIn
+from kit.run.features import run_features
 from kit.scoring.blend import mean_predictions
 from kit.scoring.medals import expect
-from kit.scoring.postprocess import compile_for
-from kit.training.heads import cross_fit
-from kit.workspace import Workspace
+from kit.scoring.truth import Truth
+from kit.training.heads import Problem, fit_folds
 
 
 def main() -> None:
@@ -34,25 +31,21 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--held-out", type=float, default=0.2)
     given = parser.parse_args()
-    workspace = Workspace(given.workspace)
-    experiment = Experiment.load(workspace.run(given.run) / "experiment.yaml")
-    data = open_data(experiment, workspace)
-    competition, metric = data.competition, data.competition.metric
-    model = trained_model(experiment, workspace, competition, 0)
-    md5 = data.index["md5"].tolist()
-    made = experiment_features(experiment, workspace, competition.name, model, data.pixels, md5)
-    rows = np.flatnonzero(trainable(data.index))
-    seen, truth = torch.from_numpy(made[:, rows]).float(), data.targets[rows]
-    groups, strata = fold_groups(data.index.iloc[rows]), truth.astype(str)
+    run = Run.named(given.run, given.workspace)
+    experiment, samples, competition, metric = run.experiment, run.samples, run.competition, run.competition.scoring
+    hand_in, model = HandIn(competition, experiment.ensemble, run.group_of), run.fold(0).model()
+    rows = np.flatnonzero(trainable(samples.index))
+    seen, targets = torch.from_numpy(run_features(run, model)[:, rows]).float(), samples.targets[rows]
+    groups, strata = fold_groups(samples.index.iloc[rows]), targets.astype(str)
     average, within = experiment.tta.average, 0
-    print(f"| split | images | {metric} of OOF | expected of the held-out | on their labels | within |")
+    print(f"| split | images | {metric.name} of OOF | expected of the held-out | on their labels | within |")
     print("|---|---|---|---|---|---|")
     for split in range(given.splits):
         out = assign_folds(strata, groups, round(1 / given.held_out), 1000 + split) == 0
         folds = assign_folds(strata[~out], groups[~out], given.folds, split)
-        penalties = experiment.train.head_l2
-        wanted = torch.from_numpy(truth[~out])
-        fitted = cross_fit(seen[:, ~out], wanted, folds, penalties, competition.task, competition.num_outputs)
+        known = Truth(metric, targets[~out], groups[~out], folds)
+        problem = Problem(seen[:, ~out], torch.from_numpy(known.targets), competition.task, competition.num_outputs)
+        fitted = fit_folds(problem, folds, experiment.train.head_l2)
 
         def says(part: torch.Tensor, fold: int, heads=fitted) -> np.ndarray:
             outputs = part @ heads.weight[fold].T + heads.bias[fold]
@@ -61,19 +54,15 @@ def main() -> None:
         oof = np.empty((len(folds), competition.num_outputs))
         for fold in range(given.folds):
             oof[folds == fold] = says(seen[:, ~out][:, folds == fold], fold)
-        plain = {"clip": experiment.ensemble.clip} if metric == "log_loss" else {}
-        post = compile_for(metric, truth[~out], oof, folds, plain)
-        decided = post.decisions
-        if len(decided) != len(oof):
-            decided = decide(metric, False, oof, post.params)
-        found = expect(metric, truth[~out], decided, int(out.sum()), groups[~out])
+        post = hand_in.postprocess(known, oof)
+        found = expect(known, post.decisions, int(out.sum()))
         tests = [says(seen[:, out], fold) for fold in range(given.folds)]
         together = mean_predictions(tests, experiment.ensemble.average, competition.task)
-        score = measure(metric, truth[out], decide(metric, False, together, post.params))
+        score = metric.measure(targets[out], metric.decide(together, labels=False, params=post.params))
         held = found.interval[0] <= score <= found.interval[1]
         within += held
         span = "{:.4f} to {:.4f}".format(*found.interval)
-        own = measure(metric, truth[~out], decided)
+        own = metric.measure(known.targets, post.decisions)
         line = [
             split,
             f"{out.sum():,}",

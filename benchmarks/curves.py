@@ -13,27 +13,25 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from kit.config import Experiment
-from kit.training.history import read_history
-from kit.workspace import Workspace
+from kit import Run
+from kit.tracking.metrics_file import read_history
 
 HERE = Path(__file__).resolve().parent
 
 
-def keep(workspace: Workspace, run: str) -> Path:
+def keep(run: Run) -> Path:
     """curves/RUN.csv: competition, fold, epoch, seconds, images_per_second, train_loss, metric, value."""
-    experiment = Experiment.load(workspace.run(run) / "experiment.yaml")
     rows = []
-    for folder in sorted(workspace.run(run).glob("fold_*")):
-        for line in read_history(folder):
+    for files in run.files.begun():
+        for line in read_history(files.metrics):
             kind = "test" if "test_loss" in line else "valid"
             metric = next(key for key in line if key.startswith(f"{kind}_") and key != f"{kind}_loss")
             facts = {key: line[key] for key in ("epoch", "seconds", "images_per_second", "train_loss")}
-            fold = folder.name.removeprefix("fold_")
+            fold = files.folder.name.removeprefix("fold_")
             rows.append(
-                {"competition": experiment.competition, "fold": fold, **facts, "metric": metric, "value": line[metric]}
+                {"competition": run.asked.competition, "fold": fold, **facts, "metric": metric, "value": line[metric]}
             )
-    path = HERE / "curves" / f"{run}.csv"
+    path = HERE / "curves" / f"{run.name}.csv"
     path.parent.mkdir(exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)
     return path
@@ -74,5 +72,5 @@ def draw_all() -> Path:
 
 if __name__ == "__main__":
     for name in sys.argv[2:]:
-        print(keep(Workspace(Path(sys.argv[1])), name))
+        print(keep(Run.named(name, sys.argv[1])))
     print(draw_all())

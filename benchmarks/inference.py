@@ -19,24 +19,21 @@ from statistics import median
 import numpy as np
 import simplejpeg
 import torch
-from kit.assembly.features import prediction_batch, sample, stream, tta_precision
-from kit.assembly.fitting import initial_model
-from kit.assembly.predicting import settle
-from kit.machine import num_cores
 from training import COMPETITION, load_photos
 
+from kit import Experiment, Run, Workspace
 from kit.allocator import keep_freed_memory
-from kit.competition import Competition
-from kit.config import Experiment
-from kit.data.cache import experiment_pixels
-from kit.data.table import read_index
+from kit.device.accelerator import CPU, num_cores
 from kit.inference.predictor import predict, prepare
-from kit.inference.views import expand
-from kit.stages import download, features, index, split, train
-from kit.workspace import Workspace
+from kit.run.features import stream, view_set
+from kit.run.network import initial_model
+from kit.run.settling import prediction_batch, prediction_compute, sample, settle_prediction
+from kit.stages.download import download
+from kit.stages.index import index
+from kit.stages.split import split
+from kit.stages.train import train
 
 REPEATS = 5
-CPU = torch.device("cpu")
 
 
 def row(name: str, value: str, ratio: float) -> None:
@@ -68,40 +65,38 @@ def indexing(folder: Path) -> None:
     (folder / "competitions").mkdir()
     (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
     (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
-    experiment, workspace = Experiment.load(folder / "experiment.yaml"), Workspace(folder / "workspace")
-    download.run(experiment, workspace, source)
+    run = Run.open(folder / "experiment.yaml", folder / "workspace")
+    download(run, source)
     some = [data for _, data in held] * 10
     limits, speeds = [], []
     with ThreadPoolExecutor(num_cores()) as pool:
         for turn in range(REPEATS + 1):
             limits.append(len(some) / timed(lambda: list(pool.map(decoded, some))))
-            speeds.append(25_000 / timed(lambda: index.run(experiment, workspace, force=True)))
+            speeds.append(25_000 / timed(lambda: index(run, force=True)))
             del turn
     ratio = median(own / top for own, top in zip(speeds[1:], limits[1:], strict=True))
     row("kit index, 25,000 photos", f"{median(speeds[1:]):,.0f} of {median(limits[1:]):,.0f} images/s", ratio)
 
 
-def prepared(folder: Path, *settings: str) -> tuple[Experiment, Workspace]:
+def prepared(folder: Path, *settings: str) -> Run:
     """The 128-px set, indexed and split."""
-    experiment = Experiment.load("configs/dogs-vs-cats-resnet18.yaml", list(settings))
-    workspace, data = Workspace(folder), Path(os.environ["KIT_DATA"]) / "dogs-vs-cats"
-    download.run(experiment, workspace, data)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    return experiment, workspace
+    run = Run.open(Experiment.load("configs/dogs-vs-cats-resnet18.yaml", settings), folder)
+    download(run, Path(os.environ["KIT_DATA"]) / "dogs-vs-cats")
+    index(run)
+    split(run)
+    return run
 
 
 def prediction(folder: Path) -> None:
     """Two views of 5,000 images of the cache, against as many forward passes of one batch."""
-    experiment, workspace = prepared(folder)
-    competition = Competition.load(experiment.competition)
-    pixels = experiment_pixels(workspace, competition, experiment, read_index(workspace.index(competition.name)))
-    model = initial_model(experiment, competition)
-    experiment = settle(experiment, workspace, model, pixels, 10_000)
-    seen, views = sample(experiment, pixels), expand(experiment.tta.views)
-    ready = prepare(model, model.activate, tta_precision(experiment), CPU, seen)
-    rows, size = np.arange(5_000), experiment.data.image_size
-    batches = len(rows) // prediction_batch(experiment)
+    run = prepared(folder)
+    run.device = CPU
+    pixels, model, views = run.samples.pixels, initial_model(run), view_set(run)
+    settle_prediction(run, model, pixels, 10_000)
+    seen = sample(run, pixels)
+    ready = prepare(model, model.activate, prediction_compute(run), seen)
+    rows = np.arange(5_000)
+    batches = len(rows) // prediction_batch(run)
 
     @torch.inference_mode()
     def alone() -> None:
@@ -109,8 +104,7 @@ def prediction(folder: Path) -> None:
             ready.forward(seen)
 
     def whole() -> None:
-        shown = stream(experiment, pixels, rows[: batches * len(seen)], "predict")
-        predict([ready], shown, views, size, experiment.tta.average, CPU)
+        predict([ready], stream(run, pixels, rows[: batches * len(seen)], "predict"), views)
 
     images = batches * len(seen)
     pairs = [(timed(alone), timed(whole)) for _ in range(REPEATS + 1)][1:]
@@ -121,16 +115,21 @@ def prediction(folder: Path) -> None:
     row(f"predict, {len(views)} views", value, ratio)
 
 
+def trained(experiment: Experiment, workspace: Workspace, fold: int | None = None, force: bool = False) -> float:
+    """Seconds of `kit train`: a run that is opened anew. Without a fold, all of them."""
+    return timed(lambda: train(Run.open(experiment, workspace), None if fold is None else [fold], force))
+
+
 def folds(folder: Path) -> None:
     """Five trained folds against one; five frozen-feature folds against one pass."""
-    quick = ("train.epochs=1", "train.warmup_epochs=0", "model.options.width=0.25", "tta.compile=false")
-    experiment, workspace = prepared(folder, *quick)
+    quick = ("train.epochs=1", "train.warmup_epochs=0", "model.options.width=0.25", "machine.predict_compile=false")
+    run = prepared(folder, *quick)
+    experiment, workspace = run.asked, run.workspace
     turns = []
     for turn in range(4):  # the first one also decodes, and measures the formats
         one, all_folds = replace(experiment, name=f"one-{turn}"), replace(experiment, name=f"five-{turn}")
-        first = timed(lambda one=one: train.run(one, workspace, [0]))
-        again = timed(lambda one=one: train.run(one, workspace, [1]))
-        turns.append((first - again, again, timed(lambda run=all_folds: train.run(run, workspace))))
+        first, again = trained(one, workspace, 0), trained(one, workspace, 1)
+        turns.append((first - again, again, trained(all_folds, workspace)))
     start, single, five = (median(times) for times in zip(*turns[1:], strict=True))
     value = f"{five:.1f} s; one fold {single:.1f} s, after a start of {start:.1f} s"
     ratio = median((all_five - began) / alone for began, alone, all_five in turns[1:])
@@ -139,9 +138,8 @@ def folds(folder: Path) -> None:
     named = weights if weights.is_file() else "none"  # a random network's heads take three times as long to fit
     settings = [f"model.weights={named}", "competition=dogs-vs-cats"]
     frozen = Experiment.load("configs/dogs-vs-cats-features.yaml", settings)
-    split.run(frozen, workspace)
-    whole = timed(lambda: features.run(frozen, workspace))
-    heads = timed(lambda: features.run(frozen, workspace, force=True))
+    split(Run.open(frozen, workspace))
+    whole, heads = trained(frozen, workspace), trained(frozen, workspace, force=True)
     row("five frozen-feature folds, in passes", f"{whole:.1f} s, of which heads {heads:.1f} s", whole / (whole - heads))
 
 

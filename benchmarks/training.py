@@ -53,9 +53,9 @@ def main() -> None:
 
 def prepare(folder: Path, photos: bool) -> None:
     """train/<class>/*.jpg for the peers; a workspace with an index for the kit, of the same files."""
-    from kit.config import Experiment
-    from kit.stages import download, index
-    from kit.workspace import Workspace
+    from kit import Run
+    from kit.stages.download import download
+    from kit.stages.index import index
 
     held = load_photos(photos)
     source = folder / "source"
@@ -74,9 +74,9 @@ def prepare(folder: Path, photos: bool) -> None:
     (folder / "competitions").mkdir()
     (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
     (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
-    experiment = Experiment.load(folder / "experiment.yaml")
-    download.run(experiment, Workspace(folder / "workspace"), source)
-    index.run(experiment, Workspace(folder / "workspace"))
+    run = Run.open(folder / "experiment.yaml", folder / "workspace")
+    download(run, source)
+    index(run)
 
 
 def load_photos(photos: bool) -> list[tuple[str, bytes]]:

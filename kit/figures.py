@@ -10,8 +10,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from kit.workspace import atomic_path
 
@@ -24,6 +25,14 @@ def _save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
+
+
+def _logarithmic(axes: Axes, which: str) -> None:
+    """A logarithmic axis (x or y) with plain numbers: matplotlib's own labels are formulas, which are not parsed."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
@@ -66,7 +75,8 @@ def penalties(
         if str(fold) in chosen:
             place = list(strengths).index(chosen[str(fold)])
             axis.plot(chosen[str(fold)], losses[place], "o", fillstyle="none", markersize=11, color=f"C{fold % 10}")
-    axis.set(xscale="log", xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")
+    _logarithmic(axis, "x")
+    axis.set(xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")
     axis.legend(fontsize=8)
     figure.tight_layout()
     _save(figure, path)
@@ -78,7 +88,8 @@ def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: 
     axis.plot(rates, losses)
     axis.axvline(suggestion, color="C1", linestyle="--", label=f"suggested: {suggestion:.1e}")
     low = float(losses.min())
-    axis.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: rate test")
+    _logarithmic(axis, "x")
+    axis.set(xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: rate test")
     axis.set_ylim(low - 0.05 * (losses[0] - low + 0.1), losses[0] + 0.5 * (losses[0] - low + 0.1))
     axis.legend()
     figure.tight_layout()
@@ -109,7 +120,8 @@ def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
         below.step(said, count, where="mid", color=f"C{number}")
     above.set(ylabel="observed share", title=title)
     above.legend()
-    below.set(xlabel="predicted probability", ylabel="predictions", yscale="log")
+    _logarithmic(below, "y")
+    below.set(xlabel="predicted probability", ylabel="predictions")
     figure.tight_layout()
     _save(figure, path)
 
@@ -193,7 +205,9 @@ def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None
     if len(counts) > MANY_CLASSES:
         figure, axis = plt.subplots(figsize=(8, 4))
         axis.plot(np.arange(1, len(counts) + 1), sorted(counts.values(), reverse=True))
-        axis.set(xlabel="class, by frequency", ylabel="images", yscale="log" if min(counts.values()) else "linear")
+        axis.set(xlabel="class, by frequency", ylabel="images")
+        if min(counts.values()):
+            _logarithmic(axis, "y")
     else:
         figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(counts) + 1)))
         names = list(counts)
@@ -210,22 +224,14 @@ def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None
 def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: Path) -> None:
     """Height over width, a dot per image, with the distribution of each at the margins."""
     data = {"width (px)": width, "height (px)": height, "split": split}
-    options: dict[str, Any] = {"s": 10, "alpha": 0.35, "linewidth": 0}
+    given: dict[str, Any] = {"x": "width (px)", "y": "height (px)", "height": 7}
+    if len(np.unique(width)) > 1 and len(np.unique(height)) > 1:
+        dots = {"s": 10, "alpha": 0.35, "linewidth": 0}
+        given |= {"hue": "split", "joint_kws": dots, "marginal_kws": {"warn_singular": False}}
+    else:
+        given |= {"marginal_kws": {"bins": 20}}
     with np.errstate(all="ignore"):
-        if len(np.unique(width)) > 1 and len(np.unique(height)) > 1:
-            grid = sns.jointplot(
-                data,
-                x="width (px)",
-                y="height (px)",
-                hue="split",
-                height=7,
-                joint_kws=options,
-                marginal_kws={"warn_singular": False},
-            )
-        else:
-            grid = sns.jointplot(
-                data, x="width (px)", y="height (px)", height=7, joint_kws=options, marginal_kws={"bins": 20}
-            )
+        grid = sns.jointplot(data, **given)
     grid.ax_joint.set(xlim=(0, width.max() * 1.05), ylim=(0, height.max() * 1.05))
     grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.02)
     _save(grid.figure, path)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from kaggle_server import Kaggle, serve
 
 from kit.config import Experiment
@@ -17,9 +18,9 @@ from kit.workspace import Workspace
 
 TINY = (
     "name=tiny", "data.image_size=16", "data.cache_size=16", "data.num_folds=2", "model.options.width=0.125",
-    "train.epochs=2", "train.warmup_epochs=0.5", "train.precision=fp32", "train.memory_format=contiguous",
-    "train.num_threads=1", "tta.views=[identity]", "tta.precision=fp32", "tta.memory_format=contiguous",
-    "tta.compile=false",
+    "train.epochs=2", "train.warmup_epochs=0.5", "machine.precision=fp32", "machine.memory_format=contiguous",
+    "machine.num_threads=1", "tta.views=[identity]", "machine.predict_precision=fp32",
+    "machine.predict_memory_format=contiguous", "machine.predict_compile=false",
 )  # fmt: skip
 TOKEN = "kgat_SECRETTOKEN"
 
@@ -30,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,29 @@
 """The rules of the house that a test can guard: who imports whom, one file per third party, no competition in code."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from kit.config import DEFAULT_CONFIG
+from kit import DEFAULT_CONFIG
 
 KIT = Path(__file__).resolve().parent.parent / "kit"
-GROUND = {
-    "config", "competition", "tasks", "workspace", "console", "errors", "schema", "randomness", "run_folder", "machine",
-    "plan", "allocator",
-}  # fmt: skip
-PARTS = {"data", "models", "training", "inference", "scoring", "kaggle", "figures"}
-VERBS = {"stages", "tools"}
+FLOORS = (  # from the top: what stands in one imports what is below it, and within its own room
+    {"__main__"},
+    {"cli"},
+    {"pipeline", "tools"},
+    {"stages", "describe"},
+    {"runners"},
+    {"run"},
+    {"data", "models", "training", "inference", "scoring", "kaggle", "tracking"},
+    {"device", "metrics"},
+    {
+        "config", "competition", "settings", "batch", "events", "tasks", "workspace", "artifacts", "console", "errors",
+        "schema", "randomness", "allocator", "processes", "figures",
+    },
+)  # fmt: skip
+GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores
 SEAMS = {
     "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures.py",
     "seaborn": "figures.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",
@@ -34,40 +44,37 @@ def _imports(path: Path) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.add(node.module)
-            modules |= {
-                f"{node.module}.{alias.name}"
-                for alias in node.names
-                if node.module in {"kit", "kit.stages", "kit.tools"}
-            }
+            folder = KIT.parent.joinpath(*node.module.split("."))
+            if folder.is_dir():
+                modules |= {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 
 
-def _allowed(path: Path, target: str) -> bool:
-    room = _room(path)
-    if room in {"cli", "__init__", "__main__"}:
-        return True
-    if target in GROUND or target in {"__version__", ""}:
-        return True
-    if room == "assembly":
-        return target in PARTS or target == room
-    if room in VERBS:
-        return target in PARTS or target == "assembly"
-    return room in PARTS and target == room
+def _floor(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(KIT)))
 def test_imports_only_go_down(path):
-    own_stage = f"kit.{'.'.join(path.relative_to(KIT).with_suffix('').parts)}"
+    room = _room(path)
+    if room == "__init__":  # the package's face names what it hands on
+        return
     for module in _imports(path):
-        if module != "kit" and module.startswith("kit.") and module != own_stage:
-            assert _allowed(path, module.split(".")[1]), f"{path.relative_to(KIT)} imports {module}"
+        target = module.split(".")[1] if module.startswith("kit.") else ""
+        target = target if (KIT / target).is_dir() or (KIT / f"{target}.py").is_file() else ""
+        if not target or target == room or (room, target) in GROUND_ASKS:
+            continue
+        ground = _floor(room) == _floor(target) == len(FLOORS) - 1
+        verbs = {room, target} == {"pipeline", "tools"}
+        assert _floor(target) > _floor(room) or ground or verbs, f"{path.relative_to(KIT)} imports {module}"
 
 
 def test_the_imports_hold_no_circle():
     graph = {}
     for path in FILES:
         name = "kit." + ".".join(path.relative_to(KIT).with_suffix("").parts)
-        graph[name.removesuffix(".__init__")] = {m for m in _imports(path) if m.startswith("kit.")}
+        if name != "kit.__init__":  # lazy
+            graph[name.removesuffix(".__init__")] = {m for m in _imports(path) if m.startswith("kit.")}
 
     def visit(node: str, trail: tuple[str, ...]) -> None:
         assert node not in trail, f"circle: {' -> '.join([*trail, node])}"
@@ -105,5 +112,29 @@ def test_no_competition_is_named_in_code():
 
 
 def test_no_room_is_too_large():
+    """STYLE's 250 lines; the Kaggle client's calls belong together."""
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 275, f"{path.relative_to(KIT)} holds two things"
+        most = 270 if path.name == "client.py" else 250
+        assert len(path.read_text().splitlines()) <= most, f"{path.relative_to(KIT)} holds two things"
+
+
+def test_only_the_device_room_names_an_accelerator():
+    for path in FILES:
+        if _room(path) != "device":
+            tree = ast.parse(path.read_text())
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute):
+                    assert node.attr not in {"cuda", "mps", "xpu"}, f"{path.relative_to(KIT)}:{node.lineno}"
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                    assert not re.search(r"\b(cuda|mps|xpu)\b|CUDA_", node.value), (
+                        f"{path.relative_to(KIT)}:{node.lineno}"
+                    )
+
+
+def test_only_a_runs_own_room_names_its_files():
+    names = {"experiment.yaml", "last.ckpt", "model.safetensors", "metrics.jsonl", "oof.csv", "test.csv", "cv.json"}
+    for path in FILES:
+        if path.relative_to(KIT).parts != ("run", "files.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                assert not (isinstance(node, ast.Constant) and node.value in names), path.relative_to(KIT)

@@ -1,117 +1,47 @@
-"""The names of a run's files. No other room spells them.
+"""The names of a run's files. No other room spells them."""
 
-runs/<name>/      experiment.yaml  environment.json  folds.csv  oof.csv  cv.json  suspects.csv  figures/  report.html
-  fold_0/         last.ckpt (while it trains)  model.safetensors  metrics.jsonl  heads.jsonl  oof.csv  test.csv
-                  .started.json  .train.json  .predict.json (what each is made of)
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
 
 from kit.workspace import Fold
 
 
-@dataclass(frozen=True)
 class FoldFiles:
-    """The files of one fold."""
+    """The files of one fold: runs/<name>/fold_<k>/."""
 
-    folder: Path
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
-
-    @property
-    def started(self) -> Path:
-        """What a training that has begun is made of, and how it computes."""
-        return self.folder / ".started.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def metrics(self) -> Path:
-        """A line an epoch."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def heads(self) -> Path:
-        """The penalty of a head on frozen features, and its loss."""
-        return self.folder / "heads.jsonl"
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.safetensors"
-
-    @property
-    def trained(self) -> Path:
-        """The model's stamp."""
-        return self.folder / ".train.json"
-
-    @property
-    def oof(self) -> Path:
-        return self.folder / "oof.csv"
-
-    @property
-    def test(self) -> Path:
-        return self.folder / "test.csv"
-
-    @property
-    def predicted(self) -> Path:
-        """The predictions' stamp."""
-        return self.folder / ".predict.json"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / ".lock"
+        self.started = folder / ".started.json"  # what a training that has begun is made of, and how it computes
+        self.checkpoint = folder / "last.ckpt"
+        self.metrics = folder / "metrics.jsonl"  # a line an epoch
+        self.heads = folder / "heads.jsonl"  # the penalty of a head on frozen features, and its loss
+        self.model = folder / "model.safetensors"
+        self.trained = folder / ".train.json"  # the model's stamp
+        self.oof = folder / "oof.csv"
+        self.test = folder / "test.csv"
+        self.predicted = folder / ".predict.json"  # the predictions' stamp
 
     def clear(self) -> None:
         """Remove what a training and a prediction left: it is all made anew."""
-        for path in (
-            self.trained, self.model, self.checkpoint, self.started, self.predicted, self.oof, self.test,
-        ):  # fmt: skip
+        made = (self.trained, self.model, self.checkpoint, self.started, self.predicted, self.oof, self.test)
+        for path in made:
             path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, or of a blend."""
+    """The files of one run, or of a blend: runs/<name>/."""
 
-    folder: Path
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
-
-    @property
-    def experiment(self) -> Path:
-        return self.folder / "experiment.yaml"
-
-    @property
-    def environment(self) -> Path:
-        return self.folder / "environment.json"
-
-    @property
-    def folds(self) -> Path:
-        """The run's own copy of the folds."""
-        return self.folder / "folds.csv"
-
-    @property
-    def oof(self) -> Path:
-        return self.folder / "oof.csv"
-
-    @property
-    def cv(self) -> Path:
-        return self.folder / "cv.json"
-
-    @property
-    def suspects(self) -> Path:
-        return self.folder / "suspects.csv"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / ".lock"
+        self.experiment = folder / "experiment.yaml"
+        self.environment = folder / "environment.json"
+        self.folds = folder / "folds.csv"  # the run's own copy
+        self.oof = folder / "oof.csv"
+        self.cv = folder / "cv.json"
+        self.suspects = folder / "suspects.csv"
+        self.report = folder / "report.html"
+        self.figures = folder / "figures"
 
     def figure(self, name: str) -> Path:
         return self.figures / f"{name}.png"

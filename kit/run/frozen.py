@@ -20,7 +20,7 @@ def read_frozen(file: Path, asked: Experiment) -> Experiment:
     What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference when the run was made by
     another experiment.
     """
-    run = Experiment.load(file)
+    run = replace(Experiment.load(file), name=asked.name)  # a folder that was renamed is another run
     then, now = _flat(run.identity()), _flat(asked.identity())
     changes = [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"

@@ -9,6 +9,7 @@ import pandas as pd
 from kit import console
 from kit.data.table import predictions
 from kit.errors import KitError, examples
+from kit.run.files import run_names
 from kit.run.run import Run, RunFold
 from kit.workspace import file_hash, fingerprint, read_json
 
@@ -78,8 +79,9 @@ def _picked_by_own_fold(run: Run) -> list[str]:
     if train.early_stopping is not None:
         reasons.append("train.early_stopping ends each fold by its own loss")
     for key, other in (("model.start", model.start), ("train.pseudo_run", train.pseudo_run)):
-        if other is not None and Run(run.asked, run.workspace, run.workspace.run(other)).exists:
-            reasons += [f"{key} is {other}, and there {reason}" for reason in _picked_by_own_fold(run.other(other))]
+        if other is not None and other in run_names(run.files.folder.parent):
+            earlier = _picked_by_own_fold(Run.named(other, run.workspace))
+            reasons += [f"{key} is {other}, and there {reason}" for reason in earlier]
     return reasons
 
 

@@ -235,9 +235,7 @@ def start_of(fold: RunFold) -> RunFold | None:
     name = fold.run.experiment.model.start
     if name is None:
         return None
-    files = fold.run.workspace.run(name)
-    start = fold.run.other(name).fold(fold.number) if files.is_dir() else None
-    if start is None or not start.files.model.is_file():
-        raise KitError(f"{files}: no model of {fold.title}; train run {name} first (model.start)")
-    fold.run.require_same_folds(start.run)
+    start = fold.run.earlier(name).fold(fold.number)
+    if not start.files.model.is_file():
+        raise KitError(f"{start.files.model}: no such file; train run {name} first (model.start)")
     return start

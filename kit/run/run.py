@@ -14,7 +14,7 @@ import torch
 from kit.artifacts import Artifact
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import Stacked, pixel_cache
+from kit.data.cache import pixel_cache
 from kit.data.corrections import apply_corrections
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
@@ -115,7 +115,7 @@ class Run:
         files = RunFiles(place.run(name))
         if not files.experiment.is_file():
             raise ConfigError(f"{files.folder}: no such run{nearest(name, run_names(files.folder.parent))}")
-        return cls(Experiment.load(files.experiment), place)
+        return cls(replace(Experiment.load(files.experiment), name=name), place)
 
     def trial(self) -> Self:
         """The same experiment as something to try: it has no folder, and freezes nothing."""
@@ -183,17 +183,18 @@ class Run:
         if folds.is_file() and copy.read_text("utf-8") != folds.read_text("utf-8"):
             raise KitError(f"{copy}: this run was made with other folds than {folds}; give the new run another name")
 
-    def require_same_folds(self, other: "Run") -> None:
-        """Raise `KitError` where another run was made with other folds: its models saw what scores this one."""
+    def earlier(self, name: str) -> "Run":
+        """Another run, which this one starts or learns from; `KitError` where its models saw what scores this one."""
+        other = Run.named(name, self.workspace)
         one, two = self.files.folds, other.files.folds
         if one.is_file() and one.read_text("utf-8") != two.read_text("utf-8"):
             raise KitError(f"{two}: other folds than {one}; its models saw images that score this run's folds")
+        return other
 
     def refresh(self) -> None:
         """Forget the tables and pixels that were loaded: a stage wrote them anew."""
         for name in ("index", "group_of", "samples", "training_samples"):
             self.__dict__.pop(name, None)
-        self._folds.clear()
 
     @cached_property
     def index(self) -> pd.DataFrame:
@@ -226,19 +227,14 @@ class Run:
         extra = extra_index(Path(folder).expanduser(), self.competition, own.index, self.workspace)
         if extra.empty:  # all are copies of the competition's own
             return own
-        assert isinstance(own.pixels, np.ndarray)
-        index = pd.concat([own.index, extra], ignore_index=True)
-        folds = pd.Series(own.folds).reindex(range(len(index)), fill_value=-1).to_numpy()
-        pixels = Stacked(own.pixels, self._pixels(extra))
-        return Samples(index, folds, pixels, targets(index, self.competition))
+        return own.with_extra(extra, self._pixels(extra), targets(extra, self.competition))
 
     def _pixels(self, index: pd.DataFrame) -> np.ndarray:
         """uint8 (N, S, S, 3) at the experiment's cache size."""
-        raw, data = self.workspace.raw(self.competition.name), self.experiment.data
-        paths = [raw / path for path in index["path"]]
+        name, data = self.competition.name, self.experiment.data
+        paths = [self.workspace.raw(name) / path for path in index["path"]]
         md5 = index["md5"].where(readable(index), "").tolist()
-        cache = self.workspace.cache(self.competition.name)
-        return pixel_cache(cache, paths, md5, data.cache_size or data.image_size, data.resize)
+        return pixel_cache(self.workspace.cache(name), paths, md5, data.cache_size or data.image_size, data.resize)
 
     def fold(self, number: Fold) -> RunFold:
         if number not in self._folds:
@@ -250,9 +246,5 @@ class Run:
         return [self.fold(number) for number in (range(self.asked.data.num_folds) if numbers is None else numbers)]
 
     def begun_folds(self) -> list[RunFold]:
-        """Those whose training has begun, of the folds that score an image."""
+        """Those that score an image, and whose training has begun."""
         return [fold for fold in self.folds() if fold.files.started.is_file()]
-
-    def other(self, name: str) -> "Run":
-        """Another run of this workspace, which this one starts from or learns from."""
-        return Run.named(name, self.workspace)

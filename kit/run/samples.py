@@ -1,11 +1,12 @@
 """The pictures of a run as arrays: which there are, which fold scores each, their pixels, and what they show."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from kit.data.cache import Pixels
+from kit.data.cache import Pixels, Stacked
 from kit.data.table import labelled_test, readable, trainable
 from kit.workspace import Fold
 
@@ -21,6 +22,16 @@ class Samples:
     folds: np.ndarray
     pixels: Pixels
     targets: np.ndarray
+
+    def with_extra(self, index: pd.DataFrame, pixels: np.ndarray, targets: np.ndarray) -> Self:
+        """With more pictures behind them, which no fold scores."""
+        assert isinstance(self.pixels, np.ndarray)
+        return type(self)(
+            pd.concat([self.index, index], ignore_index=True),
+            np.append(self.folds, np.full(len(index), -1)),
+            Stacked(self.pixels, pixels),
+            np.concatenate([self.targets, targets]),
+        )
 
     def training_rows(self, fold: Fold) -> np.ndarray:
         """Rows that this fold's model learns from, without pseudo-labelled ones."""

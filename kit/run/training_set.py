@@ -63,8 +63,7 @@ def training_set(fold: RunFold) -> TrainingSet:
 
 
 def _teacher(run: Run, name: str) -> Run:
-    teacher = run.other(name)
-    run.require_same_folds(teacher)
+    teacher = run.earlier(name)
     if teacher.competition.name != run.competition.name:
         of = f"{teacher.competition.name}, not of {run.competition.name}"
         raise ConfigError(f"train.pseudo_run: run {name} is of {of}")

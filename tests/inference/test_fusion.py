@@ -1,17 +1,19 @@
 """Folded batch norms and cast weights: the same function."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from kit.machine import Precision, Trial, measured
 from torch import nn
 
-from kit.config import TTA
-from kit.errors import KitError
+from kit.device.measuring import Meter, speed
+from kit.device.precision import Compute, Precision, Wanted
 from kit.inference.fusion import fold_batch_norms
 from kit.inference.predictor import predict, prepare
-from kit.inference.probe import decide, probe
-from kit.inference.views import expand
+from kit.inference.views import ViewSet
+from kit.inference.workload import PredictionBatches
 from kit.models import build_classifier
+from kit.settings import TTA, Model
 
 CPU = torch.device("cpu")
 PIXELS = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).float()
@@ -20,7 +22,7 @@ PIXELS = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torc
 def _trained(name: str, **options) -> nn.Module:
     """Batch norms with statistics of their own, as after a training."""
     torch.manual_seed(0)
-    model = build_classifier(name, 3, options)
+    model = build_classifier(Model(name, options=options), 3)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
@@ -72,52 +74,65 @@ def test_what_cannot_be_folded_stays():
 @pytest.mark.parametrize("precision", [Precision("bf16", "channels_last"), Precision("fp32", "channels_last")])
 def test_several_models_share_one_reading(precision):
     models = [_trained("resnet18", stem="small", width=0.25), _trained("vgg11", width=0.125)]
-    ready = [prepare(model, model.activate, precision, CPU, PIXELS) for model in models]
+    ready = [prepare(model, model.activate, Compute(CPU, precision), PIXELS) for model in models]
     batches = iter([PIXELS[:4], PIXELS[4:]])  # could not be read again
-    found = predict(ready, batches, expand(["identity", "hflip"]), 32, "probs", CPU)
+    found = predict(ready, batches, ViewSet.of(TTA(views=("identity", "hflip")), 32))
     with torch.no_grad():
         expected = [(model(PIXELS).softmax(1) + model(PIXELS.flip(3)).softmax(1)) / 2 for model in models]
     assert torch.allclose(found, torch.stack(expected), atol=1e-5 if precision.name == "fp32" else 0.03)
     assert all(p.dtype == torch.float32 for model in models for p in model.parameters())  # copies were cast
 
 
-def test_a_wrong_precision_is_not_taken(monkeypatch):
+BF16, FP32 = Precision("bf16", "channels_last"), Precision("fp32", "channels_last")
+
+
+@pytest.fixture
+def batches() -> PredictionBatches:
     model = _trained("resnet18", stem="small", width=0.25)
-    options = [Precision("bf16", "channels_last"), Precision("fp32", "channels_last")]
-    assert all(trial.images_per_second > 0 for trial in probe(model, model.activate, options, PIXELS, CPU))
+    return PredictionBatches(model, model.activate, PIXELS, CPU)
+
+
+def _never(_speed: float) -> bool:
+    return False
+
+
+def test_predictions_in_another_precision_are_held_against_fp32s(batches, monkeypatch):
+    assert batches.is_right(BF16)
     monkeypatch.setattr("kit.inference.predictor.cast_weights", lambda model, _: nn.Sequential(model, nn.Softmax(1)))
-    wrong, right = probe(model, model.activate, options, PIXELS, CPU)
-    assert (wrong.images_per_second, right.images_per_second > 0) == (0.0, True)
+    assert not batches.is_right(BF16)
+    assert batches.is_right(FP32)
 
 
-def test_a_speed_is_measured_once_and_what_is_given_is_not_measured(tmp_path):
-    model = _trained("resnet18", stem="small", width=0.25)
-    asked = (model, model.activate, TTA(compile=False), ("small",), PIXELS, 100, CPU, tmp_path / "speeds.json")
-    assert decide(*asked) == decide(*asked)
-    given = TTA(precision="fp32", memory_format="contiguous", compile=False)
-    assert decide(None, None, given, (), PIXELS, 100, CPU, tmp_path / "none.json") is given
-    assert not (tmp_path / "none.json").exists()
+def test_a_wrong_precision_gives_way_to_fp32_unless_it_was_asked_for(batches, monkeypatch, tmp_path):
+    monkeypatch.setattr("kit.inference.predictor.cast_weights", lambda model, _: nn.Sequential(model, nn.Softmax(1)))
+    monkeypatch.setattr("kit.device.precision.has_bf16", lambda _: True)
+    meter = Meter(CPU, tmp_path / "speeds.json")
+    best = meter.settle(batches.workload(("small",)), Wanted(), _never)[0]
+    assert best.precision.name == "fp32"
+    assert best.images_per_second > 0
+    assert meter.settle(batches.workload(("small",)), Wanted("bf16"), _never)[0].images_per_second == 0
 
 
-def test_a_measurement_is_kept_by_what_was_measured(tmp_path):
+def test_a_speed_is_measured_once_by_what_was_measured(batches, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("kit.device.measuring.speed", lambda work, option: calls.append(option) or speed(work, option))
+    meter = Meter(CPU, tmp_path / "speeds.json")
+    first = meter.settle(batches.workload(("small",)), Wanted("fp32"), _never)
+    assert meter.settle(batches.workload(("small",)), Wanted("fp32"), _never) == first
+    assert len(calls) == 2, "each memory layout once"
+    meter.settle(batches.workload(("other",)), Wanted("fp32", "contiguous"), _never)
+    assert len(calls) == 3
+
+
+def test_what_has_no_speed_is_asked_for_again(batches, tmp_path):
+    """Another job may hold the memory just now."""
     calls = []
 
-    def measure() -> list[Trial]:
+    def start(_precision):
         calls.append(1)
-        return [Trial(Precision("bf16", "channels_last", True), 12.5)]
+        raise torch.OutOfMemoryError("no memory")
 
-    memory = tmp_path / "speeds.json"
-    first = measured(memory, ["a", 1], CPU, measure)
-    assert measured(memory, ["a", 1], CPU, measure) == first == [Trial(Precision("bf16", "channels_last", True), 12.5)]
-    measured(memory, ["a", 2], CPU, measure)
+    work = replace(batches.workload(("small",)), start=start)
+    meter = Meter(CPU, tmp_path / "speeds.json")
+    assert [meter.measured(work, [BF16])[0].images_per_second for _ in range(2)] == [0, 0]
     assert len(calls) == 2
-
-
-def test_a_precision_that_is_asked_for_and_wrong_is_refused(monkeypatch, tmp_path):
-    model = _trained("resnet18", stem="small", width=0.25)
-    monkeypatch.setattr("kit.inference.predictor.cast_weights", lambda model, _: nn.Sequential(model, nn.Softmax(1)))
-    asked = TTA(precision="bf16", compile=False)
-    with pytest.raises(KitError, match=r"tta\.precision: bf16 does not say what fp32 says"):
-        decide(model, model.activate, asked, ("small",), PIXELS, 100, CPU, tmp_path / "speeds.json")
-    free = decide(model, model.activate, TTA(compile=False), ("small",), PIXELS, 100, CPU, tmp_path / "speeds.json")
-    assert free.precision == "fp32"

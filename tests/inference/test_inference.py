@@ -5,10 +5,10 @@ import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from kit.config import View
-from kit.data.transforms import fit
+from kit.data.transforms import resized
 from kit.inference.predictor import Predictor, predict
-from kit.inference.views import Views, expand
+from kit.inference.views import Shown, ViewSet, expand
+from kit.settings import View
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -29,8 +29,8 @@ class _Model(torch.nn.Module):
 
 def _predict(views, average="probs"):
     batches = [PIXELS[:3], PIXELS[3:]]
-    model = Predictor(_Model().eval(), lambda logits: logits.softmax(1))
-    return predict([model], batches, views, 32, average, torch.device("cpu"))[0]
+    model = Predictor(_Model().eval(), lambda logits: logits.softmax(1), torch.device("cpu"))
+    return predict([model], batches, ViewSet(tuple(views), 32, average))[0]
 
 
 def test_the_mean_over_explicit_views():
@@ -47,7 +47,7 @@ def test_the_mean_over_explicit_views():
 def test_five_crop_equals_torchvisions():
     big = TF.resize(PIXELS.float(), [37, 37], antialias=True)
     expected = TF.five_crop(big, [32, 32])
-    shown = [Views(PIXELS, 32).show(view) for view in expand(["five_crop"])]
+    shown = [Shown(PIXELS, 32).through(view) for view in expand(["five_crop"])]
     for ours, theirs in zip(shown[:4], expected[:4], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)
     assert torch.allclose(shown[4], big[:, :, 2:34, 2:34], atol=1e-3)
@@ -57,16 +57,16 @@ def test_five_crop_equals_torchvisions():
 @pytest.mark.parametrize("size", [32, 31, 24, 20, 16, 9])
 def test_the_plain_view_is_what_validation_sees(size):
     squares = PIXELS.permute(0, 2, 3, 1).numpy()
-    expected = np.stack([fit(square, size) for square in squares])
-    shown = Views(PIXELS, size).show(View()).permute(0, 2, 3, 1).numpy()
+    expected = np.stack([resized(square, size) for square in squares])
+    shown = Shown(PIXELS, size).through(View()).permute(0, 2, 3, 1).numpy()
     assert np.abs(shown - expected).max() <= 1
     assert np.abs(shown - expected).mean() < 0.2  # rounding of ties; a softer filter differs by several levels
 
 
 def test_scale_draws_on_the_finer_picture():
-    assert Views(PIXELS, 16).show(View(scale=1.5)).shape == (4, 3, 24, 24)
-    assert torch.equal(Views(PIXELS, 16).show(View(scale=2.0)), PIXELS.float())
-    assert Views(PIXELS, 16).show(View()).shape == (4, 3, 16, 16)
+    assert Shown(PIXELS, 16).through(View(scale=1.5)).shape == (4, 3, 24, 24)
+    assert torch.equal(Shown(PIXELS, 16).through(View(scale=2.0)), PIXELS.float())
+    assert Shown(PIXELS, 16).through(View()).shape == (4, 3, 16, 16)
 
 
 @pytest.mark.parametrize("average", ["probs", "logits"])

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier, build_model
 from kit.models.pretrained import layer_depths, load_weights
+from kit.models.registry import UNKNOWN
 from kit.models.summary import summarise
+from kit.settings import Model
 
 
 def _copy_by_order(source: torch.nn.Module, target: torch.nn.Module) -> None:
@@ -124,7 +126,7 @@ def test_small_stem_keeps_the_map():
 
 @pytest.mark.parametrize(("image_size", "kernel"), [(32, 3), (40, 3), (48, 7), (96, 7)])
 def test_the_stem_follows_the_image_size(image_size, kernel):
-    model = build_classifier("resnet18", 2, {"stem": "auto", "width": 0.125}, image_size=image_size)
+    model = build_classifier(Model("resnet18", options={"stem": "auto", "width": 0.125}), 2, image_size=image_size)
     assert model.network.conv1.kernel_size == (kernel, kernel)
 
 
@@ -194,7 +196,7 @@ def test_compiles(name, options):
 @pytest.mark.parametrize(("name", "options"), [VARIANTS[0], VARIANTS[3], VARIANTS[6], VARIANTS[7]])
 def test_exports_to_onnx_with_its_normalisation(name, options, tmp_path):
     torch.manual_seed(0)
-    model = build_classifier(name, 5, options).eval()
+    model = build_classifier(Model(name, options=options), 5).eval()
     pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()
     file = tmp_path / "model.onnx"
     torch.onnx.export(model, (pixels,), file, dynamo=True, verbose=False)
@@ -224,7 +226,8 @@ def test_channels_last_and_bf16_give_about_the_same(name, options, training):
 
 def test_normalisation_lives_in_the_model():
     torch.manual_seed(0)
-    model = build_classifier("resnet18", 3, {"width": 0.125}, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)).eval()
+    given = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3, statistics=(given, UNKNOWN)).eval()
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     by_hand = (pixels / 255 - torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)) / torch.tensor([0.2, 0.25, 0.3]).view(
         1, 3, 1, 1
@@ -249,17 +252,18 @@ def test_a_weights_file_gives_its_backbone_and_leaves_the_head_new(tmp_path, kin
 def test_a_pretrained_model_brings_its_own_normalisation(tmp_path):
     model = build_model("timm:tf_efficientnet_lite0", 2)
     save_file(model.state_dict(), tmp_path / "w.safetensors")
-    classifier = build_classifier("timm:tf_efficientnet_lite0", 2, {}, str(tmp_path / "w.safetensors"))
+    classifier = build_classifier(Model("timm:tf_efficientnet_lite0", str(tmp_path / "w.safetensors")), 2)
     assert (classifier.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
     assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
 
 
 def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
-    classifier = build_classifier("resnet18", 2, {}, str(tmp_path / "w.pth"), fallback=((0.1,) * 3, (0.2,) * 3))
+    published = Model("resnet18", str(tmp_path / "w.pth"))
+    classifier = build_classifier(published, 2, statistics=(None, ((0.1,) * 3, (0.2,) * 3)))
     assert (classifier.mean.flatten() / 255).tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.229, 0.224, 0.225])
-    given = build_classifier("resnet18", 2, {}, str(tmp_path / "w.pth"), mean=(0.5,) * 3, std=(0.25,) * 3)
+    given = build_classifier(published, 2, statistics=(((0.5,) * 3, (0.25,) * 3), UNKNOWN))
     assert (given.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
 
 
@@ -267,7 +271,7 @@ def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
 @pytest.mark.parametrize("key", ["num_classes", "in_channels", "download", "pretrained"])
 def test_what_the_kit_sets_is_no_option(name, key):
     with pytest.raises(ConfigError, match=rf"model\.options\.{key}: the kit sets it"):
-        build_classifier(name, 2, {key: 1})
+        build_classifier(Model(name, options={key: 1}), 2)
 
 
 def test_the_shared_pretrained_weights_fit(photos):

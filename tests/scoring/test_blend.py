@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kit.scoring.metrics import score
+from by_name import score
 
-from kit.scoring.blend import METHODS, Known, blend, fit, from_logits, mean_predictions, nested, to_logits
+from kit.metrics import LOG_LOSS, ROC_AUC, find_metric
+from kit.scoring.blend import METHODS, Known, blend, fit_recipe, from_logits, mean_predictions, nested, to_logits
+from kit.scoring.truth import Truth
 
 COUNT = 3000
 FOLDS = np.arange(COUNT) % 5
@@ -15,7 +17,7 @@ TRUTH = GENERATOR.normal(0, 2.0, (COUNT, 1)) * np.array([[1.0, -1.0]])
 TARGETS = (from_logits(TRUTH, "classes").cumsum(axis=1) > GENERATOR.random((COUNT, 1))).argmax(axis=1)
 
 
-KNOWN = Known("log_loss", TARGETS, FOLDS, "classes")
+KNOWN = Known(Truth(LOG_LOSS, TARGETS, folds=FOLDS), "classes")
 
 
 def _seen_through(noise: float, seed: int) -> np.ndarray:
@@ -30,7 +32,7 @@ def test_hill_climbing_finds_a_planted_optimum(average):
     half = np.random.default_rng(1).normal(0, 2.0, TRUTH.shape) * np.array([[1.0, 1.0]])
     one, other = from_logits(TRUTH + half, "classes"), from_logits(TRUTH - 3 * half, "classes")
     members = [one, other, *(np.full((COUNT, 2), 0.5) for _ in range(3))]
-    weights = fit("hill", replace(KNOWN, average=average), members).weights
+    weights = fit_recipe("hill", replace(KNOWN, average=average), members).weights
     if average == "logits":  # 3/4 of the first and 1/4 of the second are the truth
         assert weights[0] / (weights[0] + weights[1]) == pytest.approx(0.75, abs=0.04)
         assert sum(weights[2:]) < 0.15
@@ -43,8 +45,8 @@ def test_weights_and_stack_find_it_too():
     half = np.random.default_rng(1).normal(0, 2.0, TRUTH.shape)
     members = [from_logits(TRUTH + half, "classes"), from_logits(TRUTH - 3 * half, "classes")]
     known = replace(KNOWN, average="logits")
-    assert fit("weights", known, members).weights[0] == pytest.approx(0.75, abs=0.05)
-    recipe = fit("stack", known, members)
+    assert fit_recipe("weights", known, members).weights[0] == pytest.approx(0.75, abs=0.05)
+    recipe = fit_recipe("stack", known, members)
     assert recipe.weights == pytest.approx((0.75, 0.25), abs=0.06)
     assert score("log_loss", TARGETS, recipe.apply(members, "classes")) < score(
         "log_loss", TARGETS, mean_predictions(members, "logits")
@@ -68,9 +70,12 @@ def test_the_nested_score_does_not_see_its_own_fold():
     spoiled = np.where(FOLDS == 2, 1 - TARGETS, TARGETS)
     for method in (*METHODS, "auto"):
         honest = blend(method, KNOWN, members).oof
-        other = blend(method, replace(KNOWN, targets=spoiled), members).oof
+        other = blend(method, replace(KNOWN, truth=replace(KNOWN.truth, targets=spoiled)), members).oof
         assert np.allclose(honest[FOLDS == 2], other[FOLDS == 2])
-    assert not np.allclose(nested("stack", KNOWN, members), nested("stack", replace(KNOWN, targets=spoiled), members))
+    assert not np.allclose(
+        nested("stack", KNOWN, members),
+        nested("stack", replace(KNOWN, truth=replace(KNOWN.truth, targets=spoiled)), members),
+    )
 
 
 def test_complementary_members_blend_and_twins_stay_plain():
@@ -95,8 +100,8 @@ def test_the_best_member_is_the_one_that_is_best_once_calibrated():
     shy = from_logits(0.25 * to_logits(_seen_through(0.5, 1), "classes"), "classes")
     plain = _seen_through(1.0, 2)
     assert score("log_loss", TARGETS, shy) > score("log_loss", TARGETS, plain)
-    assert fit("best", KNOWN, [plain, shy]).weights == (0, 1)
-    assert fit("best", replace(KNOWN, calibrated=False), [plain, shy]).weights == (1, 0)
+    assert fit_recipe("best", KNOWN, [plain, shy]).weights == (0, 1)
+    assert fit_recipe("best", replace(KNOWN, calibrated=False), [plain, shy]).weights == (1, 0)
 
 
 def test_a_blend_near_perfection_is_still_worth_having():
@@ -105,7 +110,7 @@ def test_a_blend_near_perfection_is_still_worth_having():
     noises = [np.random.default_rng(seed).normal(0, 0.62, (COUNT, 1)) for seed in (1, 2)]
     members = [from_logits(far + noise * np.array([[-1.0, 1.0]]), "classes") for noise in noises]
     scores = [score("roc_auc", TARGETS, one) for one in members]
-    found = blend("auto", replace(KNOWN, metric="roc_auc"), members)
+    found = blend("auto", replace(KNOWN, truth=KNOWN.truth.by(ROC_AUC)), members)
     assert min(scores) > 0.98
     assert 1 - score("roc_auc", TARGETS, found.oof) < 0.5 * (1 - max(scores))
     assert found.recipe.method != "best"
@@ -125,7 +130,7 @@ def test_every_task_and_metric(method):
         ("f1_macro", marks, labels, "labels"),
         ("accuracy", TARGETS[:300], [_seen_through(0.5, 1)[:300], _seen_through(1.5, 2)[:300]], "classes"),
     ):
-        found = blend(method, Known(metric, truth, folds, task), members)
+        found = blend(method, Known(Truth(find_metric(metric), truth, folds=folds), task), members)
         assert found.oof.shape == members[0].shape
         assert np.isfinite(found.oof).all()
         assert found.recipe.apply(members, task).shape == members[0].shape
@@ -143,6 +148,6 @@ def test_a_metric_that_cannot_be_computed_leaves_the_members_alike(method):
     generator = np.random.default_rng(5)
     members = [generator.dirichlet(np.ones(3), 90) for _ in range(3)]
     targets, folds = np.arange(90) % 2, np.arange(90) % 3
-    found = blend(method, Known("roc_auc", targets, folds, "classes"), members)
+    found = blend(method, Known(Truth(ROC_AUC, targets, folds=folds), "classes"), members)
     assert np.isfinite(found.oof).all()
     assert np.isfinite(found.recipe.weights).all()

@@ -1,11 +1,15 @@
 """The medal meter: Kaggle's places, intervals that keep their promise, ranks on a known leaderboard."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from kit.scoring.metrics import measure
+from by_name import measure
 
+from kit.metrics import ACCURACY, LOG_LOSS, find_metric
 from kit.scoring.bootstrap import expected_scores, paired_difference
 from kit.scoring.medals import expect, medal_places
+from kit.scoring.truth import Truth
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,7 @@ def test_the_interval_covers_other_test_sets_at_the_stated_rate(metric):
         targets, probs = _world(generator, 600, 1.2)
         others, said = _world(generator, 200, 1.2)
         decided, new = (probs.argmax(1), said.argmax(1)) if metric == "accuracy" else (probs, said)
-        low, high = expect(metric, targets, decided, 200).interval
+        low, high = expect(Truth(find_metric(metric), targets), decided, 200).interval
         covered += low <= measure(metric, others, new) <= high
     assert covered >= 0.86 * worlds, "95 % of 60 are 57; fewer than 52 would be one in two hundred"
 
@@ -44,8 +48,9 @@ def test_groups_widen_the_interval():
     generator = np.random.default_rng(1)
     targets, probs = _world(generator, 200, 1.0)
     targets, probs, groups = np.repeat(targets, 5), np.repeat(probs, 5, axis=0), np.repeat(np.arange(200), 5)
-    alone = np.std(expected_scores("log_loss", targets, probs, 5000))
-    together = np.std(expected_scores("log_loss", targets, probs, 5000, groups))
+    truth = Truth(LOG_LOSS, targets)
+    alone = np.std(expected_scores(truth, probs, 5000))
+    together = np.std(expected_scores(replace(truth, groups=groups), probs, 5000))
     assert together > 1.8 * alone
 
 
@@ -53,14 +58,14 @@ def test_rank_and_chances_on_a_known_leaderboard():
     targets = np.zeros(10_000, dtype=int)
     probs = np.tile([0.9, 0.1], (10_000, 1))  # log loss of every image: 0.105
     board = np.linspace(0.0, 1.0, 1001)
-    found = expect("log_loss", targets, probs, 2500, leaderboard=board)
+    found = expect(Truth(LOG_LOSS, targets), probs, 2500, leaderboard=board)
     assert found.value == pytest.approx(-np.log(0.9))
     assert found.rank == np.searchsorted(board, -np.log(0.9)) + 1
     assert found.chances == {"gold": 0.0, "silver": 0.0, "bronze": 0.0}
-    better = expect("log_loss", targets, np.tile([0.999, 0.001], (10_000, 1)), 2500, leaderboard=board)
+    better = expect(Truth(LOG_LOSS, targets), np.tile([0.999, 0.001], (10_000, 1)), 2500, leaderboard=board)
     assert better.chances == {"gold": 1.0, "silver": 1.0, "bronze": 1.0}
     assert better.rank == 3  # behind 0.000 and 0.001
-    upwards = expect("accuracy", targets, np.zeros(10_000, dtype=int), 100, leaderboard=board)
+    upwards = expect(Truth(ACCURACY, targets), np.zeros(10_000, dtype=int), 100, leaderboard=board)
     assert upwards.rank == 1
 
 
@@ -78,7 +83,10 @@ def test_paired_intervals_cover_the_true_difference_at_the_stated_rate(metric):
 
     many = draw(400_000)
     truth = measure(metric, many[0], many[2]) - measure(metric, many[0], many[1])
-    intervals = [paired_difference(metric, *draw(500)).interval for _ in range(80)]
+    intervals = []
+    for _ in range(80):
+        targets, first, second = draw(500)
+        intervals.append(paired_difference(Truth(find_metric(metric), targets), first, second).interval)
     covered = sum(low <= truth <= high for low, high in intervals)
     assert covered >= 70, "95 % of 80 are 76; fewer than 70 would be one in two hundred"
     assert covered < 80, "nor are they so wide that the truth never falls out"

@@ -3,21 +3,31 @@
 import numpy as np
 import pytest
 import sklearn.metrics
-from kit.scoring.metrics import decide, score
+from by_name import decide, score
 
+from kit.metrics import find_metric, shown_metrics
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval, paired_difference
-from kit.tasks import shown_metrics
+from kit.scoring.truth import Truth
 
 TARGETS = np.array([0, 1, 1, 0])
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+
+
+def _interval(metric, targets, decisions, groups=None):
+    return bootstrap_interval(Truth(find_metric(metric), targets, groups), decisions)
+
+
+def _difference(metric, targets, first, second):
+    return paired_difference(Truth(find_metric(metric), targets), first, second)
 
 
 def test_known_answers():
     assert score("accuracy", TARGETS, PROBS) == 0.75
     assert score("log_loss", TARGETS, PROBS) == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7]).mean())
     assert score("roc_auc", TARGETS, PROBS) == 1.0
-    assert shown_metrics("classes", "top@2") == ["top@2", "accuracy", "log_loss", "roc_auc"]
+    shown = [metric.name for metric in shown_metrics("classes", find_metric("top@2"))]
+    assert shown == ["top@2", "accuracy", "log_loss", "roc_auc"]
 
 
 def test_certainty_that_is_wrong_costs_much_but_not_infinity():
@@ -35,11 +45,11 @@ def test_the_interval_holds_the_score_and_has_the_size_of_theory(metric):
     right = np.where(generator.random(2000) < 0.9, 0.8, 0.2)
     probs = np.stack([np.where(targets == 0, right, 1 - right), np.where(targets == 1, right, 1 - right)], axis=1)
     decided = decide(metric, False, probs)
-    low, high = bootstrap_interval(metric, targets, decided)
+    low, high = _interval(metric, targets, decided)
     assert low < score(metric, targets, probs) < high
     if metric == "accuracy":
         assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.9 * 0.1 / 2000), rel=0.15)
-    assert bootstrap_interval(metric, targets, decided) == (low, high)
+    assert _interval(metric, targets, decided) == (low, high)
 
 
 def test_blend_of_probabilities_and_of_logits():
@@ -62,9 +72,7 @@ def test_paired_intervals_cover_the_truth_at_the_stated_rate(gap):
         grid = np.linspace(0, 1, 2001)
         truth = np.diff([np.clip((limit - 0.7 * grid) / 0.3, 0, 1).mean() for limit in (0.8, 0.8 + gap)])[0]
         probs = [np.stack([one, ~one], axis=1).astype(float) for one in right]
-        result = paired_difference(
-            "accuracy", np.zeros(count, np.int64), *(decide("accuracy", False, p) for p in probs)
-        )
+        result = _difference("accuracy", np.zeros(count, np.int64), *(decide("accuracy", False, p) for p in probs))
         covered += result.interval[0] - 1e-9 <= truth <= result.interval[1] + 1e-9
         found += result.probability > 0.975
     assert 182 <= covered <= 198
@@ -76,7 +84,7 @@ def test_a_run_against_itself_is_a_draw():
     probs = generator.dirichlet([1, 1], 300)
     for metric in ("accuracy", "log_loss", "roc_auc"):
         targets, decided = (probs[:, 1] > generator.random(300)).astype(np.int64), decide(metric, False, probs)
-        result = paired_difference(metric, targets, decided, decided)
+        result = _difference(metric, targets, decided, decided)
         assert (result.value, result.interval, result.probability) == (0.0, (0.0, 0.0), 0.5)
 
 
@@ -84,7 +92,7 @@ def test_a_lower_log_loss_is_better():
     targets = np.zeros(200, np.int64)
     good, bad = np.tile([0.9, 0.1], (200, 1)), np.tile([0.6, 0.4], (200, 1))
     good += np.random.default_rng(0).normal(0, 0.02, (200, 1)) * [1, -1]
-    result = paired_difference("log_loss", targets, bad, good)
+    result = _difference("log_loss", targets, bad, good)
     assert result.value < 0
     assert result.probability == 1.0
 
@@ -170,16 +178,14 @@ def test_groups_of_images_are_no_independent_evidence():
     targets = np.zeros(200, np.int64)
     decided = (generator.random(200) < 0.2).astype(np.int64)
     many, groups = np.tile(decided, 10), np.tile(np.arange(200), 10)
-    alone = np.diff(bootstrap_interval("accuracy", targets, decided))[0]
-    assert np.diff(bootstrap_interval("accuracy", np.tile(targets, 10), many, groups))[0] == pytest.approx(
-        alone, rel=0.1
-    )
-    assert np.diff(bootstrap_interval("accuracy", np.tile(targets, 10), many))[0] < 0.5 * alone
-    kappa = bootstrap_interval("f1_macro", np.tile(decided, 10), many, groups)
+    alone = np.diff(_interval("accuracy", targets, decided))[0]
+    assert np.diff(_interval("accuracy", np.tile(targets, 10), many, groups))[0] == pytest.approx(alone, rel=0.1)
+    assert np.diff(_interval("accuracy", np.tile(targets, 10), many))[0] < 0.5 * alone
+    kappa = _interval("f1_macro", np.tile(decided, 10), many, groups)
     assert kappa == (1.0, 1.0)
 
 
 def test_a_metric_that_cannot_be_computed_is_no_verdict():
     targets = np.zeros(50, np.int64)
     probs = np.random.default_rng(0).dirichlet([1, 1, 1], 50)
-    assert np.isnan(paired_difference("roc_auc", targets, probs, probs[::-1]).probability)
+    assert np.isnan(_difference("roc_auc", targets, probs, probs[::-1]).probability)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.stages import download, index
 from kit.stages.download import _find
 
@@ -16,11 +17,11 @@ def _names(folder: Path) -> set[str]:
 
 
 def test_zips_are_unpacked_under_their_own_names(tiny, workspace, digits):
-    result = download.run(tiny(), workspace, digits)
+    result = download.download(Run.open(tiny(), workspace), digits)
     assert result.changed
     assert _names(result.raw) == {"train", "test1", "sampleSubmission.csv"}
     assert len(list((result.raw / "train").iterdir())) == 200
-    assert not download.run(tiny(), workspace, digits).changed
+    assert not download.download(Run.open(tiny(), workspace), digits).changed
 
 
 def test_folders_are_used_where_they_are(tiny, workspace, digits, tmp_path):
@@ -28,10 +29,10 @@ def test_folders_are_used_where_they_are(tiny, workspace, digits, tmp_path):
         with zipfile.ZipFile(digits / f"{name}.zip") as archive:
             archive.extractall(tmp_path / "input")
     (tmp_path / "input" / "sampleSubmission.csv").write_bytes((digits / "sampleSubmission.csv").read_bytes())
-    result = download.run(tiny(), workspace, tmp_path / "input")
+    result = download.download(Run.open(tiny(), workspace), tmp_path / "input")
     assert (result.raw / "train").resolve() == (tmp_path / "input" / "train").resolve()
-    assert index.run(tiny(), workspace).num_train == 200
-    assert not download.run(tiny(), workspace, tmp_path / "input").changed
+    assert index.index(Run.open(tiny(), workspace)).num_train == 200
+    assert not download.download(Run.open(tiny(), workspace), tmp_path / "input").changed
 
 
 def test_a_damaged_archive_leaves_nothing_unpacked(tiny, workspace, digits, tmp_path):
@@ -43,12 +44,12 @@ def test_a_damaged_archive_leaves_nothing_unpacked(tiny, workspace, digits, tmp_
     data[500] ^= 1
     (source / "test1.zip").write_bytes(data)
     with pytest.raises(KitError, match=r"test1\.zip: 'test1/1\.jpg' is damaged"):
-        download.run(tiny(), workspace, source)
+        download.download(Run.open(tiny(), workspace), source)
     assert not workspace.raw("digits").exists()
 
 
 def test_other_files_need_force(tiny, workspace, digits, tmp_path):
-    download.run(tiny(), workspace, digits)
+    download.download(Run.open(tiny(), workspace), digits)
     other = tmp_path / "other"
     other.mkdir()
     for file in ("test1.zip", "sampleSubmission.csv"):
@@ -56,9 +57,9 @@ def test_other_files_need_force(tiny, workspace, digits, tmp_path):
     with zipfile.ZipFile(other / "train.zip", "w") as archive:
         archive.writestr("train/1.1.jpg", b"x")
     with pytest.raises(KitError, match=r"already holds other files.*--force"):
-        download.run(tiny(), workspace, other)
+        download.download(Run.open(tiny(), workspace), other)
     assert len(list((workspace.raw("digits") / "train").iterdir())) == 200
-    download.run(tiny(), workspace, other, force=True)
+    download.download(Run.open(tiny(), workspace), other, force=True)
     assert len(list((workspace.raw("digits") / "train").iterdir())) == 1
 
 
@@ -67,20 +68,20 @@ def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
     for file in {"train.zip", "test1.zip", "sampleSubmission.csv"} - {missing}:
         (tmp_path / file).write_bytes((digits / file).read_bytes())
     with pytest.raises(KitError, match=f"holds no {missing}"):
-        download.run(tiny(), workspace, tmp_path)
+        download.download(Run.open(tiny(), workspace), tmp_path)
     with pytest.raises(ConfigError, match="no such file or folder"):
-        download.run(tiny(), workspace, tmp_path / "nowhere")
+        download.download(Run.open(tiny(), workspace), tmp_path / "nowhere")
 
 
 def test_a_part_alone_is_no_bundle(tiny, workspace, digits, tmp_path):
     (tmp_path / "train.zip").write_bytes((digits / "train.zip").read_bytes())
     with pytest.raises(KitError, match=r"holds no test1\.zip .*\(there is: train\.zip"):
-        download.run(tiny(), workspace, tmp_path)
+        download.download(Run.open(tiny(), workspace), tmp_path)
 
 
 def test_without_kaggle_it_says_so(tiny, workspace):
     with pytest.raises(ConfigError, match="is not on Kaggle: give its files with --from DIR"):
-        download.run(tiny(), workspace)
+        download.download(Run.open(tiny(), workspace))
 
 
 def _bundle(digits: Path) -> bytes:
@@ -93,7 +94,7 @@ def _bundle(digits: Path) -> bytes:
 
 def test_a_bundle_has_its_inner_zips_unpacked_as_well(tiny, workspace, digits, tmp_path):
     (tmp_path / "bundle.zip").write_bytes(_bundle(digits))
-    result = download.run(tiny(), workspace, tmp_path / "bundle.zip")
+    result = download.download(Run.open(tiny(), workspace), tmp_path / "bundle.zip")
     assert _names(result.raw) == {"train", "test1", "sampleSubmission.csv"}
     assert not list(workspace.data("digits").glob(".bundle*"))
 
@@ -115,7 +116,7 @@ def test_what_the_user_put_there_is_not_replaced_without_force(tiny, workspace, 
     (raw / "test1").mkdir(parents=True)
     (raw / "test1" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(KitError, match=r"already holds other files .*\(test1\); --force"):
-        download.run(tiny(), workspace, digits)
+        download.download(Run.open(tiny(), workspace), digits)
     assert (raw / "test1" / "mine.jpg").exists()
 
 
@@ -129,13 +130,13 @@ def test_another_spelling_does_not_stay_beside_the_new_files(workspace, tmp_path
             with zipfile.ZipFile(tmp_path / folder / f"{name}.zip", "w") as archive:
                 archive.writestr(f"{name}/cat.{folder}.jpg", b"x")
         (tmp_path / folder / sample).write_text("id,label\n1,0\n")
-    download.run(experiment, workspace, tmp_path / "old")
-    result = download.run(experiment, workspace, tmp_path / "new", force=True)
+    download.download(Run.open(experiment, workspace), tmp_path / "old")
+    result = download.download(Run.open(experiment, workspace), tmp_path / "new", force=True)
     assert _names(result.raw) == {"train", "test", "sample_submission.csv"}
 
 
 def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, monkeypatch):
-    download.run(tiny(), workspace, digits)
+    download.download(Run.open(tiny(), workspace), digits)
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -143,14 +144,14 @@ def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, 
     with monkeypatch.context() as patch:
         patch.setattr(download, "_place_csv", killed)
         with pytest.raises(KeyboardInterrupt):
-            download.run(tiny(), workspace, digits, force=True)
+            download.download(Run.open(tiny(), workspace), digits, force=True)
     with pytest.raises(ConfigError, match="not on Kaggle"):
-        download.run(tiny(), workspace)
-    assert download.run(tiny(), workspace, digits).changed
+        download.download(Run.open(tiny(), workspace))
+    assert download.download(Run.open(tiny(), workspace), digits).changed
 
 
 def test_a_full_disk_is_said_before_unpacking(tiny, workspace, digits, monkeypatch):
     monkeypatch.setattr("kit.workspace.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(KitError, match=r"unpacking needs 0\.00 GB, 0\.00 GB are free; make room first"):
-        download.run(tiny(), workspace, digits)
+        download.download(Run.open(tiny(), workspace), digits)
     assert not (workspace.raw("digits") / "train").exists()

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from kit.assembly.fitting import open_training, training_rows
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from kit.competition import Competition
 from kit.data.extra import _labelled_files
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.stages import download, index, predict, split, train
 from kit.tools.demo import _jpeg
 from kit.workspace import Workspace
@@ -25,9 +24,9 @@ from kit.workspace import Workspace
 def ready(tmp_path_factory, digits, tiny) -> Workspace:
     workspace = Workspace(tmp_path_factory.mktemp("extra"))
     experiment = tiny()
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
     return workspace
 
 
@@ -51,22 +50,22 @@ def folder(tmp_path, digits):
 
 def test_every_fold_learns_from_them_and_no_score_sees_them(ready, tiny, folder, capsys):
     experiment = tiny("name=more", f"data.extra={folder}", "data.cache_size=24", "train.epochs=1")
-    setup = open_training(experiment, ready, torch.device("cpu"))
+    samples = Run.open(experiment, ready).training_samples
     assert "2 of them are near-identical to one of the competition's own" in " ".join(capsys.readouterr().out.split())
-    extra = np.flatnonzero(setup.index["split"] == "extra")
-    numbers = setup.index["image_id"].iloc[extra].str.split("/").str[-1].astype(int).to_numpy()
+    extra = np.flatnonzero(samples.index["split"] == "extra")
+    numbers = samples.index["image_id"].iloc[extra].str.split("/").str[-1].astype(int).to_numpy()
     assert sorted(numbers) == list(range(300, 340)), "no copy, no text, nothing of another class"
-    assert np.array_equal(setup.targets[extra], load_digits().target[numbers])
-    assert (setup.folds[extra] == -1).all()
+    assert np.array_equal(samples.targets[extra], load_digits().target[numbers])
+    assert (samples.folds[extra] == -1).all()
     for fold in (0, 1, "full"):
-        assert set(extra) <= set(training_rows(setup, fold))
-    plain = open_training(tiny("data.cache_size=24"), ready, torch.device("cpu"))
+        assert set(extra) <= set(samples.training_rows(fold))
+    plain = Run.open(tiny("data.cache_size=24"), ready).samples
     rows = np.array([extra[3], 5, extra[0], 0])
-    assert np.array_equal(setup.pixels[rows][[1, 3]], plain.pixels[rows[[1, 3]]])
-    assert np.array_equal(setup.pixels[rows][0], setup.pixels[int(extra[3])])
-    assert setup.pixels[int(extra[0])].any(), "its own picture"
-    train.run(experiment, ready)
-    predict.run(experiment, ready)
+    assert np.array_equal(samples.pixels[rows][[1, 3]], plain.pixels[rows[[1, 3]]])
+    assert np.array_equal(samples.pixels[rows][0], samples.pixels[int(extra[3])])
+    assert samples.pixels[int(extra[0])].any(), "its own picture"
+    train.train(Run.open(experiment, ready))
+    predict.predict(Run.open(experiment, ready))
     scored = [pd.read_csv(ready.fold("more", fold) / "oof.csv", dtype={"image_id": str}) for fold in (0, 1)]
     expected = plain.index.loc[plain.folds >= 0, "image_id"]
     assert sorted(pd.concat(scored)["image_id"]) == sorted(expected)
@@ -77,25 +76,25 @@ def test_nothing_but_copies_is_nothing_more(ready, tiny, tmp_path):
     source = next((ready.raw("digits") / "train").glob("3.*.jpg"))
     (tmp_path / "3").mkdir()
     shutil.copy(source, tmp_path / "3" / "again.jpg")
-    setup = open_training(tiny(f"data.extra={tmp_path}"), ready, torch.device("cpu"))
-    assert not (setup.index["split"] == "extra").any()
-    assert len(setup.pixels) == len(setup.index) == len(setup.folds)
+    samples = Run.open(tiny(f"data.extra={tmp_path}"), ready).training_samples
+    assert not (samples.index["split"] == "extra").any()
+    assert len(samples.pixels) == len(samples.index) == len(samples.folds)
 
 
 def test_other_pictures_are_another_training(ready, tiny, folder):
     experiment = tiny("name=changing", f"data.extra={folder}", "train.epochs=1")
     stamp = ready.fold("changing", 0) / ".train.json"
-    train.run(experiment, ready, [0])
+    train.train(Run.open(experiment, ready), [0])
     before = stamp.read_text()
-    train.run(experiment, ready, [0])
+    train.train(Run.open(experiment, ready), [0])
     assert stamp.read_text() == before, "up to date"
     (folder / "3" / "new.jpg").write_bytes(_jpeg(load_digits().images[400]))
     with pytest.raises(KitError, match="holds a training of other images or weights; --force trains it anew"):
-        train.run(experiment, ready, [0])
-    train.run(experiment, ready, [0], force=True)
+        train.train(Run.open(experiment, ready), [0])
+    train.train(Run.open(experiment, ready), [0], force=True)
     assert stamp.read_text() != before
-    setup = open_training(experiment, ready, torch.device("cpu"))
-    assert setup.index["image_id"].str.endswith("/new").sum() == 1
+    samples = Run.open(experiment, ready).training_samples
+    assert samples.index["image_id"].str.endswith("/new").sum() == 1
 
 
 def test_a_folder_per_class_whatever_the_competitions_own_labels_look_like(folder):
@@ -108,8 +107,8 @@ def test_a_folder_per_class_whatever_the_competitions_own_labels_look_like(folde
 
 def test_a_wrong_folder_is_one_line(ready, tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere: no such folder; expected one that holds a folder per class"):
-        train.run(tiny("name=wrong", f"data.extra={tmp_path / 'nowhere'}"), ready)
+        train.train(Run.open(tiny("name=wrong", f"data.extra={tmp_path / 'nowhere'}"), ready))
     (tmp_path / "cats").mkdir()
     with pytest.raises(KitError, match=r"holds no folder named like a class; data.extra expects one for each of 0, 1"):
-        train.run(tiny("name=wrong", f"data.extra={tmp_path}"), ready)
+        train.train(Run.open(tiny("name=wrong", f"data.extra={tmp_path}"), ready))
     assert not (ready.run("wrong") / "experiment.yaml").exists()

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from kit.errors import ConfigError
-from kit.stages import download, ensemble, features, index, predict, split
+from kit.run.run import Run
+from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import audit
 from kit.workspace import Workspace
 
@@ -25,10 +26,10 @@ THREE = (
 @pytest.fixture
 def frozen(tiny, workspace, digits):
     experiment = tiny(*THREE)
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    result = features.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    result = train.train(Run.open(experiment, workspace))
     return experiment, workspace, result
 
 
@@ -40,15 +41,15 @@ def test_the_whole_way(frozen, capsys):
     experiment, workspace, result = frozen
     assert set(result.penalties) == {"0", "1", "2"}
     assert (workspace.run("frozen") / "figures" / "penalties.png").is_file()
-    scores = predict.run(experiment, workspace).scores
+    scores = predict.predict(Run.open(experiment, workspace)).scores
     assert min(scores.values()) > 0.4  # random filters and a linear head: far above a tenth
-    submission = ensemble.run(experiment, workspace)
+    submission = ensemble.ensemble([Run.open(experiment, workspace)])
     assert submission.num_rows == 50
     made = _caches(workspace)
     assert len(made) == 1  # prediction needed no second pass
     capsys.readouterr()
-    features.run(experiment, workspace)
-    predict.run(experiment, workspace)
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
     said = capsys.readouterr().out
     assert said.count("is up to date") == 6
     assert _caches(workspace) == made
@@ -56,10 +57,10 @@ def test_the_whole_way(frozen, capsys):
 
 def test_settings_that_play_no_part_are_named(tiny, workspace, digits, capsys):
     experiment = tiny(*THREE, "train.label_smoothing=0.1", "train.class_weights=balanced")
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    features.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
     said = " ".join(capsys.readouterr().out.split())
     assert "train.class_weights, train.label_smoothing, augment play no part" in said
 
@@ -67,9 +68,9 @@ def test_settings_that_play_no_part_are_named(tiny, workspace, digits, capsys):
 def test_features_say_what_the_whole_model_says(frozen, tmp_path):
     """predict --images runs the network and the head; oof.csv and test.csv come from the kept features."""
     experiment, workspace, _ = frozen
-    predict.run(experiment, workspace)
+    predict.predict(Run.open(experiment, workspace))
     folder = workspace.raw("digits") / "test1"
-    images = pd.read_csv(predict.run_images(experiment, workspace, folder, tmp_path / "x.csv", [1]).path)
+    images = pd.read_csv(predict.predict_images(Run.open(experiment, workspace), folder, tmp_path / "x.csv", [1]).path)
     test = pd.read_csv(workspace.fold("frozen", 1) / "test.csv", dtype={"image_id": str})
     both = images.assign(image_id=[name.partition(".")[0] for name in images["file"]]).merge(test, on="image_id")
     assert len(both) == 50
@@ -81,21 +82,23 @@ def test_features_say_what_the_whole_model_says(frozen, tmp_path):
 
 def test_the_full_head_and_other_views(frozen, tiny):
     experiment, workspace, _ = frozen
-    result = features.run(experiment, workspace, ["full"])
+    result = train.train(Run.open(experiment, workspace), ["full"])
     assert set(result.penalties) == {"full"}
-    assert predict.run(experiment, workspace, ["full"]).scores == {}
+    assert predict.predict(Run.open(experiment, workspace), ["full"]).scores == {}
     plain = tiny(*THREE, "tta.views=[identity]")
-    predict.run(plain, workspace)
+    predict.predict(Run.open(plain, workspace))
     assert len(_caches(workspace)) == 2  # features of other views are other features
-    assert set(features.run(plain, workspace).penalties) == {"0", "1", "2"}, "heads are fitted on what they will see"
+    assert set(train.train(Run.open(plain, workspace)).penalties) == {"0", "1", "2"}, (
+        "heads are fitted on what they will see"
+    )
 
 
 def test_two_folds_are_too_few_to_choose_a_penalty(frozen, tiny):
     _, workspace, _ = frozen
     experiment = tiny(*THREE, "data.num_folds=2", "name=two")
-    split.run(experiment, workspace)
+    split.split(Run.open(experiment, workspace))
     with pytest.raises(ConfigError, match=r"data\.num_folds 3 or more"):
-        features.run(experiment, workspace)
+        train.train(Run.open(experiment, workspace))
 
 
 def test_the_audit_finds_pictures_unlike_all_others(digits, tiny, tmp_path):
@@ -110,12 +113,12 @@ def test_the_audit_finds_pictures_unlike_all_others(digits, tiny, tmp_path):
             board = np.kron(np.indices((cells, cells)).sum(axis=0) % 2, np.ones((32 // cells + 1,) * 2))
             archive.writestr(f"train/{name}.png", cv2.imencode(".png", 255 * board[:32, :32])[1].tobytes())
     experiment = tiny(*THREE)
-    download.run(experiment, workspace, folder)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    features.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    result = audit.run(workspace, "frozen")
+    download.download(Run.open(experiment, workspace), folder)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    result = audit.audit(Run.named("frozen", workspace))
     table = pd.read_csv(result.suspects, dtype=str)
     odd = table.loc[table["kind"] == "odd", "image_id"].tolist()
     assert set(planted) <= set(table["image_id"].head(12))

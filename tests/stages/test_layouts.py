@@ -15,6 +15,7 @@ from kit.data.images import decode
 from kit.data.sources import read_bytes, read_idx
 from kit.data.table import read_index
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.schema import dump_yaml
 from kit.stages import download, ensemble, index, predict, split, submit, train
 
@@ -86,9 +87,9 @@ def test_each_layout_goes_the_whole_way(layout, tiny, workspace, tmp_path):
     make, first_id = LAYOUTS[layout]
     experiment = tiny(f"competition={make(tmp_path)}", "ensemble.members=full", "train.epochs=1")
     source = tmp_path / "bundle.zip" if layout == "folders" else tmp_path
-    raw = download.run(experiment, workspace, source).raw
-    assert not download.run(experiment, workspace, source).changed
-    assert index.run(experiment, workspace).num_train == NUM_TRAIN
+    raw = download.download(Run.open(experiment, workspace), source).raw
+    assert not download.download(Run.open(experiment, workspace), source).changed
+    assert index.index(Run.open(experiment, workspace)).num_train == NUM_TRAIN
 
     table = read_index(workspace.index(layout))
     trained = table[table["split"] == "train"].reset_index(drop=True)
@@ -104,13 +105,13 @@ def test_each_layout_goes_the_whole_way(layout, tiny, workspace, tmp_path):
     assert trained["target_label"].astype(int).tolist() == LABELS[:NUM_TRAIN][order].tolist()
     assert (trained["problem"] == "").all()
 
-    split.run(experiment, workspace)
-    train.run(experiment, workspace, ["full"])
-    predict.run(experiment, workspace)
-    result = ensemble.run(experiment, workspace)
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace), ["full"])
+    predict.predict(Run.open(experiment, workspace))
+    result = ensemble.ensemble([Run.open(experiment, workspace)])
     written = pd.read_csv(result.submission)
     assert written["ImageId"].tolist() == [first_id + k for k in range(NUM_TEST)]
-    assert submit.run(experiment, workspace, dry_run=True).num_rows == NUM_TEST
+    assert submit.submit(Run.open(experiment, workspace), dry_run=True).num_rows == NUM_TEST
     if layout == "idx":
         truth = LABELS[NUM_TRAIN : NUM_TRAIN + NUM_TEST]
         assert result.test_scores["accuracy"] == pytest.approx((written["Label"] == truth).mean())
@@ -120,18 +121,18 @@ def test_each_layout_goes_the_whole_way(layout, tiny, workspace, tmp_path):
 
 def test_test_labels_are_never_trained_on(tiny, workspace, tmp_path):
     """Other labels for the test set change what `full` reports, and not one bit of its weights."""
-    from kit.training.history import read_history
+    from kit.tracking.metrics_file import read_history
 
     experiment = tiny(f"competition={_idx(tmp_path)}", "train.epochs=1", "train.select=best")
     models, seen = [], []
     for shift in (0, 1):
         write_idx(tmp_path / "t10k-labels", (LABELS[NUM_TRAIN : NUM_TRAIN + NUM_TEST] + shift) % 10)
-        download.run(experiment, workspace, tmp_path, force=True)
-        index.run(experiment, workspace)
-        split.run(experiment, workspace)
-        train.run(experiment, workspace, ["full"], force=True)
+        download.download(Run.open(experiment, workspace), tmp_path, force=True)
+        index.index(Run.open(experiment, workspace))
+        split.split(Run.open(experiment, workspace))
+        train.train(Run.open(experiment, workspace), ["full"], force=True)
         models.append((workspace.fold("tiny", "full") / "model.safetensors").read_bytes())
-        seen.append(read_history(workspace.fold("tiny", "full"))[-1])
+        seen.append(read_history(workspace.fold("tiny", "full") / "metrics.jsonl")[-1])
     assert models[0] == models[1]
     assert seen[0]["valid_loss"] is None
     assert seen[0]["test_loss"] != seen[1]["test_loss"]
@@ -150,9 +151,9 @@ def test_test_labels_are_never_trained_on(tiny, workspace, tmp_path):
 def test_a_wrong_idx_file_is_one_line(spoil, message, tiny, workspace, tmp_path):
     experiment = tiny(f"competition={_idx(tmp_path)}")
     spoil(tmp_path)
-    download.run(experiment, workspace, tmp_path)
+    download.download(Run.open(experiment, workspace), tmp_path)
     with pytest.raises(KitError, match=message):
-        index.run(experiment, workspace)
+        index.index(Run.open(experiment, workspace))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ def test_a_wrong_idx_file_is_one_line(spoil, message, tiny, workspace, tmp_path)
 def test_a_wrong_table_of_pixels_is_one_line(change, message, tiny, workspace, tmp_path):
     experiment = tiny(f"competition={_pixels(tmp_path)}")
     change(pd.read_csv(tmp_path / "train.csv")).to_csv(tmp_path / "train.csv", index=False)
-    download.run(experiment, workspace, tmp_path)
+    download.download(Run.open(experiment, workspace), tmp_path)
     with pytest.raises(KitError, match=message):
-        index.run(experiment, workspace)
+        index.index(Run.open(experiment, workspace))
 
 
 def test_idx_arrays_of_any_rank(tmp_path):

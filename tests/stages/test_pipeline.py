@@ -1,6 +1,7 @@
 """The stages together on real digits: honest OOF, nothing done twice, killed runs end with the same bytes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,13 @@ from kit.config import Experiment
 from kit.data.table import TARGET, predictions, read_rows, targets
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
+from kit.pipeline import run_pipeline
+from kit.run.blending import HandIn
+from kit.run.cv import cross_validation
+from kit.run.run import Run
 from kit.schema import dump_yaml, to_mapping
 from kit.scoring.postprocess import Postprocess
+from kit.settings import Ensemble
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
 from kit.tools import bench, cache, compare
 from kit.tools.demo import score_submission
@@ -28,9 +34,9 @@ from kit.workspace import Workspace
 
 
 def _prepare(experiment, workspace, source):
-    download.run(experiment, workspace, source)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), source)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +45,10 @@ def finished(tmp_path_factory, digits, tiny):
     experiment = tiny("tta.views=[identity, hflip]")
     workspace = Workspace(tmp_path_factory.mktemp("finished"))
     _prepare(experiment, workspace, digits)
-    explore.run(experiment, workspace)
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    return experiment, workspace, ensemble.run(experiment, workspace)
+    explore.explore(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    return experiment, workspace, ensemble.ensemble([Run.open(experiment, workspace)])
 
 
 def test_oof_covers_each_training_image_once(finished):
@@ -62,7 +68,7 @@ def test_oof_is_what_the_folds_own_model_says_by_hand(finished):
 
     experiment, workspace, _ = finished
     weights, _ = load_model(workspace.fold("tiny", 0) / "model.safetensors")
-    model = build_classifier("resnet18", 10, experiment.model.options)
+    model = build_classifier(experiment.model, 10)
     model.load_state_dict(weights)
     oof = pd.read_csv(workspace.fold("tiny", 0) / "oof.csv", dtype={"image_id": str}).head(5)
     pictures = [cv2.imread(str(workspace.raw("digits") / "train" / f"{name}.jpg")) for name in oof["image_id"]]
@@ -100,8 +106,10 @@ def test_the_submission_is_the_mean_of_the_folds_in_the_samples_order(finished, 
     passport = json.loads(result.passport.read_text())
     assert passport["members"][0]["run"] == "tiny"
     assert len(passport["members"][0]["inputs"]) == 4
-    assert submit.run(*finished[:2], dry_run=True).num_rows == 50
-    assert 0 <= score_submission(result.submission, digits / "solution.csv") <= 1
+    assert submit.submit(Run.open(*finished[:2]), dry_run=True).num_rows == 50
+    truth = pd.read_csv(digits / "solution.csv", dtype=str).set_index("id")["label"]
+    right = submission["label"].to_numpy() == truth.loc[submission["id"]].to_numpy()
+    assert score_submission(result.submission, digits / "solution.csv") == pytest.approx(right.mean())
 
 
 def test_everything_a_run_leaves(finished):
@@ -119,8 +127,8 @@ def test_what_is_done_is_not_done_again(finished, digits, capsys):
     experiment, workspace, _ = finished
     files = {f: f.stat().st_mtime_ns for f in workspace.root.rglob("*") if f.suffix in {".csv", ".safetensors", ".png"}}
     _prepare(experiment, workspace, digits)
-    explore.run(experiment, workspace)
-    train.run(experiment, workspace)
+    explore.explore(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
     files.pop(next(f for f in files if f.name == "confusion.png"))
     assert all(f.stat().st_mtime_ns == then for f, then in files.items())
     said = capsys.readouterr().out
@@ -133,11 +141,11 @@ def test_changed_views_repeat_predict_and_nothing_before(finished, tmp_path):
     model = workspace.fold("tiny", 0) / "model.safetensors"
     then, before = model.stat().st_mtime_ns, (workspace.fold("tiny", 0) / "oof.csv").read_bytes()
     other = Experiment.load(workspace.run("tiny") / "experiment.yaml", ["tta.views=[identity]"])
-    train.run(other, workspace)
-    predict.run(other, workspace)
+    train.train(Run.open(other, workspace))
+    predict.predict(Run.open(other, workspace))
     assert model.stat().st_mtime_ns == then
     assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() != before
-    predict.run(experiment, workspace)
+    predict.predict(Run.open(experiment, workspace))
     assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() == before
 
 
@@ -147,13 +155,13 @@ def test_a_changed_experiment_is_refused_with_the_difference(finished):
     with pytest.raises(
         ConfigError, match=r"model\.options\.width: 0\.125 -> 0\.25; train\.epochs: 2 -> 3.*name of its own"
     ):
-        train.run(changed, workspace)
+        train.train(Run.open(changed, workspace))
 
 
 def test_workers_and_auto_are_no_change(finished):
     _, workspace, _ = finished
     same = ["train.num_workers=2", "train.precision=auto", "train.memory_format=auto", "train.num_threads=null"]
-    result = train.run(Experiment.load(workspace.run("tiny") / "experiment.yaml", same), workspace)
+    result = train.train(Run.open(Experiment.load(workspace.run("tiny") / "experiment.yaml", same), workspace))
     assert result.finished
     assert set(result.scores) == {"0", "1"}
 
@@ -166,29 +174,34 @@ def test_predict_any_folder_of_pictures(finished, tmp_path):
     for name in ("1.jpg", "2.jpg"):
         (folder / name).write_bytes((source / name).read_bytes())
     (folder / "notes.txt").write_text("no picture")
-    table = pd.read_csv(predict.run_images(experiment, workspace, folder, tmp_path / "out.csv").path)
+    table = pd.read_csv(predict.predict_images(Run.open(experiment, workspace), folder, tmp_path / "out.csv").path)
     assert table["file"].tolist() == ["1.jpg", "2.jpg"]
     tests = [pd.read_csv(workspace.fold("tiny", k) / "test.csv").set_index("image_id") for k in (0, 1)]
     assert table.iloc[:, 1:].to_numpy() == pytest.approx(((tests[0] + tests[1]) / 2).loc[[1, 2]].to_numpy(), abs=1e-5)
 
 
-def test_the_full_model_submits_without_a_cv(finished):
+def test_the_full_model_alone_is_handed_in(finished, capsys):
     _, workspace, _ = finished
     settings = ["ensemble.members=full"]
     experiment = Experiment.load(workspace.run("tiny") / "experiment.yaml", settings)
-    train.run(experiment, workspace, ["full"])
-    predict.run(experiment, workspace, ["full"])
-    result = ensemble.run(experiment, workspace, name="tiny-full")
-    assert result.num_rows == 50
+    train.train(Run.open(experiment, workspace), ["full"])
+    predict.predict(Run.open(experiment, workspace), ["full"])
+    result = ensemble.ensemble([Run.open(experiment, workspace)], name="tiny-full")
+    assert "the submission is of the model of all training data" in "".join(capsys.readouterr())
+    probs = pd.read_csv(workspace.fold("tiny", "full") / "test.csv", dtype={"image_id": str}).set_index("image_id")
+    handed_in = pd.read_csv(result.submission, dtype=str)
+    assert handed_in["label"].astype(int).tolist() == probs.loc[handed_in["id"]].to_numpy().argmax(1).tolist()
 
 
 def test_a_blend_of_two_runs(finished, tiny):
     experiment, workspace, _ = finished
     other = tiny("name=other", "train.learning_rate=0.002")
-    train.run(other, workspace)
-    predict.run(other, workspace)
+    train.train(Run.open(other, workspace))
+    predict.predict(Run.open(other, workspace))
     plain = tiny("tta.views=[identity, hflip]", "ensemble.blend=mean")
-    result = ensemble.run(plain, workspace, ["tiny", "other"], "both")
+    result = ensemble.ensemble(
+        [Run.named(one, workspace) for one in ["tiny", "other"]], "both", settings=plain.ensemble
+    )
     first = pd.read_csv(workspace.run("tiny") / "oof.csv")
     both = pd.read_csv(workspace.run("both") / "oof.csv")
     parts = pd.concat([pd.read_csv(workspace.fold("other", k) / "oof.csv") for k in (0, 1)])
@@ -197,51 +210,51 @@ def test_a_blend_of_two_runs(finished, tiny):
     assert both[columns].to_numpy() == pytest.approx(mean, abs=1e-6)
     assert result.submission.name == "both.csv"
     with pytest.raises(ConfigError, match=r"no such run \(did you mean 'other'\?\)"):
-        ensemble.run(experiment, workspace, ["othre"])
+        ensemble.ensemble([Run.named(one, workspace) for one in ["othre"]], settings=experiment.ensemble)
 
 
 def test_stale_and_mixed_predictions_are_not_blended(finished, tiny):
     _, workspace, _ = finished
     experiment = tiny("name=stale")
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    predict.run(tiny("name=stale", "tta.views=[hflip]"), workspace, [0])
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    predict.predict(Run.open(tiny("name=stale", "tta.views=[hflip]"), workspace), [0])
     with pytest.raises(KitError, match="predicted with different TTA views; type `kit predict`"):
-        ensemble.run(experiment, workspace)
-    predict.run(experiment, workspace)
+        ensemble.ensemble([Run.open(experiment, workspace)])
+    predict.predict(Run.open(experiment, workspace))
     model = workspace.fold("stale", 0) / "model.safetensors"
     model.write_bytes((workspace.fold("stale", 1) / "model.safetensors").read_bytes())
     with pytest.raises(KitError, match="not of the model beside them; type `kit predict`"):
-        ensemble.run(experiment, workspace)
-    train.run(experiment, workspace, [0], force=True)
+        ensemble.ensemble([Run.open(experiment, workspace)])
+    train.train(Run.open(experiment, workspace), [0], force=True)
     assert not (workspace.fold("stale", 0) / "oof.csv").exists()
     with pytest.raises(ConfigError, match="is a run's name"):
-        ensemble.run(experiment, workspace, ["tiny"], "stale")
+        ensemble.ensemble([Run.named(one, workspace) for one in ["tiny"]], "stale", settings=experiment.ensemble)
 
 
 def test_folds_that_moved_under_a_run_are_refused(tiny, workspace, digits):
     experiment = tiny()
     _prepare(experiment, workspace, digits)
-    train.run(experiment, workspace, [0])
+    train.train(Run.open(experiment, workspace), [0])
     path = workspace.folds("digits", 2, 0)
     table = pd.read_csv(path, dtype={"image_id": str})
     table.assign(fold=1 - table["fold"]).to_csv(path, index=False)
     with pytest.raises(KitError, match="made with other folds"):
-        train.run(experiment, workspace, [1])
+        train.train(Run.open(experiment, workspace), [1])
 
 
 def test_stages_out_of_order_say_what_is_missing(tiny, workspace, digits):
     experiment = tiny()
     with pytest.raises(KitError, match="type `kit download`"):
-        index.run(experiment, workspace)
+        index.index(Run.open(experiment, workspace))
     with pytest.raises(KitError, match="type `kit index` first"):
-        train.run(experiment, workspace)
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
+        train.train(Run.open(experiment, workspace))
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
     with pytest.raises(KitError, match="type `kit split` first"):
-        train.run(experiment, workspace)
+        train.train(Run.open(experiment, workspace))
     with pytest.raises(KitError, match="type `kit train` first"):
-        predict.run(experiment, workspace)
+        predict.predict(Run.open(experiment, workspace))
 
 
 def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digits):
@@ -254,28 +267,48 @@ def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digit
         workspace, experiment = Workspace(tmp_path / name), tiny("train.checkpoint_minutes=1e-9")
         _prepare(experiment, workspace, digits)
         for folds in orders:
-            if train.run(experiment, workspace, folds, max_hours=hours).finished and hours:
+            if train.train(Run.open(experiment, workspace), folds, max_hours=hours).finished and hours:
                 break
         results.append([(workspace.fold("tiny", fold) / "model.safetensors").read_bytes() for fold in (0, 1)])
     assert results[0] == results[1] == results[2]
 
 
+KIT_ON_A_GPU = """
+import os, runpy, sys
+print("on", os.environ["CUDA_VISIBLE_DEVICES"], "with", os.environ["KIT_CORES"], "cores")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+runpy.run_module("kit", run_name="__main__")
+"""
+
+
+def _two_gpus(monkeypatch) -> None:
+    """Processes that are told of a GPU each; they work on the CPU."""
+    named = [{"CUDA_VISIBLE_DEVICES": name, "KIT_CORES": "1"} for name in ("3", "7")]
+    monkeypatch.setattr("kit.runners.gpus.slots", lambda: named)
+    monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", KIT_ON_A_GPU))
+
+
 def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digits, monkeypatch, capsys):
-    """Processes of their own, each told its GPU (here: none); the weights are those of one process."""
+    """Processes of their own, each told its GPU and its share of the cores; the weights are those of one process."""
     _, alone, _ = finished
     workspace = Workspace(tmp_path)
     experiment = tiny("tta.views=[identity, hflip]")
     _prepare(experiment, workspace, digits)
-    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda _: ["", ""])
+    _two_gpus(monkeypatch)
     capsys.readouterr()
-    result = train.run(experiment, workspace)
+    result = train.train(Run.open(experiment, workspace))
     said = capsys.readouterr().out
-    assert "2 folds on 2 GPUs, one each" in said
-    assert "fold 1 | " in said
+    assert "2 jobs on 2 GPUs, one each" in said
+    assert set(re.findall(r"fold [01] \| on (\d) with 1 cores", said)) == {"3", "7"}
     assert sorted(result.scores) == ["0", "1"]
     for fold in (0, 1):
         one, other = (place.fold("tiny", fold) / "model.safetensors" for place in (alone, workspace))
         assert one.read_bytes() == other.read_bytes()
+    monkeypatch.setattr("kit.runners.gpus.slots", list)
+    with pytest.raises(ConfigError, match="--on gpus: this machine has no GPU that torch can use"):
+        train.train(Run.open(experiment, workspace), on="gpus")
+    with pytest.raises(ConfigError, match=r"--on gpu: no such place \(did you mean 'gpus'\?\)"):
+        train.train(Run.open(experiment, workspace), on="gpu")
 
 
 def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
@@ -283,12 +316,12 @@ def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
     damaged = workspace.fold("tiny", 1) / "last.ckpt"
     kept, stamp = damaged.read_bytes(), (workspace.fold("tiny", 1) / ".train.json")
     held = stamp.read_bytes()
-    monkeypatch.setattr("kit.stages.train.visible_gpus", lambda _: ["", ""])
+    _two_gpus(monkeypatch)
     try:
         damaged.write_bytes(b"no checkpoint")
         stamp.unlink()
         with pytest.raises(KitError, match=r"fold 1 failed \(above it says why\)"):
-            train.run(experiment, workspace)
+            train.train(Run.open(experiment, workspace))
     finally:
         damaged.write_bytes(kept)
         stamp.write_bytes(held)
@@ -297,30 +330,29 @@ def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
 def test_what_the_cache_holds_is_listed_and_cleared(tiny, workspace, digits):
     experiment = tiny("name=cached", "train.epochs=1")
     _prepare(experiment, workspace, digits)
-    train.run(experiment, workspace, [0])
+    train.train(Run.open(experiment, workspace), [0])
     before = (workspace.fold("cached", 0) / "model.safetensors").read_bytes()
-    listed = cache.run(workspace)
+    listed = cache.cache(workspace)
     assert [path.name for path in listed.files if path.suffix == ".npy"] == [
         path.name for path in workspace.cache("digits").glob("*.npy")
     ]
     assert listed.num_bytes > 250 * 16 * 16 * 3
-    assert cache.run(workspace, clear=True).cleared
-    assert cache.run(workspace).files == []
-    train.run(experiment, workspace, [0], force=True)  # a cold cache
+    assert cache.cache(workspace, clear=True).cleared
+    assert cache.cache(workspace).files == []
+    train.train(Run.open(experiment, workspace), [0], force=True)  # a cold cache
     assert (workspace.fold("cached", 0) / "model.safetensors").read_bytes() == before
 
 
-def test_bench_measures_every_part(tiny, workspace, digits, monkeypatch):
+def test_bench_measures_every_part_and_leaves_no_run(tiny, workspace, digits, monkeypatch):
     monkeypatch.setattr("kit.tools.bench.TRAINED_SECONDS", 0.2)
     experiment = tiny("name=measured")
     _prepare(experiment, workspace, digits)
-    result = bench.run(experiment, workspace)
+    result = bench.bench(Run.open(experiment, workspace))
     names = [speed.name for speed in result.speeds]
     assert names == ["read and decode", "prepare batches, one core", "train", "predict, all views"]
-    assert all(speed.images_per_second > 0 for speed in result.speeds)
-    assert all(0 < speed.of_limit < 3 for speed in result.speeds if speed.name != "prepare batches, one core")
+    assert "a fold of 2 epochs" in result.advice[0]
     assert len(result.advice) == 2
-    assert not workspace.run("measured").exists()
+    assert [path.name for path in (workspace.root / "runs").glob("*")] == []
 
 
 @pytest.mark.slow
@@ -364,8 +396,8 @@ def test_without_postprocessing_the_cv_is_of_what_is_handed_in(finished, tmp_pat
     described = Competition.load(tmp_path / "digits.yaml")
     oof = read_rows(workspace.run("tiny") / "oof.csv")
     plain = Postprocess({"clip": 0.2}, np.empty(0), float("nan"), plain={"clip": 0.2})
-    groups = dict.fromkeys(oof["image_id"], 0) | {image_id: k for k, image_id in enumerate(oof["image_id"])}
-    found = ensemble._cv(oof, described, plain, groups)["metrics"]["log_loss"]["pooled"]
+    alone = {image_id: k for k, image_id in enumerate(oof["image_id"])}
+    found = cross_validation(oof, HandIn(described, Ensemble(), alone), plain)["metrics"]["log_loss"]["pooled"]
     clipped = predictions(oof, described).clip(0.2, 0.8)
     expected = -np.log(
         (clipped / clipped.sum(axis=1, keepdims=True))[np.arange(len(oof)), targets(oof, described)]
@@ -377,7 +409,7 @@ def test_a_run_is_no_better_than_itself_and_worse_than_one_that_knows(finished, 
     import shutil
 
     _, workspace, _ = finished
-    same = compare.run(workspace, "tiny", "tiny")
+    same = compare.compare(Run.named("tiny", workspace), Run.named("tiny", workspace))
     assert same.verdict == "not distinguishable"
     assert same.differences["accuracy"].value == 0
     copy = Workspace(tmp_path)
@@ -390,24 +422,22 @@ def test_a_run_is_no_better_than_itself_and_worse_than_one_that_knows(finished, 
         truth = np.eye(10)[table[TARGET].astype(int)] * 0.9 + 0.01
         table[columns] = np.where(np.arange(len(table))[:, None] % 2 == 0, truth, table[columns])
         table.to_csv(path, index=False)
-    better = compare.run(copy, "tiny", "knows")
+    better = compare.compare(Run.named("tiny", copy), Run.named("knows", copy))
     assert better.verdict == "knows is better"
     assert better.differences["accuracy"].interval[0] > 0 > better.differences["log_loss"].interval[1]
     assert "knows against tiny, paired on 200 OOF images" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"no such run \(did you mean 'knows'\?\)"):
-        compare.run(copy, "tiny", "know")
+        compare.compare(Run.named("tiny", copy), Run.named("know", copy))
 
 
 def test_run_with_the_full_fold_alone(tiny, workspace, digits):
-    from kit.cli.pipeline import _pipeline
-
     experiment = tiny("train.epochs=1")
-    result = _pipeline(experiment, workspace, digits, None, fold="full")
+    result = run_pipeline(experiment, workspace, digits, folds="full")
     assert result.cv is None
     assert result.num_rows == 50
     assert not (workspace.run("tiny") / "fold_0").exists()
-    with pytest.raises(ConfigError, match=r"--fold 0: ensemble\.members is full"):
-        _pipeline(tiny("ensemble.members=full"), workspace, digits, None, fold="0")
+    with pytest.raises(ConfigError, match=r"--fold 0: ensemble\.models is full"):
+        run_pipeline(tiny("ensemble.members=full"), workspace, digits, folds="0")
 
 
 def test_twins_across_train_and_test_are_found_and_what_they_add(tmp_path, tiny, digits, capsys):
@@ -425,10 +455,10 @@ def test_twins_across_train_and_test_are_found_and_what_they_add(tmp_path, tiny,
     experiment, workspace = tiny("name=twins", "train.epochs=8"), Workspace(tmp_path / "w")
     _prepare(experiment, workspace, folder)
     assert "10 test images are near-identical to a training image" in capsys.readouterr().out
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
     capsys.readouterr()
-    ensemble.run(experiment, workspace)
+    ensemble.ensemble([Run.open(experiment, workspace)])
     said = " ".join(capsys.readouterr().out.split())
     assert f"10 test images ({10 / len(names):.1%}) near-identical to a training image" in said
     expected = json.loads((workspace.run("twins") / "cv.json").read_text())["expected"]

@@ -10,6 +10,7 @@ from kaggle_server import status
 
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.stages import submit
 
 
@@ -29,7 +30,7 @@ def ready(workspace, kaggle):
 def test_the_score_comes_back_into_the_passport(ready, kaggle, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     experiment, workspace, path = ready
-    result = submit.run(experiment, workspace, message="first")
+    result = submit.submit(Run.open(experiment, workspace), message="first")
     assert (result.ref, result.status, result.public_score) == (4711, "COMPLETE", "0.91234")
     assert kaggle.uploaded == path.read_bytes()
     entry = json.loads(path.with_suffix(".json").read_text())["kaggle"][0]
@@ -39,18 +40,18 @@ def test_the_score_comes_back_into_the_passport(ready, kaggle, monkeypatch):
 def test_the_same_bytes_are_not_handed_in_twice(ready, kaggle, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     experiment, workspace, path = ready
-    submit.run(experiment, workspace)
+    submit.submit(Run.open(experiment, workspace))
     copy = path.with_name("copy.csv")
     copy.write_bytes(path.read_bytes())
     for file in (None, copy):
         with pytest.raises(KitError, match=r"handed in before \(reference 4711.*--again"):
-            submit.run(experiment, workspace, file)
+            submit.submit(Run.open(experiment, workspace), file)
     assert kaggle.calls.count("CreateSubmission") == 1
-    assert submit.run(experiment, workspace, again=True).uploaded
+    assert submit.submit(Run.open(experiment, workspace), again=True).uploaded
 
 
 def test_dry_run_uploads_nothing(ready, kaggle):
-    assert not submit.run(*ready[:2], dry_run=True).uploaded
+    assert not submit.submit(Run.open(*ready[:2]), dry_run=True).uploaded
     assert kaggle.calls == []
 
 
@@ -65,7 +66,7 @@ def test_dry_run_uploads_nothing(ready, kaggle):
 def test_a_competition_that_takes_none(ready, kaggle, state, message):
     vars(kaggle).update(state)
     with pytest.raises(KitError, match=message):
-        submit.run(*ready[:2])
+        submit.submit(Run.open(*ready[:2]))
     assert "CreateSubmission" not in kaggle.calls
 
 
@@ -73,7 +74,7 @@ def test_a_failed_scoring_is_said_and_kept(ready, kaggle, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     kaggle.final_status = "ERROR"
     with pytest.raises(KitError, match="could not score reference 4711: bad file"):
-        submit.run(*ready[:2])
+        submit.submit(Run.open(*ready[:2]))
     assert json.loads(ready[2].with_suffix(".json").read_text())["kaggle"][0]["status"] == "ERROR"
 
 
@@ -81,9 +82,9 @@ def test_a_wrong_file_never_reaches_kaggle(ready, kaggle):
     experiment, workspace, path = ready
     path.write_text("id,label\n1,0\n")
     with pytest.raises(KitError, match=r"9 ids of the sample are missing \(2, 3, 4 and 6 more\)"):
-        submit.run(experiment, workspace)
+        submit.submit(Run.open(experiment, workspace))
     with pytest.raises(ConfigError, match="no such file"):
-        submit.run(experiment, workspace, Path("nowhere.csv"))
+        submit.submit(Run.open(experiment, workspace), Path("nowhere.csv"))
     assert kaggle.calls == []
 
 
@@ -96,18 +97,18 @@ def test_a_doubtful_file_needs_a_word(ready, kaggle, monkeypatch):
     cv = {"metric": "accuracy", "metrics": {"accuracy": {"pooled": 0.93}}}
     path.with_suffix(".json").write_text(json.dumps({"competition": "dogs-vs-cats", "cv": cv, "kaggle": []}))
     with pytest.raises(KitError, match=r"agrees with the cross-validated model on 0%.*--anyway"):
-        submit.run(experiment, workspace, other)
+        submit.submit(Run.open(experiment, workspace), other)
     assert "CreateSubmission" not in kaggle.calls
-    assert submit.run(experiment, workspace, other, anyway=True).uploaded
+    assert submit.submit(Run.open(experiment, workspace), other, anyway=True).uploaded
 
 
 def test_an_unsure_handing_in_leaves_a_trace_and_is_not_repeated(ready, kaggle):
     experiment, workspace, _ = ready
     kaggle.failures["CreateSubmission"] = [status(500)]
     with pytest.raises(KitError, match="Maybe it was taken"):
-        submit.run(experiment, workspace)
+        submit.submit(Run.open(experiment, workspace))
     with pytest.raises(KitError, match=r"handed in before \(no answer came.*--again"):
-        submit.run(experiment, workspace)
+        submit.submit(Run.open(experiment, workspace))
     assert kaggle.calls.count("CreateSubmission") == 1
 
 
@@ -116,17 +117,17 @@ def test_a_refused_handing_in_may_be_repeated(ready, kaggle, monkeypatch):
     experiment, workspace, _ = ready
     kaggle.failures["CreateSubmission"] = [status(400, "bad day")]
     with pytest.raises(KitError, match="bad day"):
-        submit.run(experiment, workspace)
-    assert submit.run(experiment, workspace).ref == 4711
+        submit.submit(Run.open(experiment, workspace))
+    assert submit.submit(Run.open(experiment, workspace)).ref == 4711
 
 
 def test_a_score_that_was_pending_is_fetched_later_without_a_new_submission(ready, kaggle, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     experiment, workspace, path = ready
     kaggle.pending_polls = 10**6
-    assert submit.run(experiment, workspace, wait_minutes=0).status == "PENDING"
+    assert submit.submit(Run.open(experiment, workspace), wait_minutes=0).status == "PENDING"
     kaggle.pending_polls = 0
-    assert submit.run(experiment, workspace).public_score == "0.91234"
+    assert submit.submit(Run.open(experiment, workspace)).public_score == "0.91234"
     assert kaggle.calls.count("CreateSubmission") == 1
     assert len(json.loads(path.with_suffix(".json").read_text())["kaggle"]) == 1
 
@@ -142,7 +143,7 @@ def test_what_another_command_wrote_meanwhile_stays(ready, kaggle, monkeypatch):
         passport.write_text(json.dumps(found | {"sha256": "new", "cv": None, "kaggle": [found["kaggle"][0], later]}))
 
     monkeypatch.setattr("time.sleep", meanwhile)
-    submit.run(experiment, workspace)
+    submit.submit(Run.open(experiment, workspace))
     found = json.loads(passport.read_text())
     assert found["sha256"] == "new"
     assert [(entry["ref"], entry["status"]) for entry in found["kaggle"]] == [(4711, "COMPLETE"), (1, "COMPLETE")]
@@ -152,7 +153,7 @@ def test_a_passport_of_another_competition_is_refused(ready, kaggle):
     experiment, workspace, path = ready
     path.with_suffix(".json").write_text(json.dumps({"competition": "redux", "kaggle": []}))
     with pytest.raises(ConfigError, match="was made for redux, not for dogs-vs-cats"):
-        submit.run(experiment, workspace)
+        submit.submit(Run.open(experiment, workspace))
     assert kaggle.uploaded == b""
 
 
@@ -163,7 +164,7 @@ def test_a_file_in_a_folder_of_someone_elses_keeps_its_passport_here(ready, kagg
     theirs.parent.mkdir()
     theirs.write_bytes(path.read_bytes())
     monkeypatch.setattr("os.access", lambda place, mode: theirs.parent not in (place, *place.parents))
-    assert submit.run(experiment, workspace, theirs).uploaded
+    assert submit.submit(Run.open(experiment, workspace), theirs).uploaded
     (passport,) = workspace.submission("x").parent.glob("theirs-*.json")
     assert json.loads(passport.read_text())["kaggle"][0]["ref"] == 4711
     assert not theirs.with_suffix(".json").exists()

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kit.assembly.fitting import Setup, fold_model, open_training, training_rows, with_pseudo_labels
-from kit.data.members import read_member
-from kit.plan import load_members
 from typer.testing import CliRunner
 
 from kit.cli import app
-from kit.cli.pipeline import _pipeline, _submit_command
-from kit.competition import Competition
+from kit.cli.pipeline import _submit_command
 from kit.config import Experiment
 from kit.data.table import predictions
 from kit.errors import ConfigError, KitError
+from kit.pipeline import run_pipeline
+from kit.run.member import read_member
+from kit.run.network import Networks
+from kit.run.run import Run
+from kit.run.training_set import training_set
 from kit.schema import dump_yaml, to_mapping
 from kit.stages import download, index, predict, split, train
 from kit.tools import lr_find
@@ -32,39 +33,29 @@ def teacher(tmp_path_factory, digits, tiny):
     """A trained and predicted run; tests add runs of their own beside it."""
     experiment = tiny("name=teacher", "train.epochs=12")
     workspace = Workspace(tmp_path_factory.mktemp("teacher"))
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
     return workspace
-
-
-def _setup(experiment, workspace) -> Setup:
-    return open_training(experiment, workspace, torch.device("cpu"))
-
-
-def _copy_folds(workspace, name) -> None:
-    workspace.run(name).mkdir(parents=True, exist_ok=True)
-    (workspace.run(name) / "folds.csv").write_bytes((workspace.run("teacher") / "folds.csv").read_bytes())
 
 
 def test_a_fold_starts_where_the_other_runs_fold_ended(teacher, tiny, capsys):
     experiment = tiny("name=second", "model.start=teacher", "train.epochs=1")
-    _copy_folds(teacher, "second")
-    setup = _setup(experiment, teacher)
+    run = Run.open(experiment, teacher)
     for fold in (0, 1):
-        model = fold_model(setup, fold, training_rows(setup, fold))
+        model = Networks(run).model(run.fold(fold))
         weights, _ = load_model(teacher.fold("teacher", fold) / "model.safetensors")
         assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    result = train.run(experiment, teacher)
+    result = train.train(Run.open(experiment, teacher))
     assert min(result.scores.values()) > 0.3
     capsys.readouterr()
-    assert train.run(experiment, teacher, force=True).scores == result.scores
+    assert train.train(Run.open(experiment, teacher), force=True).scores == result.scores
     assert "2 epochs of 100 images to go" in capsys.readouterr().out, "trained anew, they are announced"
-    assert not train.run(experiment, teacher, force=True, max_hours=0).finished
+    assert not train.train(Run.open(experiment, teacher), force=True, max_hours=0).finished
     assert "Type the same command without --force to go on" in " ".join(capsys.readouterr().out.split())
-    assert train.run(experiment, teacher).scores == result.scores
+    assert train.train(Run.open(experiment, teacher)).scores == result.scores
 
 
 def test_without_epochs_a_run_is_another_way_to_look_through_the_same_models(teacher, tiny, capsys):
@@ -72,14 +63,15 @@ def test_without_epochs_a_run_is_another_way_to_look_through_the_same_models(tea
     plain = tiny("name=looked", "model.start=teacher", "train.epochs=0")
     flipped = tiny("name=flipped", "model.start=teacher", "train.epochs=0", "tta.views=[identity, hflip]")
     for experiment in (plain, flipped):
-        train.run(experiment, teacher)
-        predict.run(experiment, teacher)
-    competition = Competition.load(plain.competition)
-    own, same, other = (read_member(teacher, competition, name) for name in ("teacher", "looked", "flipped"))
+        train.train(Run.open(experiment, teacher))
+        predict.predict(Run.open(experiment, teacher))
+    runs = [Run.named(name, teacher) for name in ("teacher", "looked", "flipped")]
+    own, same, other = (read_member(run) for run in runs)
+    competition = runs[0].competition
     assert np.allclose(predictions(own.oof, competition), predictions(same.oof, competition), atol=2e-3)
     assert not np.allclose(predictions(own.oof, competition), predictions(other.oof, competition), atol=2e-2)
     capsys.readouterr()
-    train.run(plain, teacher)
+    train.train(Run.open(plain, teacher))
     assert capsys.readouterr().out.count("is up to date") == 2
     for settings in ("train.epochs=0", "model.start=teacher data.mean=[0,0,0] data.std=[1,1,1]"):
         with pytest.raises(ConfigError, match=r"expected a start|bring their own"):
@@ -88,37 +80,36 @@ def test_without_epochs_a_run_is_another_way_to_look_through_the_same_models(tea
 
 def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
     """Plant another answer in fold 1's teacher: fold 0's labels do not notice."""
-    experiment = tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3")
-    _copy_folds(teacher, "pupil")
-    setup = _setup(experiment, teacher)
-    rows = training_rows(setup, 0)
-    taught, with_test = with_pseudo_labels(setup, 0, rows)
-    added = with_test[len(rows) :]
-    assert len(added) > 10
-    assert (setup.index["split"].iloc[added] == "test").all()
-    said = pd.read_csv(teacher.fold("teacher", 0) / "test.csv", dtype={"image_id": str}).set_index("image_id")
-    expected = said.loc[setup.index["image_id"].iloc[added]].to_numpy()
+    run = Run.open(tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3"), teacher)
+    made, index = training_set(run.fold(0)), run.samples.index
+    assert len(made.pseudo) > 10
+    assert (index["split"].iloc[made.pseudo] == "test").all()
+    probs = run.earlier("teacher").fold(0).test().set_index("image_id")
+    expected = probs.loc[index["image_id"].iloc[made.pseudo]].to_numpy()
     assert (expected.max(axis=1) >= 0.3).all()
-    assert np.array_equal(taught.targets[added], expected.argmax(axis=1))
-    assert (setup.targets[added] == -1).all(), "the setup of the other folds is as it was"
+    assert np.array_equal(made.samples.targets[made.pseudo], expected.argmax(axis=1))
+    assert (run.training_samples.targets[made.pseudo] == -1).all(), "what the other folds share is as it was"
     other = teacher.fold("teacher", 1) / "test.csv"
-    kept = other.read_bytes()
+    kept, second = other.read_bytes(), training_set(run.fold(1)).samples.targets
     try:
         table = pd.read_csv(other, dtype={"image_id": str})
         table.iloc[:, 1:] = np.roll(table.iloc[:, 1:].to_numpy(), 1, axis=1)
         table.to_csv(other, index=False)
-        assert np.array_equal(with_pseudo_labels(setup, 0, rows)[0].targets, taught.targets)
-        assert not np.array_equal(with_pseudo_labels(setup, 1, training_rows(setup, 1))[0].targets, taught.targets)
+        assert np.array_equal(training_set(run.fold(0)).samples.targets, made.samples.targets)
+        assert not np.array_equal(training_set(run.fold(1)).samples.targets, second)
     finally:
         other.write_bytes(kept)
 
 
 def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_path, capsys):
     experiment = tiny("name=few", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3", "train.epochs=1")
-    train.run(experiment, teacher, [0])
+    train.train(Run.open(experiment, teacher), [0])
     told = re.search(r"fold 0: (\d+) test images of which teacher is sure: 0 \d", capsys.readouterr().out)
     assert int(told[1]) > 10
-    train.run(tiny("name=none", "train.pseudo_run=teacher", "train.pseudo_threshold=1", "train.epochs=1"), teacher, [0])
+    train.train(
+        Run.open(tiny("name=none", "train.pseudo_run=teacher", "train.pseudo_threshold=1", "train.epochs=1"), teacher),
+        [0],
+    )
     said = capsys.readouterr()
     assert "teacher is sure of none (1): nothing added" in said.out + said.err
     stranger = tmp_path / "stranger.yaml"
@@ -129,14 +120,13 @@ def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_
     shutil.copytree(teacher.run("teacher"), other)
     (other / "experiment.yaml").write_text(raw.replace("competition: digits", f"competition: {stranger}"))
     pupil = tiny("name=pupil", "train.pseudo_run=elsewhere", "train.pseudo_threshold=0.3")
-    with pytest.raises(ConfigError, match=r"run elsewhere is of .*stranger\.yaml, not of digits"):
-        with_pseudo_labels(_setup(pupil, teacher), 0, np.arange(5))
+    with pytest.raises(ConfigError, match="run elsewhere is of stranger, not of digits"):
+        training_set(Run.open(pupil, teacher).fold(0))
     shutil.rmtree(other)
 
 
 def test_a_cv_of_weights_picked_by_the_scored_images_says_so(teacher, tiny, capsys):
     """Also where it was the start that was picked."""
-    digits = Competition.load("digits")
     for name, changes, reason in (
         ("picked", ["train.select=best"], "picked: train.select is best"),
         ("stopped", ["train.early_stopping=1"], "stopped: train.early_stopping ends each fold by its own loss"),
@@ -144,39 +134,35 @@ def test_a_cv_of_weights_picked_by_the_scored_images_says_so(teacher, tiny, caps
         ("plain", [], None),
     ):
         experiment = tiny(f"name={name}", "train.epochs=2", *changes)
-        train.run(experiment, teacher, [0])
-        predict.run(experiment, teacher, [0])
+        train.train(Run.open(experiment, teacher), [0])
+        predict.predict(Run.open(experiment, teacher), [0])
         capsys.readouterr()
-        read_member(teacher, digits, name)
+        read_member(Run.named(name, teacher))
         said = "".join(capsys.readouterr())
         assert ("optimistic CV" in said) == (reason is not None)
         assert reason is None or reason in " ".join(said.split())
 
 
 def test_a_test_image_like_one_that_scores_the_fold_is_no_lesson(teacher, tiny):
-    experiment = tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.1")
-    _copy_folds(teacher, "pupil")
-    setup = _setup(experiment, teacher)
-    rows = training_rows(setup, 0)
-    first = with_pseudo_labels(setup, 0, rows)[1][len(rows) :]
-    scored = np.flatnonzero(setup.folds == 0)[0]
-    setup.index.loc[first[0], "group"] = setup.index["group"].iloc[scored]
-    assert np.array_equal(with_pseudo_labels(setup, 0, rows)[1][len(rows) :], first[1:])
+    run = Run.open(tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.1"), teacher)
+    first, samples = training_set(run.fold(0)).pseudo, run.training_samples
+    samples.index.loc[first[0], "group"] = samples.index["group"].iloc[samples.scored_rows(0)[0]]
+    assert np.array_equal(training_set(run.fold(0)).pseudo, first[1:])
 
 
 @pytest.mark.parametrize("key", ["model.start", "train.pseudo_run"])
 def test_other_folds_are_refused(key, teacher, tiny):
     experiment = tiny(f"name=stranger-{key}", f"{key}=teacher", "data.split_seed=7")
-    split.run(experiment, teacher)
+    split.split(Run.open(experiment, teacher))
     with pytest.raises(KitError, match="its models saw images that score this run's folds"):
-        train.run(experiment, teacher)
+        train.train(Run.open(experiment, teacher))
     with pytest.raises(KitError, match=r"nobody: no such run; train nobody first"):
-        train.run(tiny(f"name=alone-{key}", f"{key}=nobody"), teacher)
+        train.train(Run.open(tiny(f"name=alone-{key}", f"{key}=nobody"), teacher))
 
 
 def test_runs_of_several_seeds_may_share_their_folds(teacher, tiny):
     experiment = tiny("name=seed1", "seed=1", "data.split_seed=0", "train.epochs=1")
-    train.run(experiment, teacher, [0])
+    train.train(Run.open(experiment, teacher), [0])
     one, two = ((teacher.run(name) / "folds.csv").read_bytes() for name in ("teacher", "seed1"))
     assert one == two
     first, second = (load_model(teacher.fold(name, 0) / "model.safetensors")[0] for name in ("teacher", "seed1"))
@@ -185,13 +171,11 @@ def test_runs_of_several_seeds_may_share_their_folds(teacher, tiny):
 
 def test_progressive_sizes_change_the_pictures_not_the_validation(teacher, tiny):
     experiment = tiny("name=growing", "train.sizes=[[0, 8], [1, 16]]", "train.epochs=2")
-    from kit.assembly.fitting import feed
-
-    setup = _setup(experiment, teacher)
-    made = feed(setup, 0, training_rows(setup, 0))
-    assert [next(made.batches(epoch, 0))[0].shape[-1] for epoch in (0, 1)] == [8, 16]
-    assert next(iter(made.validation()))[0].shape[-1] == 16
-    assert train.run(experiment, teacher, [0]).finished
+    run = Run.open(experiment, teacher)
+    feed = Networks(run).feed(run.fold(0))
+    assert [next(feed.batches(epoch, 0)).pixels.shape[-1] for epoch in (0, 1)] == [8, 16]
+    assert next(iter(feed.validation())).pixels.shape[-1] == 16
+    assert train.train(Run.open(experiment, teacher), [0]).finished
 
 
 def _write_config(folder, experiment, **changes):
@@ -206,10 +190,9 @@ def test_one_command_for_all_members_and_their_blend(tmp_path, tiny, digits):
     _write_config(tmp_path, tiny(*quick, "name=two", "train.mode=features"))
     _write_config(tmp_path, tiny(*quick, "name=both"), members=["one.yaml", "two.yaml"], ensemble={"blend": "mean"})
     workspace = Workspace(tmp_path / "w")
-    experiment = Experiment.load(tmp_path / "both.yaml")
-    members = load_members(experiment, tmp_path / "both.yaml", ["train.epochs=3"])
-    assert [(one.name, one.train.epochs) for one in members] == [("one", 3), ("two", 3)]
-    result = _pipeline(experiment, workspace, digits, None, members=members)
+    experiment = Experiment.load(tmp_path / "both.yaml", ["train.epochs=3"])
+    assert [(one.name, one.train.epochs) for one in experiment.members] == [("one", 3), ("two", 3)]
+    result = run_pipeline(experiment, workspace, digits)
     assert result.submission == workspace.submission("both")
     passport = json.loads(result.passport.read_text())
     assert [member["run"] for member in passport["members"]] == ["one", "two"]
@@ -231,14 +214,13 @@ def test_a_blend_of_another_name_has_members_of_its_own(tmp_path, tiny):
     _write_config(tmp_path, tiny("name=two", "model.start=one"))
     _write_config(tmp_path, tiny("name=both"), members=["one.yaml", "two.yaml"])
     overrides = ["train.epochs=3", "name=other"]
-    experiment = Experiment.load(tmp_path / "both.yaml", overrides)
-    members = load_members(experiment, tmp_path / "both.yaml", overrides)
+    members = Experiment.load(tmp_path / "both.yaml", overrides).members
     assert [(one.name, one.model.start) for one in members] == [("other-one", None), ("other-two", "other-one")]
     _write_config(tmp_path, tiny("name=top"), members=["both.yaml"])
     with pytest.raises(ConfigError, match="both is a blend itself"):
-        load_members(Experiment.load(tmp_path / "top.yaml"), tmp_path / "top.yaml", [])
-    with pytest.raises(ConfigError, match=r"both is a blend; name one of one\.yaml, two\.yaml"):
-        lr_find.run(Experiment.load(tmp_path / "both.yaml"), Workspace(tmp_path))
+        Experiment.load(tmp_path / "top.yaml")
+    with pytest.raises(ConfigError, match="both is a blend; name one of one, two"):
+        lr_find.lr_find(Run.open(Experiment.load(tmp_path / "both.yaml"), Workspace(tmp_path)))
 
 
 def test_what_is_typed_next_names_the_file_and_its_competition():
@@ -250,10 +232,10 @@ def test_what_is_typed_next_names_the_file_and_its_competition():
     )
 
 
-def test_seeds_are_members_on_the_same_folds(tmp_path, tiny):
-    _write_config(tmp_path, tiny("seed=3"))
-    experiment = Experiment.load(tmp_path / "tiny.yaml")
-    members = load_members(experiment, tmp_path / "tiny.yaml", [], "0..2")
+def test_seeds_are_members_on_the_same_folds(tiny):
+    blend = tiny("seed=3").seeded("0..2")
+    assert blend.name == "tiny-seeds"
+    members = blend.members
     assert [(one.name, one.seed, one.split_seed) for one in members] == [
         ("tiny-seed0", 0, 3), ("tiny-seed1", 1, 3), ("tiny-seed2", 2, 3),
     ]  # fmt: skip
@@ -272,11 +254,11 @@ def test_members_that_do_not_fit_are_refused(change, message, tmp_path, tiny):
     (tmp_path / member).rename(tmp_path / "member.yaml")
     _write_config(tmp_path, tiny("name=both"), members=["member.yaml"])
     with pytest.raises(ConfigError, match=message):
-        load_members(Experiment.load(tmp_path / "both.yaml"), tmp_path / "both.yaml", [])
+        Experiment.load(tmp_path / "both.yaml")
 
 
 def test_the_rate_test_suggests_what_trains(teacher, tiny):
-    result = lr_find.run(tiny("name=rates"), teacher, steps=60)
+    result = lr_find.lr_find(Run.open(tiny("name=rates"), teacher), steps=60)
     assert result.figure.is_file()
     assert 1e-4 < result.suggestion < 0.3
     assert not teacher.run("rates").exists()
@@ -284,7 +266,9 @@ def test_the_rate_test_suggests_what_trains(teacher, tiny):
     losses = np.where(rates < 1e-3, 2.0, 2.0 - np.log10(rates / 1e-3))
     losses[rates > 0.1] = 5.0
     assert 1e-2 < lr_find.suggest(rates, losses) < 0.1
-    mixed = lr_find.run(tiny("name=rates", "train.cutmix=1.0", "train.accumulate_steps=2"), teacher, steps=20)
+    mixed = lr_find.lr_find(
+        Run.open(tiny("name=rates", "train.cutmix=1.0", "train.accumulate_steps=2"), teacher), steps=20
+    )
     assert mixed.losses[:5] != result.losses[:5], "it tests the loss that is trained"
     with pytest.raises(ConfigError, match="fitted without a learning rate"):
-        lr_find.run(tiny("name=rates", "train.mode=features"), teacher)
+        lr_find.lr_find(Run.open(tiny("name=rates", "train.mode=features"), teacher))

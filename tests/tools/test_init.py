@@ -14,6 +14,7 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import read_index
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import init
 from kit.workspace import Workspace
@@ -30,25 +31,25 @@ def _described(make, tmp_path, metric=None, ask=None) -> tuple[Path, Workspace, 
     folder.mkdir()
     make(folder)
     workspace = Workspace(tmp_path)
-    result = init.run(workspace, folder, metric=metric, ask=ask)
+    result = init.init(workspace, folder, metric=metric, ask=ask)
     return folder, workspace, Competition.load(result.competition)
 
 
 def _prepared(make, tmp_path, metric=None) -> tuple[Experiment, Workspace, Competition]:
     folder, workspace, competition = _described(make, tmp_path, metric)
     experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", QUICK)
-    download.run(experiment, workspace, folder)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), folder)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
     return experiment, workspace, competition
 
 
 def _submission(make, tmp_path, metric=None) -> tuple[pd.DataFrame, pd.DataFrame, Competition]:
     """(what is handed in, the sample, the description)"""
     experiment, workspace, competition = _prepared(make, tmp_path, metric)
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    result = ensemble.run(experiment, workspace)
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    result = ensemble.ensemble([Run.open(experiment, workspace)])
     assert np.isfinite(result.cv)
     table = pd.read_csv(result.submission, dtype=str)
     sample = pd.read_csv(tmp_path / make.__name__ / "sample_submission.csv", dtype=str)
@@ -172,12 +173,12 @@ def test_tables_of_pixels_with_their_own_ids_and_columns(first, tmp_path):
     table[:6].drop(columns="label").to_csv(folder / "test.csv", index=False)
     sample = pd.DataFrame({"ImageId": range(first, first + 6), "Label": 0})
     sample.to_csv(folder / "sample_submission.csv", index=False)
-    result = init.run(Workspace(tmp_path), folder)
+    result = init.init(Workspace(tmp_path), folder)
     competition, experiment = Competition.load(result.competition), Experiment.load(result.experiment, QUICK)
     assert competition.files.test == ("test.csv",)
     assert (competition.submission.id_column, competition.submission.column) == ("ImageId", "Label")
-    download.run(experiment, Workspace(tmp_path), folder)
-    assert index.run(experiment, Workspace(tmp_path)).num_test == 6
+    download.download(Run.open(experiment, Workspace(tmp_path)), folder)
+    assert index.index(Run.open(experiment, Workspace(tmp_path))).num_test == 6
 
 
 def _sample_of(folder: Path, column: str, value: object, ids: str = "id") -> None:
@@ -194,7 +195,7 @@ def _labelled(folder: Path, column: str, values: list, **more: list) -> None:
 
 
 def _read(tmp_path: Path, metric: str | None = None) -> Competition:
-    return Competition.load(init.run(Workspace(tmp_path / "w"), tmp_path / "files", metric=metric).competition)
+    return Competition.load(init.init(Workspace(tmp_path / "w"), tmp_path / "files", metric=metric).competition)
 
 
 def test_classes_by_number_keep_their_numbers(tmp_path):
@@ -255,20 +256,20 @@ def test_a_shared_folder_in_a_bundle(tmp_path):
     with zipfile.ZipFile(tmp_path / "plants.zip", "w") as archive:
         for path in sorted(p for p in (tmp_path / "loose").rglob("*") if p.is_file()):
             archive.write(path, path.relative_to(tmp_path / "loose"))
-    result = init.run(Workspace(tmp_path), tmp_path / "plants.zip", metric="roc_auc")
+    result = init.init(Workspace(tmp_path), tmp_path / "plants.zip", metric="roc_auc")
     experiment, workspace = Experiment.load(result.experiment, QUICK), Workspace(tmp_path)
     for force in (False, True):
-        download.run(experiment, workspace, tmp_path / "plants.zip", force)
-        assert index.run(experiment, workspace).num_train == drawn.NUM_TRAIN
+        download.download(Run.open(experiment, workspace), tmp_path / "plants.zip", force)
+        assert index.index(Run.open(experiment, workspace)).num_train == drawn.NUM_TRAIN
 
 
 def test_missing_test_pictures_are_said_before_the_training(tmp_path):
     folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
     (folder / "test_images" / "1003.jpg").unlink()
     experiment = Experiment.load(tmp_path / "configs" / "cassava.yaml", QUICK)
-    download.run(experiment, workspace, folder)
+    download.download(Run.open(experiment, workspace), folder)
     with pytest.raises(KitError, match=r"the sample submission: 1 ids are no file in .*test_images \(1003\.jpg\)"):
-        index.run(experiment, workspace)
+        index.index(Run.open(experiment, workspace))
 
 
 def test_every_decision_has_a_reason_and_the_yaml_keeps_it(tmp_path):
@@ -294,8 +295,8 @@ def test_two_readings_are_asked_for(tmp_path):
 def test_what_is_there_stays(tmp_path):
     folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
     with pytest.raises(ConfigError, match="is there already; --force"):
-        init.run(workspace, folder, metric="accuracy")
-    init.run(workspace, folder, metric="accuracy", force=True)
+        init.init(workspace, folder, metric="accuracy")
+    init.init(workspace, folder, metric="accuracy", force=True)
 
 
 def test_kaggles_words_for_a_metric():
@@ -304,9 +305,9 @@ def test_kaggles_words_for_a_metric():
         ("Area Under Receiver Operating Characteristic Curve", "roc_auc"), ("RootMeanSquaredError", "rmse"),
         ("CategorizationAccuracy", "accuracy"), ("f1_macro", "f1_macro"), ("top@3", "top@3"),
     ]:  # fmt: skip
-        assert init._metric_name(words) == own
+        assert init._find_metrics(words)[0].name == own
     with pytest.raises(ConfigError, match=r"--metric roc_acu: no metric 'roc_acu' \(did you mean 'roc_auc'"):
-        init._metric_name("roc_acu")
+        init._find_metrics("roc_acu")
 
 
 def _edit(path: Path, change) -> None:
@@ -366,9 +367,9 @@ def test_a_wrong_description_is_one_line(make, metric, spoil, message, tmp_path)
     folder, workspace, _ = _described(make, tmp_path, metric)
     experiment = Experiment.load(tmp_path / "configs" / f"{make.__name__}.yaml", QUICK)
     spoil(folder)
-    download.run(experiment, workspace, folder)
+    download.download(Run.open(experiment, workspace), folder)
     with pytest.raises(KitError, match=message) as caught:
-        index.run(experiment, workspace)
+        index.index(Run.open(experiment, workspace))
     assert "\n" not in str(caught.value)
 
 
@@ -384,7 +385,7 @@ def test_files_that_are_no_competition(spoil, message, tmp_path):
     drawn.dog_breed(tmp_path)
     spoil(tmp_path)
     with pytest.raises(KitError, match=re.escape(message)):
-        init.run(Workspace(tmp_path / "w"), tmp_path)
+        init.init(Workspace(tmp_path / "w"), tmp_path)
 
 
 def _damaged(path: Path) -> None:
@@ -421,7 +422,7 @@ def test_zips_that_are_damaged_or_hostile(spoil, message, tmp_path):
     drawn.aerial_cactus(tmp_path)
     spoil(tmp_path)
     with pytest.raises(KitError, match=re.escape(message)) as caught:
-        init.run(Workspace(tmp_path / "w"), tmp_path)
+        init.init(Workspace(tmp_path / "w"), tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -429,7 +430,7 @@ def test_json_that_is_no_coco(tmp_path):
     drawn.herbarium(tmp_path)
     (tmp_path / "train_metadata.json").write_text('{"images": [{"file_name": "0/1.jpg"}]}')
     with pytest.raises(KitError, match=r"train_metadata.json: is not COCO's JSON .*KeyError 'image_id'"):
-        init.run(Workspace(tmp_path / "w"), tmp_path)
+        init.init(Workspace(tmp_path / "w"), tmp_path)
 
 
 def test_an_id_does_not_lead_out_of_its_folder(tmp_path):
@@ -438,8 +439,8 @@ def test_an_id_does_not_lead_out_of_its_folder(tmp_path):
     outside = pd.DataFrame({"id": ["../../../../elsewhere.png"], "has_cactus": [1]})
     _edit(folder / "train.csv", lambda table: pd.concat([table, outside]))
     experiment = Experiment.load(tmp_path / "configs" / "aerial_cactus.yaml", QUICK)
-    download.run(experiment, workspace, folder)
-    result = index.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), folder)
+    result = index.index(Run.open(experiment, workspace))
     table = read_index(workspace.index("aerial_cactus"))
     row = table[table["image_id"].str.contains("elsewhere")].iloc[0]
     assert (row["width"], row["problem"]) == (0, "no such file")
@@ -449,7 +450,7 @@ def test_an_id_does_not_lead_out_of_its_folder(tmp_path):
 @pytest.mark.parametrize("option", ["name", "slug"])
 def test_a_name_is_no_path(option, tmp_path):
     with pytest.raises(ConfigError, match=f"--{option} ../elsewhere: expected letters, digits"):
-        init.run(Workspace(tmp_path / "w"), tmp_path, **{option: "../elsewhere"})
+        init.init(Workspace(tmp_path / "w"), tmp_path, **{option: "../elsewhere"})
 
 
 def _bundle(tmp_path: Path) -> Path:
@@ -463,29 +464,29 @@ def _bundle(tmp_path: Path) -> Path:
 
 
 def test_one_bundle_zip(tmp_path):
-    result = init.run(Workspace(tmp_path), _bundle(tmp_path), metric="roc_auc")
+    result = init.init(Workspace(tmp_path), _bundle(tmp_path), metric="roc_auc")
     competition = Competition.load(result.competition)
     assert competition.files.train == ("train.zip",)
     experiment = Experiment.load(result.experiment, QUICK)
-    download.run(experiment, Workspace(tmp_path), tmp_path / "aerial-cactus.zip")
-    assert index.run(experiment, Workspace(tmp_path)).num_train == drawn.NUM_TRAIN
+    download.download(Run.open(experiment, Workspace(tmp_path)), tmp_path / "aerial-cactus.zip")
+    assert index.index(Run.open(experiment, Workspace(tmp_path))).num_train == drawn.NUM_TRAIN
 
 
 def test_a_slug_is_downloaded_once_and_brings_kaggles_metric(tmp_path, kaggle):
     kaggle.bundle = _bundle(tmp_path).read_bytes()
     kaggle.evaluation_metric = "Area Under Receiver Operating Characteristic Curve"
     workspace = Workspace(tmp_path / "w")
-    result = init.run(workspace, slug=SLUG)
+    result = init.init(workspace, slug=SLUG)
     competition = Competition.load(result.competition)
     assert (competition.name, competition.slug, competition.metric) == (SLUG, SLUG, "roc_auc")
     experiment = Experiment.load(result.experiment, QUICK)
-    download.run(experiment, workspace)
-    assert index.run(experiment, workspace).num_train == drawn.NUM_TRAIN
+    download.download(Run.open(experiment, workspace))
+    assert index.index(Run.open(experiment, workspace)).num_train == drawn.NUM_TRAIN
     assert sum("Download" in call for call in kaggle.calls) == 1
 
 
 def test_a_metric_that_the_kit_does_not_have_is_said(tmp_path, kaggle, capsys):
     kaggle.bundle = _bundle(tmp_path).read_bytes()
     kaggle.evaluation_metric = "Mean Dice"
-    assert Competition.load(init.run(Workspace(tmp_path / "w"), slug=SLUG).competition).metric == "log_loss"
+    assert Competition.load(init.init(Workspace(tmp_path / "w"), slug=SLUG).competition).metric == "log_loss"
     assert "Kaggle scores by 'Mean Dice', which the kit does not have" in capsys.readouterr().out

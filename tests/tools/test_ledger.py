@@ -9,6 +9,7 @@ from kaggle_server import SLUG
 
 from kit.data.table import TARGET
 from kit.errors import ConfigError, KitError
+from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import audit, compare, leaderboard, runs
 from kit.workspace import Workspace, read_json, write_json
@@ -34,19 +35,19 @@ def finished(tmp_path_factory, digits, tiny):
         (folder / file).write_bytes((digits / file).read_bytes())
     experiment = tiny("name=planted", "train.epochs=18", "model.options.width=0.25", "data.num_folds=3")
     workspace = Workspace(tmp_path_factory.mktemp("ledger"))
-    download.run(experiment, workspace, folder)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    ensemble.run(experiment, workspace)
+    download.download(Run.open(experiment, workspace), folder)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    ensemble.ensemble([Run.open(experiment, workspace)])
     assert len(wrong) == PLANTED
     return experiment, workspace, wrong
 
 
 def test_the_audit_finds_planted_wrong_labels(finished):
     _experiment, workspace, wrong = finished
-    result = audit.run(workspace, "planted")
+    result = audit.audit(Run.named("planted", workspace))
     table = pd.read_csv(result.suspects, dtype=str)
     assert list(table.columns) == ["image_id", "path", "target", "suggested", "score", "reason", "kind"]
     assert result.figure.is_file()
@@ -72,7 +73,7 @@ def test_twins_with_other_labels_are_suspects(finished):
         table.to_csv(path, index=False)
         copy = workspace.run("planted") / "folds.csv"
         before = copy.read_bytes()
-        suspects = pd.read_csv(audit.run(workspace, "planted").suspects, dtype=str)
+        suspects = pd.read_csv(audit.audit(Run.named("planted", workspace)).suspects, dtype=str)
         assert copy.read_bytes() == before
     finally:
         path.write_bytes(kept)
@@ -91,9 +92,9 @@ def test_corrections_are_replayed_and_leave_the_rest_alone(finished, tiny, tmp_p
     pd.DataFrame(rows).to_csv(tmp_path / "corrections.csv", index=False)
     settings = ("train.epochs=3", "model.options.width=0.25", "data.num_folds=3")
     corrected = tiny("name=corrected", f"data.corrections={tmp_path / 'corrections.csv'}", *settings)
-    train.run(corrected, workspace)
-    predict.run(corrected, workspace)
-    ensemble.run(corrected, workspace)
+    train.train(Run.open(corrected, workspace))
+    predict.predict(Run.open(corrected, workspace))
+    ensemble.ensemble([Run.open(corrected, workspace)])
     old, new = (
         pd.read_csv(workspace.run(n) / "oof.csv", dtype={"image_id": str, TARGET: str})
         for n in ("planted", "corrected")
@@ -103,7 +104,7 @@ def test_corrections_are_replayed_and_leave_the_rest_alone(finished, tiny, tmp_p
     assert (both["fold"] == both["fold_new"]).all()
     changed = both[both[TARGET] != both[f"{TARGET}_new"]].set_index("image_id")
     assert changed[f"{TARGET}_new"].to_dict() == {name: wrong[name] for name in ids[1:-1]}
-    result = compare.run(workspace, "planted", "corrected")
+    result = compare.compare(Run.named("planted", workspace), Run.named("corrected", workspace))
     assert result.num_images == len(old) - 1 - len(changed), "scored on untouched labels"
 
 
@@ -120,28 +121,28 @@ def test_wrong_corrections_are_one_line(row, message, finished, tiny, tmp_path):
     file = tmp_path / "corrections.csv"
     file.write_text("image_id,action,target\n" + row.format(id=next(iter(wrong))) + "\n")
     with pytest.raises(KitError, match=message.replace("(", r"\(").replace(")", r"\)")) as caught:
-        train.run(tiny("name=wrong", f"data.corrections={file}", "data.num_folds=3"), workspace)
+        train.train(Run.open(tiny("name=wrong", f"data.corrections={file}", "data.num_folds=3"), workspace))
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"nowhere\.csv: no such file"):
-        train.run(tiny("name=wrong", "data.corrections=nowhere.csv", "data.num_folds=3"), workspace)
+        train.train(Run.open(tiny("name=wrong", "data.corrections=nowhere.csv", "data.num_folds=3"), workspace))
 
 
 def test_a_leaderboard_of_ones_own_and_the_rank_to_expect(finished, tmp_path, capsys):
     experiment, workspace, _ = finished
     board = tmp_path / "board.csv"
     pd.DataFrame({"TeamName": "x", "Score": np.linspace(0.2, 1.0, 1200)}).to_csv(board, index=False)
-    result = leaderboard.run(experiment, workspace, board)
+    result = leaderboard.leaderboard(Run.open(experiment, workspace), board)
     assert result.teams == 1200
     assert result.medals["gold"] == pytest.approx(1.0 - 11 * 0.8 / 1199)
     capsys.readouterr()
-    ensemble.run(experiment, workspace)
+    ensemble.ensemble([Run.open(experiment, workspace)])
     said = capsys.readouterr().out
     assert "of 1,200" in said
     assert "at least gold" in said
     workspace.leaderboard("digits").unlink()
     pd.DataFrame({"Team": ["x"]}).to_csv(board, index=False)
     with pytest.raises(KitError, match=r"board\.csv: has no column 'score' \(there is Team\)"):
-        leaderboard.run(experiment, workspace, board)
+        leaderboard.leaderboard(Run.open(experiment, workspace), board)
 
 
 def test_kaggles_leaderboard_is_read_page_by_page(tiny, workspace, kaggle, connect):
@@ -159,7 +160,7 @@ def test_the_ledger_lists_runs_and_draws_cv_against_lb(finished):
     broken = workspace.run("broken") / "experiment.yaml"
     broken.parent.mkdir()
     broken.write_text("name: broken\ncompetition: nowhere\n")
-    lines = runs.run(workspace)
+    lines = runs.runs(workspace)
     assert "broken" not in {line.name for line in lines}, "it hides none of the others"
     assert lines[-1].name == "elsewhere", "the latest last"
     line = next(line for line in lines if line.name == "planted")

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from kit.errors import ConfigError
+from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import audit, report, runs
 from kit.workspace import Workspace, read_json, write_json
@@ -18,14 +19,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def page_file(tmp_path_factory, digits, tiny):
     experiment = tiny("name=shown", "train.epochs=8", "data.num_folds=3")
     workspace = Workspace(tmp_path_factory.mktemp("report"))
-    download.run(experiment, workspace, digits)
-    index.run(experiment, workspace)
-    split.run(experiment, workspace)
-    train.run(experiment, workspace)
-    predict.run(experiment, workspace)
-    ensemble.run(experiment, workspace)
-    audit.run(workspace, "shown")
-    return report.run(workspace, "shown")
+    download.download(Run.open(experiment, workspace), digits)
+    index.index(Run.open(experiment, workspace))
+    split.split(Run.open(experiment, workspace))
+    train.train(Run.open(experiment, workspace))
+    predict.predict(Run.open(experiment, workspace))
+    ensemble.ensemble([Run.open(experiment, workspace)])
+    audit.audit(Run.named("shown", workspace))
+    return report.report(workspace, "shown")
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +98,16 @@ def test_earlier_corrections_are_ticked_already(page_file, tiny, tmp_path):
     first = (workspace.run("shown") / "suspects.csv").read_text().splitlines()[1].split(",")[0]
     (tmp_path / "old.csv").write_text(f"image_id,action,target\n{first},drop,\n")
     settings = ("train.epochs=1", "data.num_folds=3", f"data.corrections={tmp_path / 'old.csv'}")
-    train.run(tiny("name=again", *settings), workspace)
+    train.train(Run.open(tiny("name=again", *settings), workspace))
     (workspace.run("again") / "suspects.csv").write_bytes((workspace.run("shown") / "suspects.csv").read_bytes())
-    text = report.run(workspace, "again").path.read_text()
+    text = report.report(workspace, "again").path.read_text()
     card = text[text.index(f'data-id="{first}"') :]
     assert 'value="drop" class="action" checked' in card[: card.index("</fieldset>")]
 
 
 def test_no_such_run(workspace):
     with pytest.raises(ConfigError, match=r"no such run or blend"):
-        report.run(workspace, "nothing")
+        report.report(workspace, "nothing")
 
 
 def test_a_score_that_could_not_be_computed_is_left_empty(page_file):
@@ -122,7 +123,7 @@ def test_a_score_that_could_not_be_computed_is_left_empty(page_file):
     }
     try:
         write_json(path, cv)
-        assert "roc_auc" in report.run(workspace, "shown").path.read_text()
-        assert len(runs.run(workspace)) >= 1
+        assert "roc_auc" in report.report(workspace, "shown").path.read_text()
+        assert len(runs.runs(workspace)) >= 1
     finally:
         path.write_text(kept)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kit.config import Train
 from kit.errors import ConfigError
+from kit.settings import Train
 from kit.training.losses import build_loss
 
 GENERATOR = torch.Generator().manual_seed(0)

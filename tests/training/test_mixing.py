@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kit.config import Train
+from kit.settings import Train
 from kit.training.mixing import mix
 
 PIXELS = (torch.arange(8, dtype=torch.uint8) * 30).view(8, 1, 1, 1).expand(8, 3, 20, 24).contiguous()

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from kit.config import Train
 from kit.models import build_classifier
+from kit.settings import Model, Train
 from kit.training.ema import EMA, running_mean
 from kit.training.optim import build_optimizer, learning_rate, set_learning_rate, set_training
 
@@ -61,7 +61,7 @@ def test_ema_follows_its_definition():
 
 
 def test_deeper_layers_learn_more_slowly_and_the_head_by_its_own_rate():
-    model = build_classifier("resnet18", 3, {"width": 0.125})
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3)
     train = Train(learning_rate=0.01, layer_decay=0.5, head_learning_rate=0.04)
     optimizer = build_optimizer(model, train)
     set_learning_rate(optimizer, 0.01)
@@ -76,7 +76,7 @@ def test_deeper_layers_learn_more_slowly_and_the_head_by_its_own_rate():
 
 def test_while_frozen_only_the_head_moves():
     torch.manual_seed(0)
-    model = build_classifier("resnet18", 3, {"width": 0.125})
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3)
     optimizer = build_optimizer(model, Train(learning_rate=0.1))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for frozen in (True, False):
@@ -93,7 +93,7 @@ def test_while_frozen_only_the_head_moves():
 
 def test_frozen_layers_never_move_and_cost_no_backward_pass():
     torch.manual_seed(0)
-    model = build_classifier("resnet18", 3, {"width": 0.125, "drop_path": 0.2})
+    model = build_classifier(Model("resnet18", options={"width": 0.125, "drop_path": 0.2}), 3)
     train = Train(learning_rate=0.1, freeze_layers=0.5)
     optimizer = build_optimizer(model, train)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -112,7 +112,7 @@ def test_frozen_layers_never_move_and_cost_no_backward_pass():
 )
 def test_frozen_norms_keep_their_statistics_while_all_weights_learn(name, first):
     torch.manual_seed(0)
-    model = build_classifier(name, 3, {})
+    model = build_classifier(Model(name), 3)
     train = Train(optimizer="sgd", learning_rate=0.1, freeze_norms=True)
     optimizer = build_optimizer(model, train)
     before = {name: value.clone() for name, value in model.state_dict().items()}

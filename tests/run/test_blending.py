@@ -1,16 +1,21 @@
 """Runs joined: a blend is handed in where it surely beats the best run, else that run alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from kit.assembly.blending import join_members
-from kit.data.members import Member
-from kit.scoring.metrics import score
+from by_name import score
 
 from kit.competition import Competition
-from kit.config import Ensemble, Experiment
+from kit.config import Experiment
 from kit.data.table import predictions
+from kit.run.blending import HandIn, blend_runs
+from kit.run.member import Member
+from kit.run.run import Run
 from kit.scoring.blend import from_logits
+from kit.settings import Ensemble
+from kit.workspace import Workspace
 
 COUNT = 2000
 GENERATOR = np.random.default_rng(0)
@@ -35,16 +40,16 @@ def _member(name: str, competition: Competition, noise: float, seed: int) -> Mem
     )
     table = table.join(pd.DataFrame(said, columns=competition.predictions))
     shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True) if seed > 1 else table
-    return Member(name, shuffled, [], [], [])
+    return Member(Run(Experiment(name, "dogs-vs-cats-redux"), Workspace(Path())), shuffled, [], [], [])
 
 
-def _experiment(blend: str = "auto") -> Experiment:
-    return Experiment("joined", "dogs-vs-cats-redux", ensemble=Ensemble(blend=blend))
+def _hand_in(competition: Competition, blend: str = "auto") -> HandIn:
+    return HandIn(competition, Ensemble(blend=blend), ALONE)
 
 
 def test_complementary_runs_are_blended(redux):
     members = [_member("one", redux, 1.0, 1), _member("two", redux, 1.0, 2)]
-    joined = join_members(members, redux, _experiment(), ALONE)
+    joined = blend_runs(members, _hand_in(redux))
     assert joined.recipe.method != "best"
     assert all(weight > 0.3 for weight in joined.recipe.weights)
     own = [score("log_loss", TARGETS, predictions(one.oof.set_index("image_id").loc[IDS], redux)) for one in members]
@@ -55,7 +60,7 @@ def test_complementary_runs_are_blended(redux):
 def test_without_a_sure_gain_the_best_run_is_handed_in_alone(redux, capsys):
     """Beside a run with half its noise, a blind one brings nothing that is sure."""
     members = [_member("blind", redux, 6.0, 1), _member("good", redux, 0.4, 2)]
-    joined = join_members(members, redux, _experiment(), ALONE)
+    joined = blend_runs(members, _hand_in(redux))
     assert joined.recipe.method == "best"
     assert joined.recipe.weights == (0, 1)
     good = members[1].oof.set_index("image_id").loc[IDS]
@@ -65,12 +70,12 @@ def test_without_a_sure_gain_the_best_run_is_handed_in_alone(redux, capsys):
 
 def test_a_method_that_is_named_is_taken_at_its_word(redux):
     members = [_member("blind", redux, 6.0, 1), _member("good", redux, 0.4, 2)]
-    assert join_members(members, redux, _experiment("mean"), ALONE).recipe.weights == (0.5, 0.5)
+    assert blend_runs(members, _hand_in(redux, "mean")).recipe.weights == (0.5, 0.5)
 
 
 def test_the_table_of_members_tells_what_each_is_worth(redux):
     members = [_member("one", redux, 1.0, 1), _member("two", redux, 1.0, 2), _member("three", redux, 0.7, 3)]
-    joined = join_members(members, redux, _experiment("mean"), ALONE)
+    joined = blend_runs(members, _hand_in(redux, "mean"))
     said = [predictions(one.oof.set_index("image_id").loc[IDS], redux) for one in members]
     for place, fact in enumerate(joined.facts):
         others = [one for number, one in enumerate(said) if number != place]

@@ -1,0 +1,23 @@
+"""Metrics by their names, for tests that go through many of them."""
+
+from kit.metrics import find_metric
+
+
+def score(name, targets, predictions, params=None):
+    return find_metric(name).score(targets, predictions, params)
+
+
+def decide(name, labels, predictions, params=None):
+    return find_metric(name).decide(predictions, labels, params)
+
+
+def decide_for(name, targets, predictions, params=None):
+    return find_metric(name).decide_for(targets, predictions, params)
+
+
+def measure(name, targets, decisions):
+    return find_metric(name).measure(targets, decisions)
+
+
+def fit(name, targets, predictions, plain):
+    return find_metric(name).fit(targets, predictions, plain)

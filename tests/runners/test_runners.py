@@ -1,0 +1,87 @@
+"""Jobs in processes of their own: none outlives the one that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kit.errors import KitError
+from kit.runners import Job, choose_runner
+from kit.runners.gpus import Gpus
+
+CHILD = (
+    "import os, time; from kit.processes import end_with_parent; end_with_parent(); print(os.getpid()); time.sleep(60)"
+)
+PARENT = f"""
+import signal, sys
+import kit.runners.gpus as gpus
+from kit.runners import Job
+def stop(*_): sys.exit(1)
+signal.signal(signal.SIGTERM, stop)
+gpus.COMMAND = (sys.executable, "-u", "-c", {CHILD!r})
+gpus.Gpus([{{}}, {{}}]).run([Job(name, lambda: None, lambda: []) for name in ("one", "two")])
+"""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_the_jobs_processes_end_with_the_one_that_started_them(kind):
+    parent = subprocess.Popen([sys.executable, "-u", "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    children = []
+    while len(children) < 2:
+        line = parent.stdout.readline()
+        assert line, "both jobs print the number of their process"
+        if " | " in line:
+            children.append(int(line.split(" | ")[1]))
+    assert all(map(_alive, children))
+    parent.send_signal(kind)
+    parent.wait(20)
+    ends = time.monotonic() + 20
+    while any(map(_alive, children)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not any(map(_alive, children))
+
+
+def test_here_the_jobs_are_done_in_order_and_an_error_is_the_callers():
+    done = []
+
+    def fail() -> None:
+        raise KitError("no luck")
+
+    jobs = [
+        Job("one", lambda: done.append(1), list),
+        Job("two", fail, list),
+        Job("three", lambda: done.append(3), list),
+    ]
+    with pytest.raises(KitError, match="no luck"):
+        choose_runner("here").run(jobs)
+    assert done == [1]
+
+
+def test_after_a_failure_no_new_job_begins(monkeypatch, tmp_path):
+    code = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch(); sys.exit(int(sys.argv[2]))"
+    monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", code))
+    jobs = [
+        Job(name, lambda: None, lambda name=name, code=code: [str(tmp_path / name), code])
+        for name, code in (("one", "0"), ("two", "3"), ("three", "0"))
+    ]
+    with pytest.raises(KitError, match=r"two failed \(above it says why\)"):
+        Gpus([{}]).run(jobs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_job_whose_time_is_over_is_left_out(monkeypatch):
+    monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", "import sys; sys.exit(1)"))
+    Gpus([{}]).run([Job("late", lambda: None, lambda: None)])
