@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeVar
 
 from rich.console import Console
@@ -71,6 +72,11 @@ class Bar:
             self._progress.update(self._task, note=note)
 
 
+def _shows_bars() -> bool:
+    """In a terminal, and in a notebook that has Rich's widgets."""
+    return _console.is_terminal or (_console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
 @contextmanager
 def progress(title: str, total: float, start: float = 0, unit: str = "items") -> Iterator[Bar]:
     """A bar while the work runs; it goes away afterwards. `unit="bytes"` shows sizes and speed."""
@@ -82,7 +88,7 @@ def progress(title: str, total: float, start: float = 0, unit: str = "items") ->
         TextColumn("{task.fields[note]}"),
         console=_console,
         transient=True,
-        disable=not _console.is_terminal,
+        disable=not _shows_bars(),
     ) as view:
         bar = Bar(view, total)
         bar.advance(start)

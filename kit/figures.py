@@ -17,8 +17,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from kit.workspace import atomic_path
 
 sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two dollars in a name are no formula
-MANY_CLASSES = 50  # named in a figure
-CAPTION = 26  # characters a line
+MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters a line
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -159,11 +158,10 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
     figure, axis = plt.subplots(figsize=(side + 0.8, side))
     shares = counts / np.maximum(totals[:, None], 1)
     names = [classes[number] for number in shown]
-    labels: dict[str, Any] = {"xticklabels": names, "yticklabels": names}
-    labels["annot"] = counts if len(shown) <= 20 else False
     sns.heatmap(
-        shares, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=axis, cbar_kws={"label": "share of the row"}, **labels
-    )
+        shares, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=axis, cbar_kws={"label": "share of the row"},
+        xticklabels=names, yticklabels=names, annot=counts if len(shown) <= 20 else False,
+    )  # fmt: skip
     axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.tight_layout()
     _save(figure, path)

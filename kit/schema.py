@@ -14,7 +14,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from kit.errors import ConfigError, nearest
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-REPOSITORY = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = _PACKAGE if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent  # a wheel has configs/ inside the package
 
 T = TypeVar("T")
 

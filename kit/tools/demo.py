@@ -33,12 +33,12 @@ class DemoResult:
     num_test: int
 
 
-def write_archives(folder: Path, limit: int | None = None) -> Path:
+def write_archives(folder: Path | str, limit: int | None = None) -> Path:
     """train.zip (`class.id.jpg`), test1.zip (`id.jpg`), sampleSubmission.csv, and solution.csv (the held-back labels).
 
     `limit` takes the first so many digits only. What is there already stays.
     """
-    digits = load_digits()
+    folder, digits = Path(folder), load_digits()
     images, labels = digits.images[:limit], digits.target[:limit]
     if (folder / "solution.csv").is_file():
         return folder
