@@ -9,6 +9,8 @@ What stands here is imported when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kit.about import VERSION
+
 if TYPE_CHECKING:
     from kit.competition import Competition
     from kit.config import Experiment
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from kit.run.run import Run
     from kit.workspace import Workspace
 
-__version__ = "0.1.0"
-DEFAULT_CONFIG = "configs/dogs-vs-cats.yaml"  # of a command that names none
+__version__ = VERSION
 __all__ = ["Competition", "Experiment", "Run", "Workspace", "run_pipeline"]
 _HOMES = {
     "Competition": "kit.competition",

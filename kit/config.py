@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from pydantic.dataclasses import dataclass
 
-from kit import DEFAULT_CONFIG, schema
+from kit import schema
+from kit.about import DEFAULT_CONFIG
 from kit.competition import Name
 from kit.errors import ConfigError
 from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train

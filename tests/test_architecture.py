@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import DEFAULT_CONFIG
+from kit.about import DEFAULT_CONFIG
 
 KIT = Path(__file__).resolve().parent.parent / "kit"
 FLOORS = (  # from the top: what stands in one imports what is below it, and within its own room
@@ -20,7 +20,7 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
     {"device", "metrics"},
     {
         "config", "competition", "settings", "batch", "events", "tasks", "workspace", "artifacts", "console", "errors",
-        "schema", "randomness", "allocator", "processes", "figures",
+        "schema", "about", "randomness", "allocator", "processes", "figures",
     },
 )  # fmt: skip
 GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kit import __version__, console
+from kit import console
+from kit.about import VERSION
 from kit.workspace import Workspace, without_nan
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _remember_debug(value: bool) -> None:
 
 def _version(value: bool) -> None:
     if value:
-        print(f"kit {__version__}")
+        print(f"kit {VERSION}")
         raise typer.Exit
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kit import DEFAULT_CONFIG, console
+from kit import console
+from kit.about import DEFAULT_CONFIG
 from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, On, Root, Set, app, open_run
 
 

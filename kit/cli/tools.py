@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kit import DEFAULT_CONFIG
+from kit.about import DEFAULT_CONFIG
 from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, open_run
 from kit.errors import ConfigError
 from kit.workspace import Workspace

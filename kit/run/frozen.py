@@ -14,13 +14,13 @@ from kit.workspace import write_text
 HEADER = "# The experiment as it ran, with what was settled for it. `kit train -c` takes this file too.\n"
 
 
-def read_frozen(file: Path, asked: Experiment) -> Experiment:
-    """The experiment of a run's file, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
+def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
+    """A run's experiment as it was made, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
 
-    What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference when the run was made by
-    another experiment.
+    What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
+    when it was made by another experiment.
     """
-    run = replace(Experiment.load(file), name=asked.name)  # a folder that was renamed is another run
+    run = replace(made, name=asked.name)  # a folder that was renamed is another run
     then, now = _flat(run.identity()), _flat(asked.identity())
     changes = [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
@@ -29,7 +29,7 @@ def read_frozen(file: Path, asked: Experiment) -> Experiment:
     ]
     if changes:
         raise ConfigError(
-            f"{file.parent}: this run was made by another experiment ({'; '.join(changes)}). "
+            f"{folder}: this run was made by another experiment ({'; '.join(changes)}). "
             f"Give the new one a name of its own (--set name=...), or delete the folder"
         )
     return replace(run, tta=asked.tta, ensemble=asked.ensemble, machine=asked.machine.settled_by(run.machine))

@@ -16,10 +16,10 @@ from kit.errors import ConfigError, counted
 from kit.events import Line
 from kit.models import Classifier
 from kit.randomness import key
-from kit.run.features import run_features, view_set
 from kit.run.network import initial_model
+from kit.run.predicting import run_features, settle_prediction, view_set
 from kit.run.run import Run, RunFold
-from kit.run.settling import environment, settle_prediction
+from kit.run.settling import environment
 from kit.settings import Train
 from kit.tracking.metrics_file import read_history, write_history
 from kit.training.checkpoint import save_model

@@ -1,16 +1,142 @@
-"""Trained folds made ready, and their predictions for rows of the pixel cache."""
+"""How a run predicts: settled once, features of a frozen network kept, its folds' models made ready, their tables."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from kit.data.cache import Pixels
-from kit.inference.predictor import predict, predict_heads, prepare
-from kit.run.features import has_frozen_network, run_features, stream, view_set
+from kit import console
+from kit.competition import Competition
+from kit.data.cache import Pixels, cached
+from kit.data.loader import Batches
+from kit.device.accelerator import pins_memory
+from kit.device.measuring import Meter
+from kit.device.precision import Compute, Precision, Wanted
+from kit.errors import KitError
+from kit.inference.predictor import features, predict, predict_heads, prepare
+from kit.inference.views import ViewSet
+from kit.inference.workload import PredictionBatches
+from kit.models import Classifier
 from kit.run.run import Run, RunFold
-from kit.run.settling import prediction_compute, sample
-from kit.workspace import Fold
+from kit.schema import to_mapping
+from kit.settings import TTA, View
+from kit.workspace import Fold, atomic_path, fingerprint
+
+FEATURES_VERSION = 1
+COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
+
+
+def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
+    """How the run predicts `num_images` (views and models counted), with these weights."""
+    machine = run.experiment.machine
+    wanted = Wanted(machine.predict_precision, machine.predict_memory_format, machine.predict_compile)
+    if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
+        batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
+        settings = run.experiment.model
+        work = batches.workload((settings.name, settings.options, run.experiment.data.image_size))
+        meter = Meter(run.device, run.workspace.speeds())
+        best = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_FROM)[0]
+        if not best.images_per_second:
+            raise KitError(
+                f"machine.predict_precision: {best.precision} does not predict what fp32 predicts with these weights; "
+                f"take auto"
+            )
+        chosen = best.precision
+        console.stage("predict", f"{chosen} ({best.images_per_second:,.0f} images/s with one view)")
+        run.settle(
+            run.experiment.with_machine(
+                predict_precision=chosen.name,
+                predict_memory_format=chosen.memory_format,
+                predict_compile=chosen.compiled,
+            )
+        )
+
+
+def prediction_compute(run: Run) -> Compute:
+    """How a settled run predicts."""
+    machine = run.experiment.machine
+    precision = Precision(machine.predict_precision, machine.predict_memory_format, machine.predict_compile is True)
+    return Compute(run.device, precision)
+
+
+def prediction_batch(run: Run) -> int:
+    """Images to a batch."""
+    return max(64, run.experiment.train.batch_size)
+
+
+def sample(run: Run, pixels: Pixels) -> torch.Tensor:
+    """A prediction batch of the first pictures, as the model sees them: float (B, 3, S, S)."""
+    rows = torch.arange(min(prediction_batch(run), len(pixels))).numpy()
+    first = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
+    return ViewSet.of(TTA(), run.experiment.data.image_size).show(first).through(View())
+
+
+def has_frozen_network(run: Run) -> bool:
+    """Are only its heads fitted, on features that are kept? No other room asks `train.mode`."""
+    return run.experiment.train.mode == "features"
+
+
+def view_set(run: Run) -> ViewSet:
+    """The TTA views of a run."""
+    return ViewSet.of(run.experiment.tta, run.experiment.data.image_size)
+
+
+def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterator[torch.Tensor]:
+    """Those rows' pixels (B, 3, P, P), batch by batch, with a progress bar."""
+    side = pixels.shape[1]
+    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, prediction_batch(run), side)
+    workers = run.experiment.machine.num_workers
+    loaded = batches.stream(0, 0 if workers == "auto" else workers, pins_memory(run.device))  # gathering needs no help
+    return (batch.pixels for batch in console.track(loaded, title, len(batches)))
+
+
+def run_features(run: Run, model: Classifier) -> np.ndarray:
+    """float16 (views, N, D), memory-mapped: the model without its head, on every row of the index and every TTA view.
+
+    The run's prediction is settled. Made once for all folds, runs and heads; the file's name says what made it.
+    """
+    pixels, md5, views = run.samples.pixels, run.index["md5"].tolist(), view_set(run)
+    settings = to_mapping(run.experiment)
+    size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
+    network = [settings["model"]["name"], settings["model"]["options"], _hash(model.without_head())]
+    names = [str(view) for view in views.views]
+    key = fingerprint(FEATURES_VERSION, md5, size, network, names, str(prediction_compute(run).precision))
+    shape = (len(views), len(pixels), model.head().in_features)
+
+    def build(path: Path) -> None:
+        made = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        done = 0
+        for part in _batches(run, model, np.arange(len(pixels)), views):
+            made[:, done : done + part.shape[1]] = part.to(torch.float16).numpy()
+            done += part.shape[1]
+        made.flush()
+
+    folder = run.workspace.cache(run.competition.name)
+    return cached(folder, f"features-{key[:16]}", shape, np.dtype(np.float16), build)
+
+
+def features_through(run: Run, model: Classifier, rows: np.ndarray, views: ViewSet) -> np.ndarray:
+    """float32 (views, rows, D): the outputs of the model without its head for these rows through these views."""
+    return torch.cat(list(_batches(run, model, rows, views)), dim=1).numpy()
+
+
+def _batches(run: Run, model: Classifier, rows: np.ndarray, views: ViewSet) -> Iterator[torch.Tensor]:
+    pixels = run.samples.pixels
+    ready = prepare(model.without_head(), model.activate, prediction_compute(run), sample(run, pixels))
+    yield from features(ready, stream(run, pixels, rows, f"features of {len(rows):,} images"), views)
+
+
+def _hash(model: Classifier) -> str:
+    """Of every weight's bytes, normalisation included."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if name == "target_scale":  # of a number's head
+            continue
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class FoldPredictors:
@@ -39,3 +165,25 @@ class FoldPredictors:
         pixels = self._pixels if pixels is None else pixels
         batches = stream(run, pixels, rows, f"predict with fold {', '.join(map(str, folds))}")
         return predict([self._ready[fold] for fold in folds], batches, views).numpy()
+
+
+def write_predictions(fold: RunFold, everything: np.ndarray) -> None:
+    """The fold's oof.csv and test.csv, from predictions (N, C) by row of the index."""
+    competition, samples = fold.run.competition, fold.run.samples
+    own, test = samples.scored_rows(fold.number), (samples.index["split"] == "test").to_numpy()
+    with fold.predictions().making():
+        if fold.number != "full":
+            columns = samples.index.iloc[own][["image_id", *competition.targets]].reset_index(drop=True)
+            columns.insert(1, "fold", fold.number)
+            write_table(columns.join(prediction_columns(competition, everything[own])), fold.files.oof)
+        columns = samples.index.loc[test, ["image_id"]].reset_index(drop=True)
+        write_table(columns.join(prediction_columns(competition, everything[test])), fold.files.test)
+
+
+def prediction_columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(probs, columns=competition.predictions)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.8g")

@@ -24,7 +24,7 @@ from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line
 from kit.models import Classifier, build_classifier
 from kit.run.files import RunFiles, run_names
-from kit.run.frozen import Computing, read_frozen, write_frozen
+from kit.run.frozen import Computing, continued, write_frozen
 from kit.run.samples import Samples
 from kit.schema import to_mapping
 from kit.tracking.metrics_file import read_history
@@ -140,7 +140,12 @@ class Run:
     @cached_property
     def experiment(self) -> Experiment:
         """Raises `ConfigError` with the difference when the run was made by another experiment."""
-        return read_frozen(self.files.experiment, self.asked) if self.exists else self.asked
+        return self.asked if self._made is None else continued(self._made, self.asked, self.files.folder)
+
+    @cached_property
+    def _made(self) -> Experiment | None:
+        """The experiment as the run's folder has it."""
+        return Experiment.load(self.files.experiment) if self.exists else None
 
     @property
     def hash(self) -> str:
@@ -161,15 +166,14 @@ class Run:
 
         A fold that has begun keeps the number format, layout and threads that it began with.
         """
-        if self.exists:
-            earlier = Computing.of(Experiment.load(self.files.experiment).machine)
-            changed = earlier != Computing.of(self.experiment.machine)
-            for files in self.files.begun() if changed else []:
+        if self._made is None:
+            write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
+        elif (earlier := Computing.of(self._made.machine)) != Computing.of(self.experiment.machine):
+            for files in self.files.begun():
                 if files.started.is_file() and "machine" not in (facts := read_json(files.started)):
                     write_json(files.started, facts | {"machine": vars(earlier)})
-        else:
-            write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
         write_frozen(self.files.experiment, self.experiment)
+        self.__dict__["_made"] = self.experiment
 
     @property
     def competition_folds(self) -> Path:
@@ -244,7 +248,3 @@ class Run:
     def folds(self, numbers: Sequence[Fold] | None = None) -> list[RunFold]:
         """These folds; without numbers all that score an image."""
         return [self.fold(number) for number in (range(self.asked.data.num_folds) if numbers is None else numbers)]
-
-    def begun_folds(self) -> list[RunFold]:
-        """Those that score an image, and whose training has begun."""
-        return [fold for fold in self.folds() if fold.files.started.is_file()]

@@ -1,4 +1,4 @@
-"""What an experiment leaves open of `machine` is settled once: by what the device can do, and by measuring."""
+"""What a training leaves open of `machine` is settled once: by what the device can do, and by measuring."""
 
 import platform
 from dataclasses import dataclass
@@ -9,22 +9,17 @@ import torch
 
 from kit import console
 from kit.config import Experiment
-from kit.data.cache import Pixels
 from kit.device.accelerator import device_name, num_cores
 from kit.device.measuring import Meter, Trial
-from kit.device.precision import Compute, Precision, Wanted
+from kit.device.precision import Wanted
 from kit.errors import ConfigError, KitError, reason
-from kit.inference.views import ViewSet
-from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
 from kit.run.frozen import Computing
 from kit.run.run import Run
-from kit.settings import TTA, View
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
 
 COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
-COMPILE_PREDICTION_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy", "scikit-learn")
 
 
@@ -81,51 +76,6 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     computing = Computing.of(experiment.machine)
     console.stage("train", f"run {run.name} on {device_name(run.device)}: {computing}")
     return Settled(experiment, best.images_per_second, trials)
-
-
-def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
-    """How the run predicts `num_images` (views and models counted), with these weights."""
-    machine = run.experiment.machine
-    wanted = Wanted(machine.predict_precision, machine.predict_memory_format, machine.predict_compile)
-    if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
-        batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
-        settings = run.experiment.model
-        work = batches.workload((settings.name, settings.options, run.experiment.data.image_size))
-        meter = Meter(run.device, run.workspace.speeds())
-        best = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_PREDICTION_FROM)[0]
-        if not best.images_per_second:
-            raise KitError(
-                f"machine.predict_precision: {best.precision} does not predict what fp32 predicts with these weights; "
-                f"take auto"
-            )
-        chosen = best.precision
-        console.stage("predict", f"{chosen} ({best.images_per_second:,.0f} images/s with one view)")
-        run.settle(
-            run.experiment.with_machine(
-                predict_precision=chosen.name,
-                predict_memory_format=chosen.memory_format,
-                predict_compile=chosen.compiled,
-            )
-        )
-
-
-def prediction_compute(run: Run) -> Compute:
-    """How a settled run predicts."""
-    machine = run.experiment.machine
-    precision = Precision(machine.predict_precision, machine.predict_memory_format, machine.predict_compile is True)
-    return Compute(run.device, precision)
-
-
-def prediction_batch(run: Run) -> int:
-    """Images to a batch."""
-    return max(64, run.experiment.train.batch_size)
-
-
-def sample(run: Run, pixels: Pixels) -> torch.Tensor:
-    """A prediction batch of the first pictures, as the model sees them: float (B, 3, S, S)."""
-    rows = torch.arange(min(prediction_batch(run), len(pixels))).numpy()
-    first = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
-    return ViewSet.of(TTA(), run.experiment.data.image_size).show(first).through(View())
 
 
 def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:

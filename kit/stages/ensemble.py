@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-import kit
 from kit import console
+from kit.about import VERSION
 from kit.competition import NAME_PATTERN
 from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, examples
@@ -62,7 +62,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         cv = cross_validation(oof, hand_in, post)
         show_cross_validation(members, cv, hand_in)
         _report_postprocess(post, first.competition.metric)
-        cv["machine"] = {run.name: {fold.title: str(fold.computing) for fold in run.begun_folds()} for run in runs}
+        cv["machine"] = {run.name: _computing(run) for run in runs}
         truth = hand_in.truth(oof)
         decisions = oof_decisions(truth, predictions(oof, first.competition), post)
         cv["expected"] = expect_score(first, truth, post, decisions, test)
@@ -101,6 +101,11 @@ def _member(run: Run, first: Run, full: bool) -> Member:
     if run.competition.name != first.competition.name:
         raise ConfigError(f"run {run.name} is of {run.competition.name}, not of {first.competition.name}")
     return read_member(run, full)
+
+
+def _computing(run: Run) -> dict[str, str]:
+    """How each fold that has begun to train computes."""
+    return {fold.title: str(fold.computing) for fold in run.folds() if fold.files.started.is_file()}
 
 
 def _test(members: list[Member], blended: BlendedRuns, hand_in: HandIn) -> pd.DataFrame:
@@ -177,7 +182,7 @@ def _passport(path: Path, members: list[Member], blended: BlendedRuns, previous:
     return {
         "competition": members[0].run.competition.name,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "kit": kit.__version__,
+        "kit": VERSION,
         "sha256": file_hash(path),
         "average": recipe.average,
         "blend": {"method": recipe.method, "bias": list(recipe.bias)},

@@ -16,13 +16,19 @@ from kit.competition import Competition
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.table import predictions, targets, trainable
 from kit.errors import ConfigError, KitError, counted
-from kit.inference.views import expand
 from kit.run.drawing import draw_oof
-from kit.run.predicting import FoldPredictors
+from kit.run.predicting import (
+    FoldPredictors,
+    prediction_columns,
+    settle_prediction,
+    view_set,
+    write_predictions,
+    write_table,
+)
 from kit.run.run import Run, RunFold
-from kit.run.settling import settle_prediction, use_threads
+from kit.run.settling import use_threads
 from kit.scoring.blend import mean_predictions
-from kit.workspace import Fold, atomic_path
+from kit.workspace import Fold
 
 CHUNK = 2048  # pictures of --images held in memory
 
@@ -51,7 +57,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
     if stale:
         rows = {fold.number: samples.scored_rows(fold.number) for fold in stale}
         num_images = sum(len(own) + len(samples.test_rows) for own in rows.values())
-        settle_prediction(run, stale[0].model(), samples.pixels, _num_views(run) * num_images)
+        settle_prediction(run, stale[0].model(), samples.pixels, len(view_set(run)) * num_images)
         predictors = FoldPredictors(run, stale)
         run.freeze()  # with the views as they are now
         on_test = predictors.predict([fold.number for fold in stale], samples.test_rows)
@@ -60,7 +66,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
             everything[samples.test_rows] = test
             own = rows[fold.number]
             everything[own] = predictors.predict([fold.number], own)[0]
-            _write_fold(fold, everything)
+            write_predictions(fold, everything)
     found = {str(fold.number): _report(fold) for fold in wanted}
     scores = {fold: score for fold, score in found.items() if score is not None}
     if scores:
@@ -98,22 +104,18 @@ def predict_images(
         if names:
             pixels = np.stack(squares)
             if predictors is None:
-                settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * _num_views(run))
+                settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * len(view_set(run)))
                 predictors = FoldPredictors(run, chosen, pixels)
             several = predictors.predict(numbers, np.arange(len(names)), pixels)
             mean = mean_predictions(list(several), run.experiment.ensemble.average, competition.task)
-            tables.append(pd.DataFrame({"file": names}).join(_columns(competition, mean)))
+            tables.append(pd.DataFrame({"file": names}).join(prediction_columns(competition, mean)))
     if not tables:
         raise KitError(f"{folder}: holds no picture")
     table = pd.concat(tables, ignore_index=True)
     path = out or run.files.images(folder.resolve().name)
-    _write(table, path)
+    write_table(table, path)
     console.stage("predict", f"{len(table):,} pictures, mean of {len(chosen)} models -> {path}")
     return ImagesResult(path, len(table), numbers)
-
-
-def _num_views(run: Run) -> int:
-    return len(expand(run.experiment.tta.views))
 
 
 def _trained(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
@@ -130,23 +132,10 @@ def _trained(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
     return run.folds(folds) if folds else there
 
 
-def _write_fold(fold: RunFold, everything: np.ndarray) -> None:
-    """The fold's oof.csv and test.csv, from predictions (N, C) by row of the index."""
-    competition, samples = fold.run.competition, fold.run.samples
-    own, test = samples.scored_rows(fold.number), (samples.index["split"] == "test").to_numpy()
-    with fold.predictions().making():
-        if fold.number != "full":
-            columns = samples.index.iloc[own][["image_id", *competition.targets]].reset_index(drop=True)
-            columns.insert(1, "fold", fold.number)
-            _write(columns.join(_columns(competition, everything[own])), fold.files.oof)
-        columns = samples.index.loc[test, ["image_id"]].reset_index(drop=True)
-        _write(columns.join(_columns(competition, everything[test])), fold.files.test)
-
-
 def _report(fold: RunFold) -> float | None:
     """Prints what the fold's files hold; returns the OOF score."""
     competition, samples = fold.run.competition, fold.run.samples
-    views = f"with {counted(_num_views(fold.run), 'view')}"
+    views = f"with {counted(len(view_set(fold.run)), 'view')}"
     on_test = f"{(samples.index['split'] == 'test').sum():,} test images"
     if len(samples.labelled_test_rows):
         truth = samples.index.iloc[samples.labelled_test_rows][["image_id", *competition.targets]]
@@ -166,15 +155,6 @@ def _prior(run: Run) -> np.ndarray:
     if seen.ndim == 1:
         seen = np.eye(run.competition.num_outputs)[seen]
     return seen.mean(axis=0).astype(np.float32)
-
-
-def _columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(probs, columns=competition.predictions)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.8g")
 
 
 def _table_score(competition: Competition, table: pd.DataFrame) -> float:

@@ -16,8 +16,8 @@ from kit.competition import Competition
 from kit.data.table import TARGET, predictions, targets
 from kit.errors import KitError, counted
 from kit.inference.views import FIVE, ViewSet
-from kit.run.features import features_through, has_frozen_network, run_features
 from kit.run.member import read_member
+from kit.run.predicting import features_through, has_frozen_network, run_features
 from kit.run.run import Run
 from kit.settings import View
 from kit.workspace import atomic_path

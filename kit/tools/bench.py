@@ -20,11 +20,10 @@ from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.device.accelerator import num_cores
 from kit.inference.predictor import predict, prepare
-from kit.run.features import view_set
 from kit.run.frozen import Computing
 from kit.run.network import Networks, initial_model
+from kit.run.predicting import prediction_compute, sample, settle_prediction, view_set
 from kit.run.run import Run
-from kit.run.settling import prediction_compute, sample, settle_prediction
 from kit.training.loop import Feed, Output, fit
 
 DECODED = 400  # pictures

@@ -16,7 +16,8 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kit import DEFAULT_CONFIG, console
+from kit import console
+from kit.about import DEFAULT_CONFIG
 from kit.errors import KitError
 from kit.run.run import Run
 from kit.workspace import atomic_path

@@ -9,8 +9,8 @@ import numpy as np
 
 from kit import console, figures
 from kit.errors import ConfigError, KitError
-from kit.run.features import has_frozen_network
 from kit.run.network import Networks
+from kit.run.predicting import has_frozen_network
 from kit.run.run import Run
 from kit.training.optim import set_learning_rate, set_training
 
