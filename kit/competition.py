@@ -17,7 +17,8 @@ from kit.metrics import Metric, find_metric
 from kit.tasks import Format, Task
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+MOST_LETTERS = 100
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MOST_LETTERS)]
 
 
 ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")

@@ -4,6 +4,7 @@
 `kit.settings`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from kit import schema
 from kit.about import DEFAULT_CONFIG
-from kit.competition import Name
+from kit.competition import MOST_LETTERS, NAME_PATTERN, Name
 from kit.errors import ConfigError
 from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train
 from kit.workspace import Fold
@@ -65,20 +66,38 @@ class Experiment:
         `name` is the file's own when it does not say. A blend's members are looked up beside it first, and get the
         overrides too. Raises `ConfigError` with the key's path.
         """
+        experiment, names, file = cls._read(path, overrides)
+        own = {item.partition("=")[0].strip() for item in overrides}
+        shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]
+        members: list[Experiment] = []
+        for name in names:
+            member, of_it, _ = cls._read(file.parent / name if (file.parent / name).is_file() else name, shared)
+            if of_it:
+                raise ConfigError(f"members: {member.name} is a blend itself; name its members instead")
+            members.append(member)
+        # a blend that is given a name gives its members names of their own, so that one may change what they are
+        members = _renamed(members, experiment.name) if "name" in own else members
+        _require_fitting(experiment, members)
+        return replace(experiment, members=tuple(members))
+
+    @classmethod
+    def _read(cls, path: str | Path, overrides: Sequence[str]) -> tuple[Self, list[str], Path]:
+        """(the experiment without its members, their names, the file)"""
         file = schema.find_config(path)
         raw = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
         raw = schema.apply_overrides(raw, [schema.renamed(item, OLD_SPELLINGS) for item in overrides])
+        raw = schema.rename_keys(raw, OLD_SPELLINGS)  # a whole section may have come in an override
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own
-        names = raw.pop("members", None) or []
-        if not isinstance(names, list):
+        names = raw.pop("members", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ConfigError(f"{file}: members: expected a list of configs, got {names!r}")
         experiment = schema.build(cls, raw, str(file))
         for item in experiment.augment:
             if len(item) != 1:
                 raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")
-        return replace(experiment, members=_load_members(experiment, file.parent, names, overrides))
+        return experiment, names, file
 
     @property
     def split_seed(self) -> int:
@@ -88,6 +107,15 @@ class Experiment:
     def side(self, epoch: int) -> int:
         """Pixels a side, at the model's input, of this epoch's training images."""
         return ([self.data.image_size] + [side for begins, side in self.train.sizes if begins <= epoch])[-1]
+
+    def named(self, name: str) -> Self:
+        """The same under another name. Raises `ConfigError` where that is no name for a run."""
+        if not re.fullmatch(NAME_PATTERN, name) or len(name) > MOST_LETTERS:
+            raise ConfigError(
+                f"'{name}': a run's name has letters, digits, '.', '_' and '-', begins with a letter or digit, and has "
+                f"{MOST_LETTERS} of them at most"
+            )
+        return replace(self, name=name)
 
     def with_machine(self, **changes: Any) -> Self:
         """The same experiment with some `machine` values settled."""
@@ -124,8 +152,8 @@ class Experiment:
         if not seeds:
             raise ConfigError(f"--seed {text}: holds no number; the smaller one comes first")
         data = replace(self.data, split_seed=self.split_seed)
-        members = tuple(replace(self, name=f"{self.name}-seed{seed}", seed=seed, data=data) for seed in seeds)
-        return replace(self, name=f"{self.name}-seeds", members=members)
+        members = tuple(replace(self.named(f"{self.name}-seed{seed}"), seed=seed, data=data) for seed in seeds)
+        return replace(self.named(f"{self.name}-seeds"), members=members)
 
 
 def numbers(text: str, flag: str, expected: str) -> list[int]:
@@ -139,21 +167,12 @@ def numbers(text: str, flag: str, expected: str) -> list[int]:
     return found
 
 
-def _load_members(
-    blend: Experiment, beside: Path, names: Sequence[str], overrides: Sequence[str]
-) -> tuple[Experiment, ...]:
-    """A blend that is given a name gives its members names of their own, so that one may change what they are."""
-    own = {item.partition("=")[0].strip() for item in overrides}
-    shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]
-    members = [Experiment.load(beside / name if (beside / name).is_file() else name, shared) for name in names]
-    if "name" in own:
-        members = _renamed(members, blend.name)
-    all_names = [blend.name, *(one.name for one in members)]
-    if len(set(all_names)) < len(all_names):
-        raise ConfigError(f"members: two of them have one name ({', '.join(all_names)})")
+def _require_fitting(blend: Experiment, members: Sequence[Experiment]) -> None:
+    """Raise `ConfigError` where members have one name, or are of other images or folds than the blend."""
+    names = [blend.name, *(one.name for one in members)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"members: two of them have one name ({', '.join(names)})")
     for one in members:
-        if one.members:
-            raise ConfigError(f"members: {one.name} is a blend itself; name its members instead")
         for key, its, wanted in (
             ("competition", one.competition, blend.competition),
             ("data.num_folds", one.data.num_folds, blend.data.num_folds),
@@ -161,7 +180,6 @@ def _load_members(
         ):
             if its != wanted:
                 raise ConfigError(f"members: {one.name} has {key} {its}, {blend.name} has {wanted}")
-    return tuple(members)
 
 
 def _renamed(members: Sequence[Experiment], prefix: str) -> list[Experiment]:
@@ -169,8 +187,7 @@ def _renamed(members: Sequence[Experiment], prefix: str) -> list[Experiment]:
     new = {one.name: f"{prefix}-{one.name}" for one in members}
     return [
         replace(
-            one,
-            name=new[one.name],
+            one.named(new[one.name]),
             model=replace(one.model, start=new.get(one.model.start or "", one.model.start)),
             train=replace(one.train, pseudo_run=new.get(one.train.pseudo_run or "", one.train.pseudo_run)),
         )

@@ -9,6 +9,7 @@ from kit import console
 from kit.config import Experiment
 from kit.errors import ConfigError
 from kit.run.run import Run
+from kit.runners import choose_runner
 from kit.stages.download import download
 from kit.stages.ensemble import EnsembleResult, ensemble
 from kit.stages.explore import explore
@@ -23,8 +24,8 @@ def run_pipeline(
     experiment: Experiment | str | Path,
     workspace: Workspace | str | Path = ".",
     source: str | Path | None = None,
-    folds: str | Sequence[Fold] | None = None,
-    seeds: str | Sequence[int] | None = None,
+    folds: Fold | str | Sequence[Fold] | None = None,
+    seeds: int | str | Sequence[int] | None = None,
     max_hours: float | None = None,
     on: str | None = None,
     force: bool = False,
@@ -40,12 +41,13 @@ def run_pipeline(
     asked = whole.asked
     numbers = _folds(asked, folds)
     if seeds is not None:
-        asked = asked.seeded(seeds if isinstance(seeds, str) else ",".join(map(str, seeds)))
+        asked = asked.seeded(_listed(seeds) or "")
     if numbers == ["full"]:
         asked = replace(asked, ensemble=replace(asked.ensemble, models="full"))
     whole = Run.open(asked, whole.workspace)
     if asked.members and whole.exists:
         raise ConfigError(f"name: {asked.name} is a run of its own already; --set name=... names the blend")
+    choose_runner(on)  # a wrong one is refused before anything is done
     began = time.monotonic()
     download(whole, Path(source) if source is not None else None, force)
     index(whole, force)
@@ -62,11 +64,19 @@ def run_pipeline(
     return result
 
 
-def _folds(experiment: Experiment, folds: str | Sequence[Fold] | None) -> list[Fold]:
+def _listed(numbers: int | str | Sequence[int | str] | None) -> str | None:
+    """As on the command line: `2`, `0..4`, `0,2,4`."""
+    if numbers is None or isinstance(numbers, str):
+        return numbers
+    return ",".join(map(str, [numbers] if isinstance(numbers, int) else numbers))
+
+
+def _folds(experiment: Experiment, folds: Fold | str | Sequence[Fold] | None) -> list[Fold]:
     """The folds to train; `ensemble.models: full` adds the model of all training data."""
-    if folds is not None and not isinstance(folds, str):
-        folds = ",".join(map(str, folds))
-    numbers = experiment.fold_numbers(folds or ("all" if experiment.ensemble.models == "folds" else "all,full"))
-    if "full" not in numbers and experiment.ensemble.models == "full":
-        raise ConfigError(f"--fold {folds}: ensemble.models is full, so --fold should include it: --fold {folds},full")
+    wanted, full = _listed(folds), experiment.ensemble.models == "full"
+    numbers = experiment.fold_numbers(wanted if wanted is not None else "all,full" if full else "all")
+    if full and "full" not in numbers:
+        raise ConfigError(
+            f"--fold {wanted}: ensemble.models is full, so --fold should include it: --fold {wanted},full"
+        )
     return numbers

@@ -1,4 +1,4 @@
-"""A process that was started for another one ends with it, however that one ends."""
+"""Processes: the cores that one may use, and that one which was started for another ends with it."""
 
 import ctypes
 import os
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
 PARENT = "KIT_PARENT"  # in the environment of a process that should end with the process of this number
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
@@ -30,3 +31,10 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def num_cores() -> int:
+    """The cores that this process may use (fewer than the machine's in many containers)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get(CORES, "")
+    return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed

@@ -103,14 +103,17 @@ def renamed(item: str, spellings: Mapping[str, str]) -> str:
     return spellings.get(key.strip(), key) + equals + value
 
 
-def rename_keys(raw: dict[str, Any], spellings: Mapping[str, str], source: str) -> dict[str, Any]:
-    """A mapping with old key paths (`train.precision`) moved to their new place. A key under both is an error."""
+def rename_keys(raw: dict[str, Any], spellings: Mapping[str, str], source: str | None = None) -> dict[str, Any]:
+    """A mapping with old key paths (`train.precision`) moved to their new place.
+
+    A key under both is an error in the file `source`; without a source, the old spelling came later and wins.
+    """
     raw = copy.deepcopy(raw)
     for old, new in spellings.items():
         (old_parent, old_key), (new_parent, new_key) = old.split("."), new.split(".")
         if isinstance(raw.get(old_parent), dict) and old_key in raw[old_parent]:
-            place = raw.setdefault(new_parent, {})
-            if isinstance(place, dict) and new_key in place:
+            place = raw[new_parent] = raw.get(new_parent) or {}
+            if source is not None and isinstance(place, dict) and new_key in place:
                 raise ConfigError(f"{source}: {old} is the old spelling of {new}, and both are there; leave {old} out")
             if isinstance(place, dict):
                 place[new_key] = raw[old_parent].pop(old_key)

@@ -152,7 +152,7 @@ class Machine:
     """How a machine does it. What decides bits is settled when a run is made; the rest may change at any time."""
 
     precision: NumberFormat = "auto"  # auto: bf16 where the device computes in it, else fp16 on a GPU, fp32 on a CPU
-    memory_format: Layout = "auto"  # auto: the faster one on a CPU, channels_last on a GPU
+    memory_format: Layout = "auto"  # auto: the faster one on a CPU; channels_last on a GPU, not on Apple's
     # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
     compile: Literal["auto"] | bool = "auto"
     num_threads: PositiveInt | None = None  # torch's on the CPU; null: one per core

@@ -20,6 +20,8 @@ class _Stopped(BaseException):
 
 
 def _stop(*_: Any) -> None:
+    for kind in (signal.SIGINT, signal.SIGTERM):  # it is stopping already
+        signal.signal(kind, signal.SIG_IGN)
     raise _Stopped
 
 

@@ -1,6 +1,8 @@
 """The pipeline's verbs, and the whole way: parse, call, print."""
 
 import shlex
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,37 +24,24 @@ def download(
     return stage.download(open_run(config, set_, workspace), source, force)
 
 
-@app.command(rich_help_panel="The pipeline")
-def index(
-    config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
-    force: Force = False, json: Json = False, debug: Debug = False,
-) -> Any:  # fmt: skip
-    """Look at every image once: sizes, statistics, near-duplicates, problems -> index.csv."""
-    from kit.stages import index as stage
+def _stage(verb: str) -> Callable[..., Any]:
+    """The command of a stage that takes a run, and does it anew with --force."""
 
-    return stage.index(open_run(config, set_, workspace), force)
+    def command(
+        config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
+        force: Force = False, json: Json = False, debug: Debug = False,
+    ) -> Any:  # fmt: skip
+        return getattr(import_module(f"kit.stages.{verb}"), verb)(open_run(config, set_, workspace), force)
 
-
-@app.command(rich_help_panel="The pipeline")
-def explore(
-    config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
-    force: Force = False, json: Json = False, debug: Debug = False,
-) -> Any:  # fmt: skip
-    """Statistics and figures of the data: classes, sizes, channels, contact sheets, train against test."""
-    from kit.stages import explore as stage
-
-    return stage.explore(open_run(config, set_, workspace), force)
+    return command
 
 
-@app.command(rich_help_panel="The pipeline")
-def split(
-    config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
-    force: Force = False, json: Json = False, debug: Debug = False,
-) -> Any:  # fmt: skip
-    """Make the folds: stratified by class, near-identical images together."""
-    from kit.stages import split as stage
-
-    return stage.split(open_run(config, set_, workspace), force)
+for _verb, _help in {
+    "index": "Look at every image once: sizes, statistics, near-duplicates, problems -> index.csv.",
+    "explore": "Statistics and figures of the data: classes, sizes, channels, contact sheets, train against test.",
+    "split": "Make the folds: stratified by class, near-identical images together.",
+}.items():
+    app.command(_verb, help=_help, rich_help_panel="The pipeline")(_stage(_verb))
 
 
 @app.command(rich_help_panel="The pipeline")

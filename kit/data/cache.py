@@ -14,8 +14,8 @@ import numpy as np
 from kit import console
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
-from kit.device.accelerator import num_cores
 from kit.errors import KitError
+from kit.processes import num_cores
 from kit.workspace import atomic_path, fingerprint, lock, require_free, sweep_temporaries
 
 VERSION = 1

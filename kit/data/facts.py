@@ -21,9 +21,8 @@ from kit.data.duplicates import MINIATURE, likeness
 from kit.data.images import EXTENSIONS, ImageProblem, decode
 from kit.data.sources import read_bytes, split_row
 from kit.data.table import MEANS, VARIANCES
-from kit.device.accelerator import num_cores
 from kit.errors import KitError
-from kit.processes import die_with_parent
+from kit.processes import die_with_parent, num_cores
 
 MANY = 2_000  # pictures, from which on processes are worth their start
 PART = 64  # pictures that a worker takes at a time

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from kit import console
+from kit.processes import CORES, num_cores
 
-CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
 NO_BF16 = "KIT_NO_BF16"  # in the environment: behave as on a machine without bfloat16
 CPU = torch.device("cpu")
 _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}  # ROCm reads CUDA's variable too
@@ -149,10 +149,3 @@ def pins_memory(device: torch.device) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Was the device's memory too small? (mps has no exception of its own for it.)"""
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
-
-
-def num_cores() -> int:
-    """The cores that this process may use (fewer than the machine's in many containers)."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get(CORES, "")
-    return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed

@@ -58,6 +58,7 @@ class Meter:
         trials = self.measured(work, wanted.candidates(self.device))
         best = choose(trials)
         if wanted.name == "auto" and not (best.images_per_second and work.is_right(best.precision)):
+            trials = [replace(trial, images_per_second=0.0) for trial in trials]
             exact = self.measured(work, replace(wanted, name="fp32").candidates(self.device))
             trials, best = [*trials, *exact], choose(exact)
         if not (best.images_per_second and work.is_right(best.precision)):

@@ -52,8 +52,6 @@ def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spel
         return float(f1_score(targets, decisions, average=average, zero_division=0))
 
     def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-        if targets.ndim == 1:  # the likeliest class is handed in
-            return {}
         if average == "macro":
             return _threshold_of_each(targets, predictions, plain)
         return _one_threshold(targets, predictions, plain, average)
@@ -66,6 +64,7 @@ def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spel
         measure=measure,
         decide_with=_decide,
         fit=fit,
+        applies=lambda targets, plain: targets.ndim == 2,  # of classes the likeliest one is handed in
         rule=_rule,
         spellings=spellings,
     )

@@ -36,8 +36,8 @@ class Metric:
 
     `measure(targets, decisions)` is the score. `decide_with(predictions, labels, params)` makes the decisions; with
     `labels` each column decides for itself. `per_image(targets, decisions)`: float (N,), each image's part where the
-    score is their mean. `fit(targets, predictions, plain)`: the params that score best on these images, empty where
-    there is nothing to fit; `plain` holds what is fixed. `rule(targets)`: params that the targets alone imply.
+    score is their mean. `fit(targets, predictions, plain)`: the params that score best on these images; `plain` holds
+    what is fixed. `applies(targets, plain)`: is there anything to fit? `rule(targets)`: params that the targets imply.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Metric:
     decide_with: Callable[[np.ndarray, bool, Mapping[str, Any]], np.ndarray] = as_predicted
     per_image: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     fit: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Params] | None = None
+    applies: Callable[[np.ndarray, Mapping[str, Any]], bool] = lambda targets, plain: True
     rule: Callable[[np.ndarray], Params] = lambda targets: {}
     calibrates: bool = False  # `fit` is a calibration: predictions are compared after it, so that none wins by it alone
     spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only

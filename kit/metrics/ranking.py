@@ -36,17 +36,27 @@ def mean_average_precision(k: int) -> Metric:
     """map@k."""
 
     def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-        if not ("new_class" in plain and bool((targets == plain["new_class"]).any())):
-            return {}
         known: Params = {"new_class": int(plain["new_class"])}
         likeliest = np.delete(predictions, known["new_class"], axis=1).max(axis=1)
         grid = np.quantile(likeliest, np.linspace(0, 1, GRID))
         found = best_on(grid, lambda t: metric.score(targets, predictions, known | {"threshold": t}))
         return known | {"threshold": found}
 
-    decide = partial(_decide, k=k)
+    def applies(targets: np.ndarray, plain: Mapping[str, Any]) -> bool:
+        """Is there a class of the unknown, with images to learn its probability from?"""
+        return "new_class" in plain and bool((targets == plain["new_class"]).any())
+
     metric = Metric(
-        f"map@{k}", True, ("classes",), ("top_k",), mean_of(_by_rank), decide, per_image=_by_rank, fit=fit, k=k
+        f"map@{k}",
+        True,
+        ("classes",),
+        ("top_k",),
+        mean_of(_by_rank),
+        partial(_decide, k=k),
+        _by_rank,
+        fit,
+        applies,
+        k=k,
     )
     return metric
 

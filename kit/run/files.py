@@ -23,8 +23,8 @@ class FoldFiles:
 
     def clear(self) -> None:
         """Remove what a training and a prediction left: it is all made anew."""
-        made = (self.trained, self.model, self.checkpoint, self.started, self.predicted, self.oof, self.test)
-        for path in made:
+        made = (self.trained, self.model, self.checkpoint, self.started, self.metrics, self.heads)
+        for path in (*made, self.predicted, self.oof, self.test):
             path.unlink(missing_ok=True)
 
 
@@ -53,7 +53,7 @@ class RunFiles:
     def fold(self, number: Fold) -> FoldFiles:
         return FoldFiles(self.folder / f"fold_{number}")
 
-    def begun(self) -> list[FoldFiles]:
+    def fold_folders(self) -> list[FoldFiles]:
         """Of every fold that has a folder."""
         return [FoldFiles(folder) for folder in sorted(self.folder.glob("fold_*"))]
 

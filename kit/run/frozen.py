@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kit import schema
 from kit.config import Experiment
-from kit.device.precision import Precision
 from kit.errors import ConfigError, counted
 from kit.settings import Machine
 from kit.workspace import write_text
+
+if TYPE_CHECKING:
+    from kit.device.precision import Precision
 
 HEADER = "# The experiment as it ran, with what was settled for it. `kit train -c` takes this file too.\n"
 
@@ -20,7 +22,7 @@ def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
     What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
     when it was made by another experiment.
     """
-    run = replace(made, name=asked.name)  # a folder that was renamed is another run
+    run = made.named(asked.name)  # a folder that was renamed is another run
     then, now = _flat(run.identity()), _flat(asked.identity())
     changes = [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
@@ -56,7 +58,9 @@ class Computing:
         """`bf16, channels_last, 2 threads`"""
         return f"{self.as_precision()}, {counted(self.num_threads or 1, 'thread')}"
 
-    def as_precision(self) -> Precision:
+    def as_precision(self) -> "Precision":
+        from kit.device.precision import Precision
+
         return Precision(self.precision, self.memory_format, self.compile is True)
 
 

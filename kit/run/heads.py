@@ -25,9 +25,10 @@ from kit.tracking.metrics_file import read_history, write_history
 from kit.training.checkpoint import save_model
 from kit.training.heads import FittedHeads, Problem, fit_folds
 from kit.training.losses import number_scale
-from kit.workspace import fingerprint
+from kit.workspace import fingerprint, lock
 
 VERSION = 1
+PATIENCE = 3600.0  # seconds: another process may be fitting them
 
 
 class FrozenHeads:
@@ -57,6 +58,7 @@ class FrozenHeads:
             console.warn(
                 f"train.mode: features: {', '.join(ignored)} play no part: heads learn by the task's plain loss"
             )
+        _ = self.rows, self.model  # index, folds and weights are there, before a run is made
 
     @cached_property
     def model(self) -> Classifier:
@@ -90,6 +92,10 @@ class FrozenHeads:
 
     def fit(self, folds: list[RunFold], force: bool = False, _deadline: float | None = None) -> None:
         """Fit the heads of the folds that have none."""
+        with lock(self.run.files.lock, str(self.run.files.folder), patience=PATIENCE):
+            self._fit_missing(folds, force)
+
+    def _fit_missing(self, folds: list[RunFold], force: bool) -> None:
         run, num_pixels = self.run, len(self.run.samples.pixels)
         settle_prediction(run, self.model.without_head(), run.samples.pixels, num_pixels * len(view_set(run)))
         run.freeze()

@@ -13,15 +13,17 @@ from kit.artifacts import Artifact, to_make
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics, trainable
 from kit.data.transforms import build_augment, check_augment
-from kit.device.accelerator import num_cores, pins_memory
+from kit.device.accelerator import pins_memory
 from kit.device.precision import Compute
 from kit.errors import KitError, counted
 from kit.events import Line
 from kit.models import Classifier, build_classifier
 from kit.models.pretrained import weights_file
 from kit.models.registry import UNKNOWN, Statistics
+from kit.processes import num_cores
 from kit.randomness import key
 from kit.run.drawing import draw_curves
+from kit.run.files import run_names
 from kit.run.frozen import Computing
 from kit.run.run import Run, RunFold
 from kit.run.settling import environment, settle_training, use_threads
@@ -41,7 +43,8 @@ class Networks:
     """A network for each fold, trained from its first step to its last."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.num_workers = run, 0
+        wanted = run.experiment.machine.num_workers
+        self.run, self.num_workers = run, 0 if wanted == "auto" else wanted
         self._sets: dict[Fold, TrainingSet] = {}
 
     def check(self) -> None:
@@ -57,8 +60,8 @@ class Networks:
         """Decide what the experiment leaves open; returns the facts for the run's environment."""
         run, train = self.run, self.run.experiment.train
         for name, key_of in ((run.experiment.model.start, "model.start"), (train.pseudo_run, "train.pseudo_run")):
-            if name is not None and not (folder := run.workspace.run(name)).is_dir():
-                raise KitError(f"{key_of}: {folder}: no such run; train {name} first")
+            if name is not None and name not in run_names(run.files.folder.parent):
+                raise KitError(f"{key_of}: {run.workspace.run(name)}: no such run; train {name} first")
         torch.manual_seed(key("weights", run.experiment.seed, 0))
         model = initial_model(run)
         if train.layer_decay < 1 or train.head_learning_rate or train.freeze_epochs or train.freeze_layers:
@@ -93,7 +96,7 @@ class Networks:
         """How its folds compute; those that have begun keep the number format, layout and threads they began with."""
         now = Computing.of(self.run.experiment.machine)
         console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
-        for fold in self.run.folds():
+        for fold in self.run.folds([*range(self.run.experiment.data.num_folds), "full"]):
             if fold.computing != now:
                 console.stage("train", f"{fold.title} keeps what it began with: {fold.computing}")
 

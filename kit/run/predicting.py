@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from kit import console
+from kit.artifacts import Artifact
 from kit.competition import Competition
 from kit.data.cache import Pixels, cached
 from kit.data.loader import Batches
@@ -23,9 +24,9 @@ from kit.models import Classifier
 from kit.run.run import Run, RunFold
 from kit.schema import to_mapping
 from kit.settings import TTA, View
-from kit.workspace import Fold, atomic_path, fingerprint
+from kit.workspace import Fold, atomic_path, file_hash, fingerprint
 
-FEATURES_VERSION = 1
+FEATURES_VERSION, TABLES_VERSION = 1, 4
 COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
 
 
@@ -38,7 +39,9 @@ def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: i
         settings = run.experiment.model
         work = batches.workload((settings.name, settings.options, run.experiment.data.image_size))
         meter = Meter(run.device, run.workspace.speeds())
-        best = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_FROM)[0]
+        best, *others = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_FROM)
+        if not any(trial.images_per_second for trial in (best, *others)):
+            raise KitError(f"{best.precision} does not predict here: too little memory; lower train.batch_size")
         if not best.images_per_second:
             raise KitError(
                 f"machine.predict_precision: {best.precision} does not predict what fp32 predicts with these weights; "
@@ -167,11 +170,24 @@ class FoldPredictors:
         return predict([self._ready[fold] for fold in folds], batches, views).numpy()
 
 
+def predictions_of(fold: RunFold) -> Artifact:
+    """A fold's tables of predictions, as they would be made now."""
+    run, samples = fold.run, fold.run.samples
+    machine, tta = run.experiment.machine, to_mapping(run.experiment.tta)
+    tta |= {key: getattr(machine, f"predict_{key}") for key in ("precision", "memory_format", "compile")}
+    looked_at = [samples.scored_rows(fold.number), np.flatnonzero(samples.index["split"] == "test")]
+    images = samples.index.iloc[np.concatenate(looked_at)][["image_id", "md5", *run.competition.targets]]
+    facts = {"model": file_hash(fold.files.model), "tta": tta}
+    made_of = (TABLES_VERSION, facts, images.to_numpy().tolist(), list(run.competition.classes))
+    outputs = [fold.files.test] + ([fold.files.oof] if fold.number != "full" else [])
+    return Artifact(fold.title, fold.files.predicted, fingerprint(*made_of), outputs, facts)
+
+
 def write_predictions(fold: RunFold, everything: np.ndarray) -> None:
     """The fold's oof.csv and test.csv, from predictions (N, C) by row of the index."""
     competition, samples = fold.run.competition, fold.run.samples
     own, test = samples.scored_rows(fold.number), (samples.index["split"] == "test").to_numpy()
-    with fold.predictions().making():
+    with predictions_of(fold).making():
         if fold.number != "full":
             columns = samples.index.iloc[own][["image_id", *competition.targets]].reset_index(drop=True)
             columns.insert(1, "fold", fold.number)

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-import torch
 
-from kit.artifacts import Artifact
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import pixel_cache
@@ -19,19 +17,19 @@ from kit.data.corrections import apply_corrections
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
 from kit.data.table import read_index, read_rows, readable, targets, training_groups
-from kit.device.accelerator import default_device
 from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line
-from kit.models import Classifier, build_classifier
 from kit.run.files import RunFiles, run_names
 from kit.run.frozen import Computing, continued, write_frozen
 from kit.run.samples import Samples
 from kit.schema import to_mapping
 from kit.tracking.metrics_file import read_history
-from kit.training.checkpoint import load_model
-from kit.workspace import Fold, Workspace, file_hash, fingerprint, lock, read_json, write_json, write_text
+from kit.workspace import Fold, Workspace, fingerprint, lock, read_json, write_json, write_text
 
-PREDICTIONS_VERSION = 4
+if TYPE_CHECKING:  # most verbs need no torch
+    import torch
+
+    from kit.models import Classifier
 
 
 class RunFold:
@@ -65,8 +63,11 @@ class RunFold:
     def history(self) -> list[Line]:
         return read_history(self.files.metrics)
 
-    def model(self) -> Classifier:
+    def model(self) -> "Classifier":
         """The model as its training left it."""
+        from kit.models import build_classifier
+        from kit.training.checkpoint import load_model
+
         experiment, competition = self.run.experiment, self.run.competition
         random = replace(experiment.model, weights="none")
         built = build_classifier(random, competition.num_outputs, competition.task, experiment.data.image_size)
@@ -81,25 +82,14 @@ class RunFold:
         """image_id, predictions of the test images."""
         return read_rows(self.files.test)
 
-    def predictions(self) -> Artifact:
-        """Its predictions' files, as they would be made now."""
-        run, samples = self.run, self.run.samples
-        machine, tta = run.experiment.machine, to_mapping(run.experiment.tta)
-        tta |= {key: getattr(machine, f"predict_{key}") for key in ("precision", "memory_format", "compile")}
-        looked_at = [samples.scored_rows(self.number), np.flatnonzero(samples.index["split"] == "test")]
-        images = samples.index.iloc[np.concatenate(looked_at)][["image_id", "md5", *run.competition.targets]]
-        facts = {"model": file_hash(self.files.model), "tta": tta}
-        made_of = (PREDICTIONS_VERSION, facts, images.to_numpy().tolist(), list(run.competition.classes))
-        outputs = [self.files.test] + ([self.files.oof] if self.number != "full" else [])
-        return Artifact(self.title, self.files.predicted, fingerprint(*made_of), outputs, facts)
-
 
 class Run:
-    """`asked`: the experiment as it is asked for now; `experiment`: as the run froze it when it was made, if it was."""
+    """`asked`: the experiment as it is asked for now; `experiment`: as the run is made of it (see `continued`)."""
 
     def __init__(self, asked: Experiment, workspace: Workspace, folder: Path | None = None) -> None:
         self.asked, self.workspace = asked, workspace
         self.files = RunFiles(folder or workspace.run(asked.name))
+        self._experiment: Experiment | None = None  # once the run was made, or settled
         self._folds: dict[Fold, RunFold] = {}
 
     @classmethod
@@ -115,7 +105,7 @@ class Run:
         files = RunFiles(place.run(name))
         if not files.experiment.is_file():
             raise ConfigError(f"{files.folder}: no such run{nearest(name, run_names(files.folder.parent))}")
-        return cls(replace(Experiment.load(files.experiment), name=name), place)
+        return cls(Experiment.load(files.experiment).named(name), place)
 
     def trial(self) -> Self:
         """The same experiment as something to try: it has no folder, and freezes nothing."""
@@ -137,15 +127,12 @@ class Run:
     def competition(self) -> Competition:
         return Competition.load(self.asked.competition)
 
-    @cached_property
+    @property
     def experiment(self) -> Experiment:
         """Raises `ConfigError` with the difference when the run was made by another experiment."""
-        return self.asked if self._made is None else continued(self._made, self.asked, self.files.folder)
-
-    @cached_property
-    def _made(self) -> Experiment | None:
-        """The experiment as the run's folder has it."""
-        return Experiment.load(self.files.experiment) if self.exists else None
+        if self._experiment is None and self.exists:
+            self._experiment = continued(Experiment.load(self.files.experiment), self.asked, self.files.folder)
+        return self._experiment or self.asked
 
     @property
     def hash(self) -> str:
@@ -154,26 +141,33 @@ class Run:
         return fingerprint({k: value for k, value in to_mapping(self.experiment).items() if k not in named})[:8]
 
     @cached_property
-    def device(self) -> torch.device:
+    def device(self) -> "torch.device":
+        from kit.device.accelerator import default_device
+
         return default_device()
 
-    def settle(self, experiment: Experiment) -> None:
-        """From now on this is the run's experiment; nothing is written."""
-        self.__dict__["experiment"] = experiment
+    def settle(self, experiment: Experiment | None) -> None:
+        """From now on this is the run's experiment, nothing is written; `None`: as its folder has it now."""
+        self._experiment = experiment
+
+    @property
+    def made_with(self) -> Computing | None:
+        """How the folds of the run's folder compute, where it was made."""
+        return Computing.of(Experiment.load(self.files.experiment).machine) if self.exists else None
 
     def freeze(self) -> None:
         """Write the experiment into the run's folder, with the folds when it is made.
 
         A fold that has begun keeps the number format, layout and threads that it began with.
         """
-        if self._made is None:
+        earlier = self.made_with
+        if earlier is None:
             write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
-        elif (earlier := Computing.of(self._made.machine)) != Computing.of(self.experiment.machine):
-            for files in self.files.begun():
+        elif earlier != Computing.of(self.experiment.machine):
+            for files in self.files.fold_folders():
                 if files.started.is_file() and "machine" not in (facts := read_json(files.started)):
                     write_json(files.started, facts | {"machine": vars(earlier)})
         write_frozen(self.files.experiment, self.experiment)
-        self.__dict__["_made"] = self.experiment
 
     @property
     def competition_folds(self) -> Path:

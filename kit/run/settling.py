@@ -9,11 +9,12 @@ import torch
 
 from kit import console
 from kit.config import Experiment
-from kit.device.accelerator import device_name, num_cores
+from kit.device.accelerator import device_name
 from kit.device.measuring import Meter, Trial
 from kit.device.precision import Wanted
 from kit.errors import ConfigError, KitError, reason
 from kit.models import Classifier
+from kit.processes import num_cores
 from kit.run.frozen import Computing
 from kit.run.run import Run
 from kit.training.optim import set_training
@@ -93,4 +94,4 @@ def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
 
 
 def _speed(trial: Trial) -> str:
-    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "does not run"
+    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "does not run, or is wrong"

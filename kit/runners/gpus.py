@@ -36,9 +36,10 @@ class Gpus:
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
         self._environments = environments
         self._processes: list[subprocess.Popen[str]] = []
-        self._failed: list[str] = []
+        self._failed: list[Exception] = []
+        self._late: list[Job] = []
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job]) -> list[Job]:
         """Lines of the processes come with their job's name. After a failure no new job begins; what has begun ends.
 
         However this ends, no process is left.
@@ -59,7 +60,8 @@ class Gpus:
         finally:
             self._end()
         if self._failed:
-            raise KitError(f"{self._failed[0]} failed (above it says why); type the same command to go on")
+            raise self._failed[0]
+        return self._late
 
     def _work(self, waiting: "queue.SimpleQueue[Job]", environment: Mapping[str, str]) -> None:
         while not self._failed:
@@ -67,9 +69,14 @@ class Gpus:
                 job = waiting.get_nowait()
             except queue.Empty:
                 return
-            arguments = job.arguments()
-            if arguments is not None and self._run_one(job, arguments, environment):
-                self._failed.append(job.name)
+            try:
+                arguments = job.arguments()
+                if arguments is None:
+                    self._late.append(job)
+                elif self._run_one(job, arguments, environment):
+                    raise KitError(f"{job.name} failed (above it says why); type the same command to go on")
+            except Exception as error:  # it is raised again where the caller waits
+                self._failed.append(error)
 
     def _run_one(self, job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         surroundings = {**os.environ, **environment, PARENT: str(os.getpid())}

@@ -6,9 +6,10 @@ from kit.runners.job import Job
 
 
 class Here:
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job]) -> list[Job]:
         for job in jobs:
             job.call()
+        return []
 
 
 def open_runner() -> Here:

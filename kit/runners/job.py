@@ -21,5 +21,8 @@ class Job:
 class Runner(Protocol):
     """A place where jobs are done."""
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Do all of them. Raises what a job raises, or `KitError` with the first job whose process failed."""
+    def run(self, jobs: Sequence[Job]) -> list[Job]:
+        """Do all of them; returns those that it was too late for.
+
+        Raises what a job raises, or `KitError` with the first job whose process failed.
+        """

@@ -41,18 +41,16 @@ def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, A
         fixed["new_class"] = plain["new_class"]
     before = metric.decide_for(targets, predictions, fixed)
     old = metric.measure(targets, before)
-    if metric.fit is None or len(np.unique(folds)) < 2:
+    if metric.fit is None or not metric.applies(targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
     smallest = min(int((folds != fold).sum()) for fold in np.unique(folds))
     known = {**fixed, **plain, "images": smallest}  # what is judged is what is handed in: as many biases in both
-    params = metric.fit(targets, predictions, known)
-    if not params:
-        return Postprocess(fixed, before, old, plain=fixed)
     after = cross_fitted(truth, predictions, known)
     difference = paired_difference(truth, before, after)
     kept = difference.probability >= KEEP
     new = metric.measure(targets, after)
-    return Postprocess(params if kept else fixed, after if kept else before, old, new, difference, kept, fixed)
+    params = metric.fit(targets, predictions, known) if kept else fixed
+    return Postprocess(params, after if kept else before, old, new, difference, kept, fixed)
 
 
 def cross_fitted(truth: Truth, predictions: np.ndarray, plain: Mapping[str, Any]) -> np.ndarray:

@@ -20,6 +20,7 @@ from kit.run.drawing import draw_oof
 from kit.run.predicting import (
     FoldPredictors,
     prediction_columns,
+    predictions_of,
     settle_prediction,
     view_set,
     write_predictions,
@@ -52,7 +53,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
     """Predict for the folds (default: all that are trained): each its own images, and all of them the test images."""
     wanted, samples = _trained(run, folds), run.samples
     use_threads(run)
-    missing = {artifact.name for artifact in to_make("predict", [fold.predictions() for fold in wanted], force)}
+    missing = {artifact.name for artifact in to_make("predict", [predictions_of(fold) for fold in wanted], force)}
     stale = [fold for fold in wanted if fold.title in missing]
     if stale:
         rows = {fold.number: samples.scored_rows(fold.number) for fold in stale}

@@ -12,6 +12,7 @@ from kit import console
 from kit.device.accelerator import is_out_of_memory
 from kit.errors import ConfigError, KitError
 from kit.run.drawing import draw_curves
+from kit.run.frozen import Computing
 from kit.run.method import Method, method_of
 from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
@@ -30,7 +31,7 @@ class TrainResult:
     scores: dict[str, float]  # fold -> the validation metric of the epoch that is kept, or of the last one's average
     finished: bool  # False: --max-hours was over first
     seconds: float
-    penalties: dict[str, float] = field(default_factory=dict)  # fold -> of its head on a frozen network, fitted now
+    penalties: dict[str, float] = field(default_factory=dict)  # fold -> of its head on a frozen network
 
 
 def train(
@@ -50,19 +51,19 @@ def train(
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:
         raise ConfigError(f"members: {run.name} is a blend: `kit run` makes its members")
-    method = method_of(run)
+    method, wanted = method_of(run), run.folds(folds)
+    parts = method.parts(wanted)
+    runner = choose_runner(on, len(parts))
     method.check()
     with lock(run.files.lock, str(run.files.folder), patience=PATIENCE):
         _open(run, method)
     use_threads(run)
-    wanted = run.folds(folds)
     numbers = [fold.number for fold in wanted]
     finished, metric = True, run.competition.metric
     method.announce(wanted, force)
-    jobs = [_job(run, method, part, force, deadline) for part in method.parts(wanted)]
+    jobs = [_job(run, method, part, force, deadline) for part in parts]
     try:
-        choose_runner(on, len(jobs)).run(jobs)
-        if deadline is not None and not all(fold.is_trained for fold in wanted):
+        if runner.run(jobs) or not all(fold.is_trained for fold in wanted):
             raise OutOfTime
     except OutOfTime:
         finished = False
@@ -88,13 +89,17 @@ def train(
 
 
 def _open(run: Run, method: Method) -> None:
-    """Freeze the experiment as it is settled; the first time, settle what it leaves open."""
+    """Freeze the experiment as it is settled: when the run is made, and when it goes on with another machine's keys."""
+    run.settle(None)  # another process may have made it since
     if run.exists:
         run.require_own_folds()
-        method.go_on()
-    else:
+    computing = Computing.of(run.experiment.machine)
+    if run.made_with != computing:
         write_json(run.files.environment, method.settle())
+    existed = run.exists
     run.freeze()
+    if existed:
+        method.go_on()
 
 
 def _job(run: Run, method: Method, folds: list[RunFold], force: bool, deadline: float | None) -> Job:

@@ -18,8 +18,8 @@ from kit.batch import Batch
 from kit.data.images import decode
 from kit.data.sources import read_bytes
 from kit.data.table import readable
-from kit.device.accelerator import num_cores
 from kit.inference.predictor import predict, prepare
+from kit.processes import num_cores
 from kit.run.frozen import Computing
 from kit.run.network import Networks, initial_model
 from kit.run.predicting import prediction_compute, sample, settle_prediction, view_set

@@ -11,7 +11,7 @@ import torch
 from kit import console
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.device.accelerator import describe_accelerators, device_name, num_cores
+from kit.device.accelerator import describe_accelerators, device_name
 from kit.device.measuring import speed
 from kit.device.precision import Wanted
 from kit.errors import KitError, reason
@@ -19,6 +19,7 @@ from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import HOW, find_credentials
 from kit.kaggle.transfer import Transfer
 from kit.models import build_classifier
+from kit.processes import num_cores
 from kit.run.run import Run
 from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace

@@ -76,7 +76,7 @@ def _line(workspace: Workspace, name: str) -> Line:
     if files.experiment.is_file():
         run = Run.named(name, workspace)
         code, competition = run.hash, run.competition.name
-        seconds = [line.get("seconds", 0.0) for fold in files.begun() for line in read_history(fold.metrics)]
+        seconds = [line.get("seconds", 0.0) for fold in files.fold_folders() for line in read_history(fold.metrics)]
         minutes = float(np.sum(seconds)) / 60 if seconds else None
         made = made or _when(files.experiment)
     cv = _cv(files.cv) or handed_in.get("cv") or {}

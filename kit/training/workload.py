@@ -31,11 +31,11 @@ class TrainingSteps:
         self.model, self.sizes, self.device = model, sizes, device
         shape = (batch_size, 3, sizes[0], sizes[0])
         self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-        self.targets = torch.arange(batch_size, device=device) % outputs
+        self.targets, self.outputs = torch.arange(batch_size, device=device) % outputs, outputs
 
     def workload(self, subject: tuple[Any, ...]) -> Workload:
         """`subject` names the model and what else decides its speed."""
-        asked = ("training", *subject, *self.sizes, len(self.pixels), torch.get_num_threads())
+        asked = ("training", *subject, *self.sizes, len(self.pixels), self.outputs, torch.get_num_threads())
         return Workload(asked, len(self.pixels), self.start, self.is_right)
 
     def start(self, precision: Precision) -> Callable[[int], float]:

@@ -9,10 +9,11 @@ import torch
 
 from kit.config import Experiment
 from kit.device import accelerator
-from kit.device.accelerator import CORES, NO_BF16, has_bf16, num_cores, runs_on, slots
+from kit.device.accelerator import NO_BF16, has_bf16, runs_on, slots
 from kit.device.measuring import Meter, Trial, choose, fastest, speed
 from kit.device.precision import Precision, Wanted
 from kit.models import build_classifier
+from kit.processes import CORES, num_cores
 from kit.run.run import Run
 from kit.run.settling import settle_training
 from kit.settings import Data, Model, Train

@@ -1,12 +1,13 @@
 """A run under its old and new keys, on another machine, renamed: what is done stays done, what changed is said."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 
 from kit.config import OLD_SPELLINGS, Experiment
-from kit.errors import ConfigError
+from kit.errors import ConfigError, KitError
 from kit.run.run import Run
 from kit.schema import dump_yaml
 from kit.stages.download import download
@@ -15,6 +16,7 @@ from kit.stages.index import index
 from kit.stages.predict import predict
 from kit.stages.split import split
 from kit.stages.train import train
+from kit.tools.runs import runs
 from kit.workspace import Workspace
 
 
@@ -61,12 +63,14 @@ def test_a_run_made_under_the_old_keys_is_up_to_date(place, tiny, capsys):
 
 def test_old_spellings_are_read_in_configs_and_overrides(tmp_path):
     file = tmp_path / "old.yaml"
-    file.write_text("competition: digits\ntrain: {precision: bf16, num_workers: 3}\ntta: {compile: false}\n")
+    file.write_text("competition: digits\nmachine:\ntrain: {precision: bf16, num_workers: 3}\ntta: {compile: false}\n")
     experiment = Experiment.load(file, ["tta.precision=fp32", "train.num_threads=2", "ensemble.members=full"])
     machine = experiment.machine
     assert (machine.precision, machine.num_workers, machine.num_threads) == ("bf16", 3, 2)
     assert (machine.predict_precision, machine.predict_compile) == ("fp32", False)
     assert experiment.ensemble.models == "full"
+    section = Experiment.load(file, ["train={epochs: 3, precision: fp16}"])
+    assert (section.train.epochs, section.machine.precision) == (3, "fp16")
     file.write_text("competition: digits\ntrain: {precision: bf16}\nmachine: {precision: fp32}\n")
     with pytest.raises(ConfigError, match=r"train\.precision is the old spelling of machine\.precision, and both are"):
         Experiment.load(file)
@@ -119,3 +123,67 @@ def test_a_stage_that_writes_the_index_anew_is_seen_by_the_same_object(place, ti
     assert run.index is not first
     split(run, force=True)
     assert len(run.samples.folds) == len(run.index)
+
+
+def test_two_that_begin_a_run_at_once_make_it_once(place, tiny):
+    """Both looked before either had made it; the second goes on as the first one settled it."""
+    open_ = tiny("name=raced", "train.epochs=1", "machine.memory_format=auto", "machine.num_threads=null")
+    first, second = Run.open(open_, place), Run.open(open_, place)
+    assert second.experiment.machine.memory_format == "auto"
+    train(first, [0])
+    train(second, [1])
+    frozen = Experiment.load(first.files.experiment).machine
+    assert frozen.memory_format in {"channels_last", "contiguous"}
+    assert isinstance(frozen.num_threads, int)
+    assert second.fold(1).computing == first.fold(0).computing
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [(("model.name=nosuch",), "no network 'nosuch'"), (("data.split_seed=9",), "type `kit split` first")],
+)
+@pytest.mark.parametrize("mode", ["network", "features"])
+def test_what_cannot_be_trained_leaves_no_run(place, tiny, mode, settings, error):
+    name = f"never-{mode}-{settings[0][:5].replace('.', '')}"
+    run = Run.open(tiny(f"name={name}", f"train.mode={mode}", *settings), place)
+    if mode == "features":
+        run = Run.open(tiny(f"name={name}", f"train.mode={mode}", "data.num_folds=3", *settings), place)
+        split(Run.open(tiny("data.num_folds=3"), place))
+    with pytest.raises(KitError, match=error):
+        train(run)
+    assert not run.exists
+    assert not run.files.environment.is_file()
+    with pytest.raises(ConfigError, match="--on elsewhere: no such place"):
+        train(run, on="elsewhere")
+
+
+def test_another_number_format_is_held_against_fp32_before_it_trains(place, tiny, monkeypatch):
+    asked = tiny("name=checked", "train.epochs=1")
+    train(Run.open(asked, place), [0])
+    monkeypatch.setattr(
+        "kit.training.workload.TrainingSteps.is_right", lambda _steps, precision: precision.name == "fp32"
+    )
+    with pytest.raises(KitError, match="bf16, contiguous does not train here"):
+        train(Run.open(asked.with_machine(precision="bf16"), place), [1])
+    assert Experiment.load(place.run("checked") / "experiment.yaml").machine.precision == "fp32"
+
+
+def test_a_folder_with_an_odd_name_hides_no_other_run(place, tiny, capsys):
+    train(Run.open(tiny("name=plain", "train.epochs=1"), place), [0])
+    odd = place.run("plain (copy)")
+    shutil.copytree(place.run("plain"), odd)
+    try:
+        with pytest.raises(ConfigError, match=r"'plain \(copy\)': a run's name has letters, digits"):
+            Run.named("plain (copy)", place)
+        assert "plain" in {line.name for line in runs(place)}
+        assert "plain (copy)" in "".join(capsys.readouterr())
+    finally:
+        shutil.rmtree(odd)
+
+
+def test_a_fold_made_anew_begins_its_history_anew(place, tiny):
+    run = Run.open(tiny("name=anew", "train.epochs=2"), place)
+    train(run, [0])
+    assert len(run.fold(0).history) == 2
+    assert not train(run, [0], force=True, max_hours=0).finished
+    assert run.fold(0).history == []

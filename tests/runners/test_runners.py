@@ -82,6 +82,13 @@ def test_after_a_failure_no_new_job_begins(monkeypatch, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
-def test_a_job_whose_time_is_over_is_left_out(monkeypatch):
-    monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", "import sys; sys.exit(1)"))
-    Gpus([{}]).run([Job("late", lambda: None, lambda: None)])
+def test_a_job_whose_time_is_over_is_told(monkeypatch):
+    monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", "import sys; sys.exit(0)"))
+    late = Job("late", lambda: None, lambda: None)
+    assert Gpus([{}]).run([Job("done", lambda: None, list), late]) == [late]
+
+
+def test_a_process_that_cannot_be_started_is_no_success(monkeypatch, tmp_path):
+    monkeypatch.setattr("kit.runners.gpus.COMMAND", (str(tmp_path / "nothing"),))
+    with pytest.raises(FileNotFoundError):
+        Gpus([{}]).run([Job("one", lambda: None, list)])

@@ -219,6 +219,14 @@ def test_a_blend_of_another_name_has_members_of_its_own(tmp_path, tiny):
     _write_config(tmp_path, tiny("name=top"), members=["both.yaml"])
     with pytest.raises(ConfigError, match="both is a blend itself"):
         Experiment.load(tmp_path / "top.yaml")
+    _write_config(tmp_path, tiny("name=circle"), members=["circle.yaml"])
+    with pytest.raises(ConfigError, match="circle is a blend itself"):
+        Experiment.load(tmp_path / "circle.yaml")
+    _write_config(tmp_path, tiny("name=wrong"), members=[1])
+    with pytest.raises(ConfigError, match=r"members: expected a list of configs, got \[1\]"):
+        Experiment.load(tmp_path / "wrong.yaml")
+    with pytest.raises(ConfigError, match="a run's name has letters, digits"):
+        tiny("name=" + "long" * 24).seeded("10")
     with pytest.raises(ConfigError, match="both is a blend; name one of one, two"):
         lr_find.lr_find(Run.open(Experiment.load(tmp_path / "both.yaml"), Workspace(tmp_path)))
 
