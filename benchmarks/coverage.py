@@ -16,7 +16,7 @@ from kit import Run
 from kit.data.folds import assign_folds
 from kit.data.table import fold_groups, trainable
 from kit.run.blending import HandIn
-from kit.run.features import run_features
+from kit.run.predicting import run_features
 from kit.scoring.blend import mean_predictions
 from kit.scoring.medals import expect
 from kit.scoring.truth import Truth

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 def keep(run: Run) -> Path:
     """curves/RUN.csv: competition, fold, epoch, seconds, images_per_second, train_loss, metric, value."""
     rows = []
-    for files in run.files.begun():
+    for files in run.files.fold_folders():
         for line in read_history(files.metrics):
             kind = "test" if "test_loss" in line else "valid"
             metric = next(key for key in line if key.startswith(f"{kind}_") and key != f"{kind}_loss")

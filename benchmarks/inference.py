@@ -23,11 +23,11 @@ from training import COMPETITION, load_photos
 
 from kit import Experiment, Run, Workspace
 from kit.allocator import keep_freed_memory
-from kit.device.accelerator import CPU, num_cores
+from kit.device.accelerator import CPU
 from kit.inference.predictor import predict, prepare
-from kit.run.features import stream, view_set
+from kit.processes import num_cores
 from kit.run.network import initial_model
-from kit.run.settling import prediction_batch, prediction_compute, sample, settle_prediction
+from kit.run.predicting import prediction_batch, prediction_compute, sample, settle_prediction, stream, view_set
 from kit.stages.download import download
 from kit.stages.index import index
 from kit.stages.split import split
