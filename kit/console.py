@@ -96,7 +96,7 @@ def progress(title: str, total: float, start: float = 0, unit: str = "items") ->
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """The items, under a bar."""
+    """Yield the items while a progress bar moves on."""
     with progress(title, total) as bar:
         for item in items:
             yield item

@@ -62,7 +62,7 @@ class Train:
     learning_rate: PositiveFloat = 1e-3  # the schedule's highest
     head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; none: as all others
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
-    freeze_epochs: NonNegativeInt = 0  # so long only the head learns
+    freeze_epochs: NonNegativeInt = 0  # train only the head for this many epochs
     freeze_layers: Fraction = 0.0  # this share of the layers, from the picture on, never learns
     freeze_norms: bool = False  # batch norms keep the statistics that they came with, as pretrained features expect
     weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
@@ -73,7 +73,7 @@ class Train:
     # auto: by the task, cross_entropy (classes, ordinal), bce (labels) or mse (number); `ordinal` adds the distance
     loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
-    focal_gamma: NonNegativeFloat = 2.0  # focal: how little counts what is right already
+    focal_gamma: NonNegativeFloat = 2.0  # focal: higher values down-weight easy examples
     label_smoothing: Fraction = 0.0
     mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's share is drawn; 0: none
     cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
@@ -87,7 +87,7 @@ class Train:
     # ones, the fold's labels do not say: OOF stays honest, and the log says what the average gains on it)
     select: Literal["last", "best", "average"] = "last"
     average_epochs: PositiveInt = 3  # select: average
-    # progressive: from this epoch on, so many pixels a side
+    # progressive resizing: (epoch, pixels a side from then on)
     sizes: tuple[tuple[NonNegativeFloat, ImageSize], ...] = ()
     pseudo_run: Name | None = None  # test images that this run is sure of are trained on too, by each fold's own model
     pseudo_threshold: Annotated[float, Field(gt=0, le=1)] = 0.95

@@ -70,14 +70,14 @@ On = Annotated[
     typer.Option("--on", metavar="PLACE", help="here, or gpus (a fold on each); default: every GPU that is visible."),
 ]
 MaxHours = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Of networks: stop cleanly at a checkpoint after so long.")
+    float | None, typer.Option("--max-hours", min=0, help="Stop at a checkpoint after this many hours.")
 ]
 HERE = Path()
 
 
 @app.callback()
 def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    """Options of every command stand behind it: kit train --help."""
+    """Each command has its own options: see kit train --help."""
 
 
 def open_run(config: str, overrides: list[str], workspace: Path) -> "Run":

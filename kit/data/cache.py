@@ -94,7 +94,7 @@ def cached(
 
 
 def _drop_oldest(folder: Path, keep_bytes: int) -> None:
-    """Remove arrays until the rest take no more than `keep_bytes`. Who has one open keeps it until he lets go."""
+    """Remove arrays, the oldest first, until the rest fit into `keep_bytes`. Open ones stay readable until closed."""
     files = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     for file in files:
         keep_bytes -= file.stat().st_size

@@ -30,7 +30,7 @@ _kept = threading.local()  # memory for a picture's channels: asking for it anew
 
 
 def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """(the index's columns from `format` to `problem`, but for `group`; miniatures uint8 (N, 16, 16, 3)).
+    """(the index's columns from `format` to `problem`, without `group`; miniatures uint8 (N, 16, 16, 3)).
 
     A file that is no picture has width 0, a problem, and a black miniature.
     """

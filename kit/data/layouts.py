@@ -64,9 +64,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Ordinary files, in no order, but for hidden ones; the listing itself says what is one, none is asked on its own.
+    """Ordinary files that are not hidden, in no order, as the folders' listings give them, without a stat for each.
 
-    Linked folders are entered, but for one that holds itself (`above`: the real paths that led here).
+    Linked folders are entered, except one that contains itself (`above`: the real paths that led here).
     """
     here = os.path.realpath(folder)
     with os.scandir(folder) as entries:

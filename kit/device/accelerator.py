@@ -99,7 +99,8 @@ def processor(device: torch.device) -> str:
 def describe_accelerators() -> Iterator[tuple[str, bool]]:
     """(a line, is it usable?) for each accelerator, or why there is none."""
     if not torch.accelerator.is_available():
-        built = torch.version.cuda or torch.version.hip
+        builds = {"CUDA": torch.version.cuda, "ROCm": torch.version.hip}
+        built = " ".join(f"{name} {version}" for name, version in builds.items() if version)
         text = f"none usable (torch is built for {built})" if built else "this torch is built without GPU support"
         yield f"{text}: the CPU is used", True
         return

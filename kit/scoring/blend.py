@@ -57,7 +57,7 @@ def from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A fitted blend. `weights`: of the members, they sum to 1 but for a stack's; `bias`: a stack's, of each output."""
+    """A fitted blend. `weights`: of the members; they sum to 1, except a stack's; `bias`: a stack's, of each output."""
 
     method: str
     weights: tuple[float, ...]

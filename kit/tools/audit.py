@@ -152,7 +152,7 @@ def _odd(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
 
 
 def _likeness(neighbours: NearestNeighbors, seen: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """float (N,): mean cosine similarity of features (N, D) to the nearest pictures' but for the own one."""
+    """float (N,): mean cosine similarity of features (N, D) to those of the nearest other pictures."""
     distance, near = neighbours.kneighbors(seen)
     other = near != own[:, None]
     other[other.all(axis=1), -1] = False  # as many for everyone

@@ -197,7 +197,7 @@ def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -
                 break
             length = torch.where(enough, length, length * 0.5)
         moved = enough & (length > 0)
-        open_ &= moved  # what float32 cannot better is solved
+        open_ &= moved  # no step lowers its cost in float32: it is solved
         keep = moved[:, None, None]
         step = torch.where(keep, tried - solution, 0.0)
         turn = torch.where(keep, new_slope - slope, 0.0)

@@ -43,7 +43,7 @@ def _rate(depth: int, train: Train) -> float:
 
 
 def set_training(model: nn.Module, train: Train, epoch: int) -> None:
-    """Training mode, but for what stands still: it neither learns nor moves its batch-norm statistics.
+    """Training mode, except for frozen layers, which neither learn nor move their batch-norm statistics.
 
     All but the head while `epoch` is below `freeze_epochs`; for good, the share `freeze_layers` that is deepest below
     the head, which then costs no backward pass. With `freeze_norms` batch norms use the statistics that they came with.
