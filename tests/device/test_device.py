@@ -169,7 +169,7 @@ def test_what_is_timed_is_what_trains(tmp_path, monkeypatch):
     settle_training(run, model, 100_000)
     work, wanted, would_compile = seen[0]
     assert work.subject[:1] == ("training",)
-    assert work.subject[-4:-2] == (32, 64), "most epochs' size first, then the other"
+    assert work.subject[-5:-3] == (32, 64), "most epochs' size first, then the other"
     assert wanted == Wanted()
     assert not would_compile, "on a CPU it gained nothing"
     learns = [parameter.requires_grad for parameter in model.parameters()]
