@@ -26,7 +26,6 @@ def open_runner() -> "Gpus":
     environments = slots()
     if not environments:
         raise ConfigError("--on gpus: this machine has no GPU that torch can use (see `kit doctor`); --on here")
-    accelerator.release_memory(accelerator.default_device())  # what was measured here is the children's to use
     return Gpus(environments)
 
 
@@ -44,6 +43,7 @@ class Gpus:
 
         However this ends, no process is left.
         """
+        accelerator.release_memory(accelerator.default_device())  # what was measured here is the processes' to use
         console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
