@@ -110,12 +110,7 @@ class Arm:
         if name.startswith(("kit", "limit")):
             surroundings["THP_MEM_ALLOC_ENABLE"] = "1"  # with what arms.py does: kit/allocator.py
         self.process = subprocess.Popen(
-            command,
-            env=surroundings,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
+            command, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
         if self.process.stdout.readline().strip() != "ready":
             self.fail()

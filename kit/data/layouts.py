@@ -20,11 +20,7 @@ HIDDEN = ("Thumbs.db", "desktop.ini")
 
 
 def list_split(
-    competition: Competition,
-    split: str,
-    place: Path,
-    labels: Path | None = None,
-    wanted: Sequence[str] | None = None,
+    competition: Competition, split: str, place: Path, labels: Path | None = None, wanted: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem.
 

@@ -12,15 +12,7 @@ from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
 from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.run.run import Run
-from kit.workspace import (
-    atomic_path,
-    fingerprint,
-    lock,
-    read_json,
-    require_free,
-    sweep_temporaries,
-    write_json,
-)
+from kit.workspace import atomic_path, fingerprint, lock, read_json, require_free, sweep_temporaries, write_json
 
 VERSION = 1
 

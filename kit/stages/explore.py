@@ -18,16 +18,7 @@ from kit.competition import Competition
 from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
 from kit.data.sources import read_bytes
-from kit.data.table import (
-    MEANS,
-    TARGET,
-    VARIANCES,
-    channel_statistics,
-    class_counts,
-    readable,
-    targets,
-    trainable,
-)
+from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, class_counts, readable, targets, trainable
 from kit.errors import counted
 from kit.randomness import key
 from kit.run.run import Run
