@@ -3,8 +3,7 @@
 >>> from kit import Experiment, Run, run_pipeline
 >>> result = run_pipeline("configs/demo.yaml", "workspace", source="digits")
 
-What stands here is imported when it is first used.
-"""
+What stands here is imported when it is first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -20,19 +19,13 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 __all__ = ["Competition", "Experiment", "Run", "Workspace", "run_pipeline"]
-_HOMES = {
-    "Competition": "kit.competition",
-    "Experiment": "kit.config",
-    "Run": "kit.run.run",
-    "Workspace": "kit.workspace",
-    "run_pipeline": "kit.pipeline",
-}
+_HOMES = dict(zip(__all__, ("competition", "config", "run.run", "workspace", "pipeline"), strict=True))
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'kit' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"kit.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,7 @@
 
 glibc gives every block of more than 32 MB a mapping of its own, and the kernel clears each of its pages at every step:
 much of the time of a small network at a large size. PyTorch is told to ask for huge pages as well. `python
-benchmarks/allocator.py` measures both.
-"""
+benchmarks/allocator.py` measures both."""
 
 import ctypes
 import os

@@ -15,8 +15,7 @@ class Artifact:
     """Files that a stage makes together.
 
     `inputs`: a fingerprint of all that decides their content. `stamp`: says which inputs they were made of, and
-    `facts` about them; it is written last. `name` is what the screen calls them.
-    """
+    `facts` about them; it is written last. `name` is what the screen calls them."""
 
     name: str
     stamp: Path

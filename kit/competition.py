@@ -1,8 +1,7 @@
 """A competition, described: where its files are, how its labels are read, how it scores, what it wants back.
 
 `Competition.load("dogs-vs-cats")` reads configs/competitions/dogs-vs-cats.yaml. Nothing else in the kit knows a
-competition's name.
-"""
+competition's name."""
 
 from dataclasses import field
 from pathlib import Path
@@ -17,6 +16,7 @@ from kit.metrics import Metric, find_metric
 from kit.tasks import Format, Task
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME_WORDS = "letters, digits, '.', '_' and '-', a letter or digit first"
 MOST_LETTERS = 100
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MOST_LETTERS)]
 
@@ -99,18 +99,14 @@ class Competition:
         if self.task not in metric.tasks:
             raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {self.task}")
         if wanted not in metric.formats:
-            raise ValueError(
-                f"submission.format: {metric.name} is computed from {' or '.join(metric.formats)}, not from '{wanted}'"
-            )
+            raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
         if wanted == "labels" and self.task != "labels":
             raise ValueError(f"submission.format: task {self.task} hands in one class: format label")
         if wanted == "label" and self.task == "labels":
             raise ValueError("submission.format: task labels hands in several classes: format labels")
         if wanted == "probability":
             if len(classes) != (1 if self.task == "labels" else 2):
-                raise ValueError(
-                    f"submission.format: one probability column fits two classes, there are {len(classes)}"
-                )
+                raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
             if submission.positive not in classes:
                 raise ValueError(f"submission.positive: should be one of {', '.join(classes)}")
         if wanted != "probabilities" and not submission.column:
@@ -137,7 +133,6 @@ class Competition:
 
     @property
     def scoring(self) -> Metric:
-        """The competition's metric as an object."""
         return find_metric(self.metric)
 
     @property
@@ -173,5 +168,4 @@ class Competition:
         return self.classes if new is None or new in self.classes else (*self.classes, new)
 
     def written(self, name: str) -> str:
-        """A class as it is handed in."""
         return str(self.submission.values.get(name, name))

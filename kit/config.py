@@ -1,8 +1,7 @@
 """An experiment, described: everything that decides a run's numbers, frozen and typed.
 
 `Experiment.load("dogs-vs-cats", ["train.epochs=3"])` reads configs/dogs-vs-cats.yaml; its sections are in
-`kit.settings`.
-"""
+`kit.settings`."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from kit import schema
 from kit.about import DEFAULT_CONFIG
-from kit.competition import MOST_LETTERS, NAME_PATTERN, Name
+from kit.competition import MOST_LETTERS, NAME_PATTERN, NAME_WORDS, Name
 from kit.errors import ConfigError
 from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train
 from kit.workspace import Fold
@@ -51,9 +50,7 @@ class Experiment:
             if side > kept:
                 raise ValueError(f"train.sizes: {side} px is more than the {kept} px that data.cache_size keeps")
         if self.train.epochs == 0 and self.model.start is None:
-            raise ValueError(
-                "train.epochs: 0 takes the models of model.start as they are; expected a start, or 1 or more"
-            )
+            raise ValueError("train.epochs: 0 takes the models of model.start as they are; name one, or train")
         if self.data.mean is not None and self.model.start is not None:
             raise ValueError("data.mean and std: the models of model.start bring their own; leave them out")
         if self.train.freeze_norms and self.model.weights == "none" and self.model.start is None:
@@ -64,8 +61,7 @@ class Experiment:
         """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it.
 
         `name` is the file's own when it does not say. A blend's members are looked up beside it first, and get the
-        overrides too. Raises `ConfigError` with the key's path.
-        """
+        overrides too. Raises `ConfigError` with the key's path."""
         experiment, names, file = cls._read(path, overrides)
         own = {item.partition("=")[0].strip() for item in overrides}
         shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]
@@ -85,8 +81,8 @@ class Experiment:
         """(the experiment without its members, their names, the file)"""
         file = schema.find_config(path)
         raw = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
-        raw = schema.apply_overrides(raw, [schema.renamed(item, OLD_SPELLINGS) for item in overrides])
-        raw = schema.rename_keys(raw, OLD_SPELLINGS)  # a whole section may have come in an override
+        for override in overrides:
+            raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own
@@ -111,10 +107,7 @@ class Experiment:
     def named(self, name: str) -> Self:
         """The same under another name. Raises `ConfigError` where that is no name for a run."""
         if not re.fullmatch(NAME_PATTERN, name) or len(name) > MOST_LETTERS:
-            raise ConfigError(
-                f"'{name}': a run's name has letters, digits, '.', '_' and '-', begins with a letter or digit, and has "
-                f"{MOST_LETTERS} of them at most"
-            )
+            raise ConfigError(f"'{name}': a run's name is of {NAME_WORDS}, {MOST_LETTERS} of them at most")
         return replace(self, name=name)
 
     def with_machine(self, **changes: Any) -> Self:
@@ -122,10 +115,8 @@ class Experiment:
         return replace(self, machine=replace(self.machine, **changes))
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run the run that it is: all but how it is predicted, joined, and done by a machine.
-
-        (Heads on a frozen network are fitted on the views, and fitted again where these change.)
-        """
+        """What makes a run the run that it is: all but how it is predicted, joined, and done by a machine. (Heads on a
+        frozen network are fitted on the views, and fitted again where these change.)"""
         free = ("tta", "ensemble", "machine")
         return {key: value for key, value in schema.to_mapping(self).items() if key not in free}
 
@@ -172,24 +163,21 @@ def _require_fitting(blend: Experiment, members: Sequence[Experiment]) -> None:
     names = [blend.name, *(one.name for one in members)]
     if len(set(names)) < len(names):
         raise ConfigError(f"members: two of them have one name ({', '.join(names)})")
+    keys = ("competition", "data.num_folds", "seed or data.split_seed")
+    wanted = (blend.competition, blend.data.num_folds, blend.split_seed)
     for one in members:
-        for key, its, wanted in (
-            ("competition", one.competition, blend.competition),
-            ("data.num_folds", one.data.num_folds, blend.data.num_folds),
-            ("seed or data.split_seed", one.split_seed, blend.split_seed),
-        ):
-            if its != wanted:
-                raise ConfigError(f"members: {one.name} has {key} {its}, {blend.name} has {wanted}")
+        its = (one.competition, one.data.num_folds, one.split_seed)
+        for key, mine, other in zip(keys, its, wanted, strict=True):
+            if mine != other:
+                raise ConfigError(f"members: {one.name} has {key} {mine}, {blend.name} has {other}")
 
 
 def _renamed(members: Sequence[Experiment], prefix: str) -> list[Experiment]:
     """Each with the blend's name before its own, also where one starts from another."""
     new = {one.name: f"{prefix}-{one.name}" for one in members}
-    return [
-        replace(
-            one.named(new[one.name]),
-            model=replace(one.model, start=new.get(one.model.start or "", one.model.start)),
-            train=replace(one.train, pseudo_run=new.get(one.train.pseudo_run or "", one.train.pseudo_run)),
-        )
-        for one in members
-    ]
+    renamed = []
+    for one in members:
+        model = replace(one.model, start=new.get(one.model.start or "", one.model.start))
+        train = replace(one.train, pseudo_run=new.get(one.train.pseudo_run or "", one.train.pseudo_run))
+        renamed.append(replace(one.named(new[one.name]), model=model, train=train))
+    return renamed

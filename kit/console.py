@@ -5,11 +5,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TypeVar
 
+from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import DownloadColumn as _DownloadColumn
-from rich.progress import TransferSpeedColumn as _TransferSpeedColumn
 from rich.table import Table
 
 T = TypeVar("T")
@@ -27,7 +25,6 @@ def say(text: str = "") -> None:
 
 
 def stage(name: str, text: str) -> None:
-    """One line of a stage, under its name."""
     _console.print(f"[bold cyan]{name:>9}[/] {escape(text)}")
 
 
@@ -60,9 +57,7 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    """A progress bar that one loop moves on."""
-
-    def __init__(self, progress: Progress, total: float) -> None:
+    def __init__(self, progress: bars.Progress, total: float) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=total, note="")
 
@@ -80,23 +75,16 @@ def _shows_bars() -> bool:
 @contextmanager
 def progress(title: str, total: float, start: float = 0, unit: str = "items") -> Iterator[Bar]:
     """A bar while the work runs; it goes away afterwards. `unit="bytes"` shows sizes and speed."""
-    amounts = [_DownloadColumn(), _TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    columns = [TextColumn(f"[cyan]{escape(title)}"), BarColumn(), TaskProgressColumn(), *amounts]
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=_console,
-        transient=True,
-        disable=not _shows_bars(),
-    ) as view:
+    amounts = [bars.DownloadColumn(), bars.TransferSpeedColumn()] if unit == "bytes" else [bars.MofNCompleteColumn()]
+    columns = [bars.TextColumn(f"[cyan]{escape(title)}"), bars.BarColumn(), bars.TaskProgressColumn(), *amounts]
+    columns += [bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}")]
+    with bars.Progress(*columns, console=_console, transient=True, disable=not _shows_bars()) as view:
         bar = Bar(view, total)
         bar.advance(start)
         yield bar
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield the items while a progress bar moves on."""
     with progress(title, total) as bar:
         for item in items:
             yield item

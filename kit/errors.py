@@ -31,7 +31,6 @@ def reason(error: BaseException) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 group`, `34 groups`"""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

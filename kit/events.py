@@ -11,10 +11,8 @@ labels are given away, `full` has test_loss and test_<metric>"""
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is done, and saved. `history`: a line for every epoch so far, this one's last.
-
-    `again`: it was told before, and is told once more as a killed training goes on.
-    """
+    """An epoch is done, and saved. `history`: a line for every epoch so far, this one's last. `again`: it was told
+    before, and is told once more as a killed training goes on."""
 
     title: str  # "fold 0"
     num_epochs: int  # planned

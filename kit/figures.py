@@ -21,6 +21,7 @@ MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters a line
 
 
 def _save(figure: Figure, path: Path) -> None:
+    figure.tight_layout()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
@@ -35,10 +36,8 @@ def _logarithmic(axes: Axes, which: str) -> None:
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
-    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold.
-
-    A fold without validation images shows the test set's, where its labels are known.
-    """
+    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold. A fold
+    without validation images shows the test set's, where its labels are known."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     rate = right.twinx()
     watched = set()
@@ -64,15 +63,13 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
     _save(figure, path)
 
 
-def penalties(
-    strengths: Sequence[float], paths: np.ndarray, chosen: Mapping[str, float], title: str, path: Path
-) -> None:
-    """A fold's loss by the penalty of its head: `paths` float (folds, strengths); rings at what was `chosen`."""
+def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, float], title: str, path: Path) -> None:
+    """A fold's loss by the penalty of its head: `paths` float (folds, tried); rings at what was `chosen`."""
     figure, axis = plt.subplots(figsize=(6, 4))
     for fold, losses in enumerate(paths):
-        axis.plot(strengths, losses, marker=".", color=f"C{fold % 10}", label=f"fold {fold}")
+        axis.plot(tried, losses, marker=".", color=f"C{fold % 10}", label=f"fold {fold}")
         if str(fold) in chosen:
-            place = list(strengths).index(chosen[str(fold)])
+            place = list(tried).index(chosen[str(fold)])
             axis.plot(chosen[str(fold)], losses[place], "o", fillstyle="none", markersize=11, color=f"C{fold % 10}")
     _logarithmic(axis, "x")
     axis.set(xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")

@@ -21,22 +21,16 @@ from kit.workspace import Fold, Workspace
 
 
 def run_pipeline(
-    experiment: Experiment | str | Path,
-    workspace: Workspace | str | Path = ".",
-    source: str | Path | None = None,
-    folds: Fold | str | Sequence[Fold] | None = None,
-    seeds: int | str | Sequence[int] | None = None,
-    max_hours: float | None = None,
-    on: str | None = None,
-    force: bool = False,
-) -> EnsembleResult | None:
+    experiment: Experiment | str | Path, workspace: Workspace | str | Path = ".", source: str | Path | None = None,
+    folds: Fold | str | Sequence[Fold] | None = None, seeds: int | str | Sequence[int] | None = None,
+    max_hours: float | None = None, on: str | None = None, force: bool = False,
+) -> EnsembleResult | None:  # fmt: skip
     """From download to a validated submission, skipping what is done; nothing is uploaded.
 
     `experiment`: one, or a config's path or name; `source`: the competition's files, where you have them. `folds` and
     `seeds` as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and
     their blend) or as lists. `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first.
-    Raises `KitError` with what to do.
-    """
+    Raises `KitError` with what to do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)
@@ -65,7 +59,6 @@ def run_pipeline(
 
 
 def _listed(numbers: int | str | Sequence[int | str] | None) -> str | None:
-    """As on the command line: `2`, `0..4`, `0,2,4`."""
     if numbers is None or isinstance(numbers, str):
         return numbers
     return ",".join(map(str, [numbers] if isinstance(numbers, int) else numbers))
@@ -76,7 +69,5 @@ def _folds(experiment: Experiment, folds: Fold | str | Sequence[Fold] | None) ->
     wanted, full = _listed(folds), experiment.ensemble.models == "full"
     numbers = experiment.fold_numbers(wanted if wanted is not None else "all,full" if full else "all")
     if full and "full" not in numbers:
-        raise ConfigError(
-            f"--fold {wanted}: ensemble.models is full, so --fold should include it: --fold {wanted},full"
-        )
+        raise ConfigError(f"--fold {wanted}: ensemble.models is full and needs that model too: --fold {wanted},full")
     return numbers

@@ -1,8 +1,7 @@
 """Randomness is counted, not streamed: a key says what it is for, so interruption and worker count change no bit.
 
 What happens to an image derives from (seed, fold, epoch, image), what happens to a batch from (seed, fold, epoch,
-step), initial weights from (seed, fold).
-"""
+step), initial weights from (seed, fold)."""
 
 import hashlib
 

@@ -25,11 +25,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {repeated.pop()!r} stands twice", node.start_mark
-            )
+        for key in keys:
+            if keys.count(key) > 1:
+                twice = f"the key {str(key)!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, twice, node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -37,10 +36,9 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what `_Loader` would read as a number."""
 
 
+_FLOAT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$")
 for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -54,10 +52,8 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def find_config(path: str | Path, folder: str = "") -> Path:
-    """A config's file: as given, then under `configs/` of the current folder, then of the repository.
-
-    `folder` is the subfolder of configs/ that is searched (`competitions`), and `.yaml` may be left out.
-    """
+    """A config's file: as given, then under `configs/` of the current folder, then of the repository. `folder` is the
+    subfolder of configs/ that is searched (`competitions`), and `.yaml` may be left out."""
     given = Path(path)
     names = [given] if given.suffix in {".yaml", ".yml"} else [given.with_name(given.name + ".yaml"), given]
     roots = [Path(), Path("configs") / folder, REPOSITORY, REPOSITORY / "configs" / folder]
@@ -97,17 +93,9 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str], flag: str = "
     return raw
 
 
-def renamed(item: str, spellings: Mapping[str, str]) -> str:
-    """A `key.path=value` item under the key's new spelling."""
-    key, equals, value = item.partition("=")
-    return spellings.get(key.strip(), key) + equals + value
-
-
 def rename_keys(raw: dict[str, Any], spellings: Mapping[str, str], source: str | None = None) -> dict[str, Any]:
-    """A mapping with old key paths (`train.precision`) moved to their new place.
-
-    A key under both is an error in the file `source`; without a source, the old spelling came later and wins.
-    """
+    """A mapping with old key paths (`train.precision`) moved to their new place. A key under both is an error in the
+    file `source`; without a source, the old spelling came later and wins."""
     raw = copy.deepcopy(raw)
     for old, new in spellings.items():
         (old_parent, old_key), (new_parent, new_key) = old.split("."), new.split(".")

@@ -1,7 +1,6 @@
 """Every path on disk, atomic writes, fingerprints and locks.
 
-A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all.
-"""
+A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all."""
 
 import fcntl
 import hashlib
@@ -53,14 +52,10 @@ class Workspace:
     def run(self, name: str) -> Path:
         return self.root / "runs" / name
 
-    def fold(self, name: str, fold: Fold) -> Path:
-        return self.run(name) / f"fold_{fold}"
-
     def leaderboard(self, competition: str) -> Path:
         return self.data(competition) / "leaderboard.csv"
 
     def speeds(self) -> Path:
-        """What was measured on this machine."""
         return self.root / "data" / ".speeds.json"
 
     def submission(self, name: str) -> Path:
@@ -165,10 +160,8 @@ def fingerprint(*parts: Any) -> str:
 
 @contextmanager
 def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
-    """One process at a time; released by the system even when the process is killed.
-
-    Raises `KitError` where another one holds it for more than `patience` seconds.
-    """
+    """One process at a time; released by the system even when the process is killed. Raises `KitError` where another
+    one holds it for more than `patience` seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         began = time.monotonic()

@@ -1,6 +1,7 @@
-"""Metrics by their names, for tests that go through many of them."""
+"""Metrics, and folders of folds, by their names."""
 
 from kit.metrics import find_metric
+from kit.run.files import RunFiles
 
 
 def score(name, targets, predictions, params=None):
@@ -21,3 +22,7 @@ def measure(name, targets, decisions):
 
 def fit(name, targets, predictions, plain):
     return find_metric(name).fit(targets, predictions, plain)
+
+
+def fold_folder(workspace, name, fold):
+    return RunFiles(workspace.run(name)).fold(fold).folder

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json as json_module
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,40 +49,33 @@ app = typer.Typer(
     result_callback=_finish,
 )
 
-Config = Annotated[
-    str, typer.Option("--config", "-c", help="The experiment's YAML: here, or in the repository's configs/.")
-]
-Set = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the experiment: --set train.epochs=3. Repeatable."
-    ),
-]
+Config = Annotated[str, typer.Option("--config", "-c", help="An experiment's YAML, here or in the kit's configs/.")]
+_SET = "Change a key of the experiment: --set train.epochs=3. Repeatable."
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=_SET)]
 Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it anew, in place of what is there.")]
 Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
-From = Annotated[
-    Path | None, typer.Option("--from", metavar="DIR", help="Zips or folders you already have, instead of Kaggle's.")
-]
+_FROM = "Zips or folders that you already have, instead of Kaggle's."
+From = Annotated[Path | None, typer.Option("--from", metavar="DIR", help=_FROM)]
 Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
-On = Annotated[
-    str | None,
-    typer.Option("--on", metavar="PLACE", help="here, or gpus (a fold on each); default: every GPU that is visible."),
-]
-MaxHours = Annotated[
-    float | None, typer.Option("--max-hours", min=0, help="Stop at a checkpoint after this many hours.")
-]
+_ON = "here, or gpus (a fold on each); default: every GPU that is visible."
+On = Annotated[str | None, typer.Option("--on", metavar="PLACE", help=_ON)]
+_HOURS = "Stop at a checkpoint after this many hours."
+MaxHours = Annotated[float | None, typer.Option("--max-hours", min=0, help=_HOURS)]
 HERE = Path()
 
 
 @app.callback()
-def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    """Each command has its own options: see kit train --help."""
+def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None: ...
+
+
+def do(room: str, *arguments: Any) -> Any:
+    """Call the function that a verb's room (`tools.bench`) is named after; the room is imported only now."""
+    return getattr(import_module(f"kit.{room}"), room.rpartition(".")[2])(*arguments)
 
 
 def open_run(config: str, overrides: list[str], workspace: Path) -> "Run":
-    """The run that a command's options name."""
     from kit.config import Experiment
 
     experiment = Experiment.load(config, overrides)  # a mistyped key is refused before torch is imported

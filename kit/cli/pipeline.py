@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from kit import console
 from kit.about import DEFAULT_CONFIG
-from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, On, Root, Set, app, open_run
+from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, On, Root, Set, app, do, open_run
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -19,9 +18,7 @@ def download(
     force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Get the competition's files, verify and unpack them into data/<competition>/raw."""
-    from kit.stages import download as stage
-
-    return stage.download(open_run(config, set_, workspace), source, force)
+    return do("stages.download", open_run(config, set_, workspace), source, force)
 
 
 def _stage(verb: str) -> Callable[..., Any]:
@@ -31,7 +28,7 @@ def _stage(verb: str) -> Callable[..., Any]:
         config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
         force: Force = False, json: Json = False, debug: Debug = False,
     ) -> Any:  # fmt: skip
-        return getattr(import_module(f"kit.stages.{verb}"), verb)(open_run(config, set_, workspace), force)
+        return do(f"stages.{verb}", open_run(config, set_, workspace), force)
 
     return command
 
@@ -52,9 +49,7 @@ def train(
     """Train a model per fold. Killed? Type the same command: it goes on from its last checkpoint."""
     run = open_run(config, set_, workspace)
     folds = run.asked.fold_numbers(fold)
-    from kit.stages import train as stage
-
-    return stage.train(run, folds, force, max_hours, on)
+    return do("stages.train", run, folds, force, max_hours, on)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -68,11 +63,9 @@ def predict(
     """Predict with TTA: each fold's own images (OOF) and the test images."""
     run = open_run(config, set_, workspace)
     folds = run.asked.fold_numbers(fold) if fold is not None else None
-    from kit.stages import predict as stage
-
     if images is not None:
-        return stage.predict_images(run, images, out, folds)
-    return stage.predict(run, folds, force)
+        return do("tools.predict_images", run, images, out, folds)
+    return do("stages.predict", run, folds, force)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -83,13 +76,10 @@ def ensemble(
 ) -> Any:  # fmt: skip
     """Average folds and runs, show their CV, write and validate submissions/NAME.csv."""
     run = open_run(config, set_, workspace)
-    from kit.run.run import Run
-    from kit.stages import ensemble as stage
-
     members = [one.name for one in run.asked.members]
     names = list(dict.fromkeys(runs or members or [run.name]))
     name = name or (run.name if members and not runs else f"{run.name}-blend" if len(names) > 1 else names[0])
-    return stage.ensemble([Run.named(one, run.workspace) for one in names], name, run.asked.ensemble)
+    return do("stages.ensemble", [run.named(one, run.workspace) for one in names], name, run.asked.ensemble)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -104,9 +94,7 @@ def submit(
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Validate a CSV, upload it, wait for Kaggle's score, and keep both in its passport."""
-    from kit.stages import submit as stage
-
-    return stage.submit(open_run(config, set_, workspace), file, message, dry_run, again, anyway, wait)
+    return do("stages.submit", open_run(config, set_, workspace), file, message, dry_run, again, anyway, wait)
 
 
 @app.command(rich_help_panel="The whole way")
@@ -132,11 +120,11 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
     """Every stage on scikit-learn's handwritten digits: no account, no network, a few minutes."""
     one = open_run("configs/demo.yaml", set_, workspace)
     from kit.pipeline import run_pipeline
-    from kit.tools import demo as tool
+    from kit.tools.demo import report, write_archives
 
-    archives = tool.write_archives(one.workspace.data(one.competition.name) / "archives")
+    archives = write_archives(one.workspace.data(one.competition.name) / "archives")
     result = run_pipeline(one.asked, one.workspace, archives, force=force)
-    return tool.report(one, result.cv, archives) if result is not None and result.cv is not None else None
+    return report(one, result.cv, archives) if result is not None and result.cv is not None else None
 
 
 def _submit_command(file: Path, config: str, overrides: list[str], workspace: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kit.about import DEFAULT_CONFIG
-from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, open_run
+from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, do, open_run
 from kit.errors import ConfigError
 from kit.workspace import Workspace
 
@@ -23,10 +23,8 @@ def init(
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Your own competition: look at its files, write its YAML and a first experiment's."""
-    from kit.tools import init as tool
-
     ask = None if yes or not sys.stdin.isatty() else _ask
-    return tool.init(Workspace(workspace), source, slug, name, metric, ask, force)
+    return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force)
 
 
 def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:
@@ -45,9 +43,7 @@ def doctor(
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Is this machine ready? Python, torch, GPUs, precision, disk, Kaggle credentials."""
-    from kit.tools import doctor as tool
-
-    return tool.doctor(open_run(config, set_, workspace), offline)
+    return do("tools.doctor", open_run(config, set_, workspace), offline)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -55,9 +51,7 @@ def bench(
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """How fast this machine reads, augments, trains and predicts your data, and what limits it. Two minutes."""
-    from kit.tools import bench as tool
-
-    return tool.bench(open_run(config, set_, workspace))
+    return do("tools.bench", open_run(config, set_, workspace))
 
 
 @app.command(rich_help_panel="Beside it")
@@ -66,12 +60,8 @@ def audit(
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Which labels are wrong? Suspects from a run's OOF, from twins, from odd pictures (of frozen features)."""
-    from kit.config import Experiment
-    from kit.run.run import Run
-    from kit.tools import audit as tool
-
-    place = Workspace(workspace)
-    return tool.audit(Run.named(run or Experiment.load(config, set_).name, place))
+    own = open_run(config, set_, workspace)
+    return do("tools.audit", own.named(run or own.name, own.workspace))
 
 
 @app.command(rich_help_panel="Beside it")
@@ -81,9 +71,7 @@ def leaderboard(
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """The teams' scores, and where the medals lie; `kit ensemble` then shows the rank to expect."""
-    from kit.tools import leaderboard as tool
-
-    return tool.leaderboard(open_run(config, set_, workspace), source)
+    return do("tools.leaderboard", open_run(config, set_, workspace), source)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -93,12 +81,8 @@ def runs(
 ) -> Any:  # fmt: skip
     """The ledger: every run and submission with its CV, Kaggle's score, its time; or one run's page."""
     if name is not None:
-        from kit.tools import report
-
-        return report.report(Workspace(workspace), name)
-    from kit.tools import runs as tool
-
-    return tool.runs(Workspace(workspace))
+        return do("tools.report", Workspace(workspace), name)
+    return do("tools.runs", Workspace(workspace))
 
 
 @app.command("lr-find", rich_help_panel="Beside it")
@@ -108,9 +92,7 @@ def lr_find(
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """A learning rate for this experiment: a short training with an ever higher one, a figure, a suggestion."""
-    from kit.tools import lr_find as tool
-
-    return tool.lr_find(open_run(config, set_, workspace), steps)
+    return do("tools.lr_find", open_run(config, set_, workspace), steps)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -121,9 +103,7 @@ def cache(
     """What is kept to save time: pixels, features, measured speeds. `kit cache clear` removes it."""
     if what not in {"list", "clear"}:
         raise ConfigError(f"kit cache {what}: expected nothing, or clear")
-    from kit.tools import cache as tool
-
-    return tool.cache(Workspace(workspace), what == "clear")
+    return do("tools.cache", Workspace(workspace), what == "clear")
 
 
 @app.command(rich_help_panel="Beside it")
@@ -136,9 +116,7 @@ def models(
     json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Networks: parameters, multiply-adds, and what each stage hands on."""
-    from kit.tools import models as tool
-
-    return tool.models(name, size, options)
+    return do("tools.models", name, size, options)
 
 
 @app.command(rich_help_panel="Beside it")
@@ -149,7 +127,5 @@ def compare(
 ) -> Any:  # fmt: skip
     """Is one run really better than another? Paired bootstrap on their OOF."""
     from kit.run.run import Run
-    from kit.tools import compare as tool
 
-    place = Workspace(workspace)
-    return tool.compare(Run.named(first, place), Run.named(second, place))
+    return do("tools.compare", Run.named(first, workspace), Run.named(second, workspace))

@@ -19,10 +19,8 @@ _CHUNK = 1 << 20
 
 
 def verify_zip(path: Path) -> int:
-    """Check a zip whole: readable, no hostile member, no bomb, every CRC. Returns the unpacked size in bytes.
-
-    Raises `KitError` naming the archive, the member, and what to do.
-    """
+    """Check a zip whole: readable, no hostile member, no bomb, every CRC. Returns the unpacked size in bytes. Raises
+    `KitError` naming the archive, the member, and what to do."""
     again = f"get {path.name} again"
     try:
         with path.open("rb") as file:
@@ -94,13 +92,9 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
         name, mode = member.filename, member.external_attr >> 16
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
-            raise KitError(
-                f"{path}: '{name}' would be unpacked outside its folder; this archive is hostile, do not use it"
-            )
+            raise KitError(f"{path}: '{name}' would land outside its folder; this archive is hostile, do not use it")
         if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
-            raise KitError(
-                f"{path}: '{name}' is a link or a device, not a file; this archive is hostile, do not use it"
-            )
+            raise KitError(f"{path}: '{name}' is a link or a device; this archive is hostile, do not use it")
         if member.flag_bits & 0x1:
             raise KitError(f"{path}: '{name}' is encrypted; unpack it yourself and give the folder to --from")
     counts = Counter(os.path.normpath(name) for name in names)

@@ -1,7 +1,6 @@
 """The pixel cache: every image of the index decoded once, as uint8 squares in one memory-mapped file.
 
-Shared by all folds, runs and TTA views; its name says what made it (the images' bytes, size, resize mode).
-"""
+Shared by all folds, runs and TTA views; its name says what made it (the images' bytes, size, resize mode)."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -49,10 +48,8 @@ Pixels = np.ndarray | Stacked
 
 
 def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:
-    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where there is no md5.
-
-    An empty md5 means: this file has no readable picture. Built by all cores where it is not there yet.
-    """
+    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where there is no md5. An empty
+    md5 means: this file has no readable picture. Built by all cores where it is not there yet."""
     key = fingerprint(VERSION, list(md5), size, resize)
     shape = (len(paths), size, size, 3)
 
@@ -77,8 +74,7 @@ def cached(
     """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it where it is not there yet.
 
     Two processes build it once, a killed one leaves nothing. The folder keeps to `MOST_BYTES`: what was used longest
-    ago goes first.
-    """
+    ago goes first."""
     path = folder / f"{name}.npy"
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock", str(folder), patience=PATIENCE):

@@ -18,8 +18,7 @@ def apply_corrections(
     """(index, folds) as they are with the corrections; every image that they do not name stays as it is, in its fold.
 
     A dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
-    Raises `KitError` where a row names no training image, no class, or an action that does not fit.
-    """
+    Raises `KitError` where a row names no training image, no class, or an action that does not fit."""
     table = read_corrections(file)
     train = index.index[index["split"] == "train"]
     row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
@@ -31,9 +30,7 @@ def apply_corrections(
         raise KitError(f"{file}: relabel needs one class an image, not task {competition.task}; drop or fine would do")
     wrong = sorted(set(relabelled["target"]) - set(competition.classes))
     if wrong:
-        raise KitError(
-            f"{file}: column 'target': {examples(map(repr, wrong))} is none of {examples(competition.classes)}"
-        )
+        raise KitError(f"{file}: column 'target': {examples(wrong)} is none of {examples(competition.classes)}")
     index, folds = index.copy(), folds.copy()
     index.loc[[row_of[i] for i in relabelled["image_id"]], TARGET] = relabelled["target"].tolist()
     dropped = [row_of[i] for i in table.loc[table["action"] == "drop", "image_id"]]

@@ -1,7 +1,6 @@
 """Near-identical pictures: close difference hash AND close pixels, no chaining, groups of bounded size.
 
-By hash alone plain pictures (digits, logos) fall into one heap, so a pair must also look the same pixel by pixel.
-"""
+By hash alone plain pictures (digits, logos) fall into one heap, so a pair must also look the same pixel by pixel."""
 
 from collections.abc import Callable
 
@@ -33,8 +32,7 @@ def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.nda
     """(a group number per picture, int64 (N,): the row of the group's leader; how many near pairs no group holds).
 
     `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). A leader takes every picture near to itself, the one
-    with most neighbours first: members are near the leader, not merely near to a member.
-    """
+    with most neighbours first: members are near the leader, not merely near to a member."""
     first_row: dict[str, int] = {}
     original = np.array([first_row.setdefault(digest, row) for row, digest in enumerate(md5)], dtype=np.int64)
     distinct = np.flatnonzero(original == np.arange(len(md5)))
@@ -75,8 +73,7 @@ def _neighbours(hashes: np.ndarray, miniatures: np.ndarray) -> dict[int, list[in
     """Row -> rows that are near it, only for rows that have any. Compares all pairs: 25,000 take about a second.
 
     Where hashes say little (small plain pictures) a hundred million pairs are left. Averaging can only bring two
-    pictures closer, so what is too far apart in brightness, or in 4x4 cells, needs no look at all pixels.
-    """
+    pictures closer, so what is too far apart in brightness, or in 4x4 cells, needs no look at all pixels."""
     pixels = miniatures.astype(np.float32) / 255
     side = MINIATURE // 4
     cells = pixels.reshape(len(pixels), side, 4, side, 4, 3).mean(axis=(2, 4)).reshape(len(pixels), -1)

@@ -15,7 +15,7 @@ from kit.data.images import decode
 from kit.data.layouts import list_split
 from kit.data.sources import read_bytes
 from kit.data.table import TARGET, read_index, readable
-from kit.errors import ConfigError, KitError, counted
+from kit.errors import ConfigError, KitError, counted, examples
 from kit.workspace import Workspace, atomic_path, fingerprint, lock
 
 VERSION = 1
@@ -26,8 +26,7 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
     """The folder's pictures as rows of the index, split `extra`; without those near-identical to a competition's.
 
     `folder` holds a folder of pictures per class. Paths are absolute. Looked at once, kept beside the index. Raises
-    `ConfigError` where there is no such folder, `KitError` where it holds no class.
-    """
+    `ConfigError` where there is no such folder, `KitError` where it holds no class."""
     if competition.task not in {"classes", "ordinal"}:
         raise ConfigError(f"data.extra: needs classes, one an image; this competition's task is {competition.task}")
     if not folder.is_dir():
@@ -38,34 +37,27 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
     kept = workspace.index(competition.name).with_name(f"extra-{key[:16]}.csv")
     with lock(kept.with_suffix(".lock"), str(kept), patience=3600):
         if not kept.is_file():
+            looked_at = _looked_at(files, index, workspace.raw(competition.name))
             with atomic_path(kept) as temporary:
-                _looked_at(files, competition, index, workspace).to_csv(temporary, index=False)
+                looked_at.to_csv(temporary, index=False)
     return read_index(kept)
 
 
 def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
     inside = sorted(place.name for place in folder.iterdir() if place.is_dir())
     if not set(inside) & set(competition.classes):
-        raise KitError(
-            f"{folder}: holds no folder named like a class; data.extra expects one for each of "
-            f"{', '.join(competition.classes)}"
-        )
-    by_folder = replace(
-        competition, labels=replace(competition.labels, layout="folders", wide=False, group_column=None)
-    )
-    files = list_split(by_folder, "train", folder.resolve())
+        raise KitError(f"{folder}: no folder in it is named like a class ({examples(competition.classes, 6)})")
+    by_folder = replace(competition.labels, layout="folders", wide=False, group_column=None)
+    files = list_split(replace(competition, labels=by_folder), "train", folder.resolve())
     return files[files[TARGET] != ""].reset_index(drop=True)
 
 
-def _looked_at(
-    files: pd.DataFrame, competition: Competition, index: pd.DataFrame, workspace: Workspace
-) -> pd.DataFrame:
+def _looked_at(files: pd.DataFrame, index: pd.DataFrame, raw: Path) -> pd.DataFrame:
     facts, miniatures = look_at(files["path"].tolist(), "extra")
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     seen = readable(table)
     table, miniatures = table[seen].reset_index(drop=True), miniatures[seen]
     theirs = index[readable(index)]
-    raw = workspace.raw(competition.name)
 
     def miniature(row: int) -> np.ndarray:
         return likeness(decode(read_bytes(raw / theirs["path"].iloc[row])).rgb)[1]

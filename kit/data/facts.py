@@ -30,10 +30,8 @@ _kept = threading.local()  # memory for a picture's channels: asking for it anew
 
 
 def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """(the index's columns from `format` to `problem`, without `group`; miniatures uint8 (N, 16, 16, 3)).
-
-    A file that is no picture has width 0, a problem, and a black miniature.
-    """
+    """(the index's columns from `format` to `problem`, without `group`; miniatures uint8 (N, 16, 16, 3)). A file that
+    is no picture has width 0, a problem, and a black miniature."""
     rows: list[dict[str, Any]] = []
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
@@ -59,10 +57,7 @@ def _workers(num_pictures: int) -> Iterator[Executor]:
     try:
         yield pool
     except BrokenProcessPool:
-        raise KitError(
-            f"a process that looked at {num_pictures:,} pictures was ended from outside (out of memory?); type the "
-            f"same command again"
-        ) from None
+        raise KitError("a process that looked at pictures was ended from outside (out of memory?); try again") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -78,7 +73,6 @@ def hash_values(dhash: pd.Series) -> np.ndarray:
 
 
 def _look_at_some(paths: Sequence[str]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """(rows, miniatures), sent back at once."""
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     rows = []
     for number, path in enumerate(paths):

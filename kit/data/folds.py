@@ -19,15 +19,11 @@ def too_small(labels: np.ndarray, groups: np.ndarray, num_folds: int) -> dict[st
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """int64 (N,): each image's fold; what is too small to be spread over all folds is spread together.
-
-    Raises `KitError` where there are fewer groups than folds.
-    """
-    if len(np.unique(groups)) < num_folds:
-        raise KitError(
-            f"there are {len(np.unique(groups))} independent groups of images, too few for {num_folds} folds; lower "
-            f"data.num_folds, or correct `labels.group_column`"
-        )
+    """int64 (N,): each image's fold; what is too small to be spread over all folds is spread together. Raises
+    `KitError` where there are fewer groups than folds."""
+    if (count := len(np.unique(groups))) < num_folds:
+        few = f"there are {count} independent groups of images, too few for {num_folds} folds"
+        raise KitError(f"{few}; lower data.num_folds, or correct `labels.group_column`")
     small = list(too_small(labels, groups, num_folds))
     labels = np.where(np.isin(labels, small), "\0small", labels.astype(str))
     folds = np.empty(len(labels), dtype=np.int64)
@@ -49,18 +45,15 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     joined = expected.merge(table[["image_id", "fold"]], on="image_id", how="outer", indicator=True)
     strangers = joined[joined["_merge"] != "both"]
     if len(strangers):
-        raise KitError(
-            f"{path}: does not match the index any more ({len(strangers):,} images differ: "
-            f"{examples(strangers['image_id'])}); type `kit split --force`, then train anew under another name"
-        )
+        differ = f"{len(strangers):,} images differ: {examples(strangers['image_id'])}"
+        advice = "type `kit split --force`, then train anew under another name"
+        raise KitError(f"{path}: does not match the index any more ({differ}); {advice}")
     if not joined["fold"].isin(range(num_folds)).all():
         raise KitError(f"{path}: folds should be 0..{num_folds - 1}")
     torn = joined.groupby("group")["fold"].nunique()
     if (torn > 1).any():
         torn_ids = joined.loc[joined["group"] == torn[torn > 1].index[0], "image_id"]
-        raise KitError(
-            f"{path}: images of one group stand in different folds ({examples(torn_ids)}); `kit split --force`"
-        )
+        raise KitError(f"{path}: images of one group are in several folds ({examples(torn_ids)}); `kit split --force`")
     folds = np.full(len(index), -1, dtype=np.int64)
     lookup = dict(zip(table["image_id"], table["fold"], strict=True))
     folds[usable] = expected["image_id"].map(lookup).to_numpy(np.int64)

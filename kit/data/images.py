@@ -1,8 +1,7 @@
 """Bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
 
 A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to a
-smaller scale); everything else through Pillow, and what Pillow does not know through OpenCV.
-"""
+smaller scale); everything else through Pillow, and what Pillow does not know through OpenCV."""
 
 import io
 import warnings
@@ -34,10 +33,8 @@ class Picture:
 
 
 def decode(data: bytes, min_side: int | None = None) -> Picture:
-    """The picture in `data`; raises `ImageProblem`.
-
-    With `min_side`, a JPEG may come at 1/2, 1/4 or 1/8 of its size, both sides still at least `min_side` pixels.
-    """
+    """The picture in `data`; raises `ImageProblem`. With `min_side`, a JPEG may come at 1/2, 1/4 or 1/8 of its size,
+    both sides still at least `min_side` pixels."""
     if data[:3] == b"\xff\xd8\xff":
         picture = _plain_jpeg(data, min_side)
         if picture is not None:

@@ -1,8 +1,7 @@
 """Tables of labels: a CSV with a row per image, or COCO's JSON -> image_id, target columns, given_group, file.
 
 Everything is text; a label is "0" or "1". `file` is empty where the id itself names the picture's file. A cell that
-does not fit the competition's description is a `KitError` that names the file, the column and examples.
-"""
+does not fit the competition's description is a `KitError` that names the file, the column and examples."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from kit.errors import KitError, examples, nearest
 
 
 def read_labels(competition: Competition, file: Path) -> pd.DataFrame:
-    """The rows of a labels file, in its order."""
     return _read_json(competition, file) if competition.labels.layout == "json" else _read_csv(competition, file)
 
 
@@ -31,10 +29,8 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     for key, columns in needed.items():
         missing = [column for column in columns if column not in table]
         if missing:
-            raise KitError(
-                f"{file}: has no column '{missing[0]}'{nearest(missing[0], table.columns)}; correct `{key}` in the "
-                f"competition's YAML"
-            )
+            close = nearest(missing[0], table.columns)
+            raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
@@ -49,18 +45,14 @@ def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarr
     wrong = ~np.isin(numbers, (0.0, 1.0))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise KitError(
-            f"{file}: column '{columns[column]}' holds '{table[columns].iloc[row, column]}'; expected 0 or 1"
-        )
+        raise KitError(f"{file}: column '{columns[column]}' holds '{table[columns].iloc[row, column]}', not 0 or 1")
     if competition.task == "labels":
         return np.where(numbers > 0, "1", "0")
     count = numbers.sum(axis=1)
     if (count != 1).any():
-        row = int(np.flatnonzero(count != 1)[0])
-        raise KitError(
-            f"{file}: {table[competition.labels.id_column].iloc[row]} has {count[row]:.0f} classes, expected one (and "
-            f"{(count != 1).sum() - 1:,} more such rows); for several classes an image, set task: labels"
-        )
+        row, more = int(np.flatnonzero(count != 1)[0]), (count != 1).sum() - 1
+        found = f"{table[competition.labels.id_column].iloc[row]} has {count[row]:.0f} classes, expected one"
+        raise KitError(f"{file}: {found} (and {more:,} more such rows); for several an image, set task: labels")
     return np.array(columns)[numbers.argmax(axis=1)][:, None]
 
 
@@ -86,11 +78,9 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
 def _refuse_strangers(found: set[str], competition: Competition, where: str) -> None:
     strangers = sorted(found - set(competition.classes))
     if strangers:
-        raise KitError(
-            f"{where}: {len(strangers):,} values are none of the {len(competition.classes)} classes "
-            f"({examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}); correct "
-            f"`labels.classes` in the competition's YAML, or the cells"
-        )
+        both = f"{examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}"
+        wrong = f"{len(strangers):,} values are none of the {len(competition.classes)} classes ({both})"
+        raise KitError(f"{where}: {wrong}; correct `labels.classes` in the competition's YAML, or the cells")
 
 
 @dataclass(frozen=True)
@@ -103,10 +93,8 @@ class Coco:
 
 
 def parse_coco(data: bytes, file: str) -> Coco:
-    """images (id, file_name), annotations (image_id, category_id), categories (id, name); `file`: its name in errors.
-
-    A class is called by its category's name, by the id where names are missing or not unique.
-    """
+    """images (id, file_name), annotations (image_id, category_id), categories (id, name); `file`: its name in errors. A
+    class is called by its category's name, by the id where names are missing or not unique."""
     try:
         raw = json.loads(data)
         files = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}
@@ -116,14 +104,11 @@ def parse_coco(data: bytes, file: str) -> Coco:
             names[number] = str(category.get("name", category.get("scientificName", number)))
         if len(set(names.values())) < len(names):
             names = {number: str(number) for number in names}
-        marks = [
-            (str(a["image_id"]), names.get(a["category_id"], str(a["category_id"]))) for a in raw.get("annotations", [])
-        ]
+        pairs = [(str(one["image_id"]), one["category_id"]) for one in raw.get("annotations", [])]
+        marks = [(image, names.get(number, str(number))) for image, number in pairs]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KitError(
-            f"{file}: is not COCO's JSON (images with id and file_name, annotations with image_id and category_id): "
-            f"{type(error).__name__} {error}"
-        ) from None
+        expected = "images with id and file_name, annotations with image_id and category_id"
+        raise KitError(f"{file}: is not COCO's JSON ({expected}): {type(error).__name__} {error}") from None
     if len(files) < len(raw["images"]):
         raise KitError(f"{file}: images: an id stands twice")
     return Coco(files, marks, names)
@@ -138,9 +123,7 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
     images, marks = coco.files, coco.marks
     homeless = [image for image, _ in marks if image not in images]
     if homeless:
-        raise KitError(
-            f"{file}: annotations: {len(homeless):,} are of images that are not listed ({examples(homeless)})"
-        )
+        raise KitError(f"{file}: annotations: {len(homeless):,} belong to no listed image ({examples(homeless)})")
     _refuse_strangers({name for _, name in marks}, competition, f"{file}: annotations")
     sets: dict[str, set[str]] = {image: set() for image in images}
     for image, name in marks:
@@ -152,8 +135,6 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
         return result
     several = [image for image, found in sets.items() if len(found) > 1]
     if several:
-        raise KitError(
-            f"{file}: annotations: {len(several):,} images have several classes ({examples(several)}); set task: labels"
-        )
+        raise KitError(f"{file}: {len(several):,} images have several classes ({examples(several)}); set task: labels")
     result[TARGET] = [next(iter(sets[image]), "") for image in images]
     return result

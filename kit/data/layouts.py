@@ -27,8 +27,7 @@ def list_split(
     `place`: the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is
     one (a test set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural
     order, tables in their own. A picture whose target is not known is a problem of its own, pictures of which none has
-    one are a wrong description (`KitError`). Hidden files are passed over.
-    """
+    one are a wrong description (`KitError`). Hidden files are passed over."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
         table = _list_container(competition, split, place, labels)
@@ -38,9 +37,7 @@ def list_split(
         table = _list_folder(competition, split, place, wanted)
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
-        raise KitError(
-            f"{place}: two files have one id: {examples(Path(p).name for p in repeated['path'])}; rename one"
-        )
+        raise KitError(f"{place}: two files, one id: {examples(Path(p).name for p in repeated['path'])}; rename one")
     columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
     table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
     if split == "train":
@@ -61,9 +58,7 @@ def _files(folder: Path) -> list[Path]:
 
 def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
     """Ordinary files that are not hidden, in no order, as the folders' listings give them, without a stat for each.
-
-    Linked folders are entered, except one that contains itself (`above`: the real paths that led here).
-    """
+    Linked folders are entered, except one that contains itself (`above`: the real paths that led here)."""
     here = os.path.realpath(folder)
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -120,16 +115,13 @@ def _list_table(
     names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
     found = [_likely_pictures(by_name.get(name, [])) for name in names]
     if not any(found):
-        raise KitError(
-            f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({examples(names)}; files there: "
-            f"{examples(file.name for file in files)}); correct `labels.id_column` or `files` in the competition's YAML"
-        )
+        both = f"{examples(names)}; files there: {examples(file.name for file in files)}"
+        advice = "correct `labels.id_column` or `files` in the competition's YAML"
+        raise KitError(f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({both}); {advice}")
     missing = [name for name, places in zip(names, found, strict=True) if not places]
     if missing and split == "test":
-        raise KitError(
-            f"{source}: {len(missing):,} ids are no file in {folder} ({examples(missing)}); is all unpacked, and "
-            f"`files.test` of the competition's YAML the right folder?"
-        )
+        advice = "is all unpacked, and `files.test` of the competition's YAML the right folder?"
+        raise KitError(f"{source}: {len(missing):,} ids are no file in {folder} ({examples(missing)}); {advice}")
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
         raise KitError(f"{folder}: {len(several):,} ids name several files ({examples(several)}); rename them")
@@ -141,7 +133,6 @@ def _list_table(
 
 
 def _likely_pictures(files: list[Path]) -> list[Path]:
-    """Of several files with one stem, those that are named like pictures (a.jpg beside a.json)."""
     pictures = [file for file in files if file.suffix.lower() in EXTENSIONS]
     return pictures or files
 
@@ -153,19 +144,16 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
     if competition.labels.layout == "idx" and labels is not None:
         numbers = read_idx(labels)
         if numbers.shape != (count,):
-            raise KitError(
-                f"{labels}: holds {numbers.size:,} labels for the {counted(count, 'picture')} of {file.name}"
-            )
+            raise KitError(f"{labels}: holds {numbers.size:,} labels for {counted(count, 'picture')} in {file.name}")
         known = _by_number(competition.classes, numbers, labels)
     if competition.labels.layout == "pixels-csv":
         table, column = read_pixel_table(file), competition.labels.column
         if column in table:
             known = table[column].tolist()
         elif split == "train":
-            raise KitError(
-                f"{file}: has no column '{column}' (beside its pixels: {', '.join(table.columns) or 'nothing'}); "
-                f"correct `labels.column` in the competition's YAML"
-            )
+            there = ", ".join(table.columns) or "nothing"
+            advice = "correct `labels.column` in the competition's YAML"
+            raise KitError(f"{file}: has no column '{column}' (beside its pixels: {there}); {advice}")
     problems = np.where([not label or label in competition.classes for label in known], "", "not one of the classes")
     ids = [str(competition.labels.first_id + row) for row in range(count)]
     target = [label if label in competition.classes else "" for label in known]

@@ -4,6 +4,7 @@ import math
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,17 +48,11 @@ class Batches(Dataset):
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
         """The batches from step `start` on, in order, prepared by `num_workers` processes."""
-        loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, len(self)),
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            worker_init_fn=_quiet_worker,
-            multiprocessing_context="fork" if num_workers else None,  # the pixels are shared, not sent
-            prefetch_factor=2 if num_workers else None,
-        )
-        yield from loader
+        workers: dict[str, Any] = {"num_workers": num_workers, "worker_init_fn": _quiet_worker}
+        if num_workers:
+            workers |= {"multiprocessing_context": "fork", "prefetch_factor": 2}  # the pixels are shared, not sent
+        steps = range(start, len(self))
+        yield from DataLoader(self, batch_size=None, sampler=steps, pin_memory=pin_memory, **workers)
 
 
 def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, epoch: int) -> np.ndarray:
@@ -73,8 +68,7 @@ def workers_needed(network: float, one_core: float, cores: int, on_gpu: bool) ->
     Beside a GPU the main process prepares the next batch while the GPU works; where that takes more than a third of
     the GPU's time, processes take over, with a fifth to spare. On a CPU every process takes its core from the network
     (two cores: one idle process made the training three times slower), so they come only where preparing is the
-    longer part of the work.
-    """
+    longer part of the work."""
     if not on_gpu:
         return cores if one_core * cores < network and cores > 1 else 0
     return 0 if network < one_core / 3 else min(cores, math.ceil(1.2 * network / one_core))

@@ -2,8 +2,7 @@
 
 `train.csv#17` is row 17 of a table of pixels (`pixels-csv`: columns pixel0, pixel1, ... of a square picture, row by
 row), `train-images-idx3-ubyte.gz#17` picture 17 of an idx file (LeCun's MNIST format, gzipped or not). Such a row
-comes as a PGM file's bytes, so that whoever reads pictures need not know.
-"""
+comes as a PGM file's bytes, so that whoever reads pictures need not know."""
 
 import gzip
 import math
@@ -38,7 +37,6 @@ def split_row(path: Path) -> tuple[Path, int | None]:
 
 
 def holding_file(path: str) -> str:
-    """The file on disk that holds the picture at `path`."""
     return str(split_row(Path(path))[0]) if MARK in path else path
 
 

@@ -3,8 +3,7 @@
 `index.csv`: image_id, split, target_<name> per target, path, format, width, height, bytes, md5, dhash, group,
 given_group, mean_r..b, var_r..b, problem. Targets are text, empty where they are not known. `group`: near-identical
 pictures; `given_group`: the competition's own (patient, site). Means and variances are of RGB in [0, 1] at full size.
-An unreadable file has width 0.
-"""
+An unreadable file has width 0."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,9 +33,7 @@ def read_index(path: Path) -> pd.DataFrame:
     index = _read(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
     missing = [column for column in [*LISTED, *SEEN] if column not in index]
     if missing or not target_columns(index):
-        raise KitError(
-            f"{path}: column {(missing or ['target_'])[0]} is missing; type `kit index --force` to write it anew"
-        )
+        raise KitError(f"{path}: column {(missing or ['target_'])[0]} is missing; `kit index --force` writes it anew")
     return index
 
 
@@ -87,8 +84,7 @@ def targets(table: pd.DataFrame, competition: Competition) -> np.ndarray:
     """What is to be predicted, by row.
 
     Classes: int64 (N,), the place in `competition.classes`, -1 where unknown. Labels: float32 (N, C) of 0 and 1. A
-    number: float32 (N, 1). Unknown labels and numbers are nan.
-    """
+    number: float32 (N, 1). Unknown labels and numbers are nan."""
     if competition.task in {"classes", "ordinal"}:
         place = {name: number for number, name in enumerate(competition.classes)}
         return table[TARGET].map(place).fillna(-1).to_numpy(np.int64)
@@ -115,8 +111,7 @@ def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.
     """text (N,): what every fold should hold its share of.
 
     Classes as they are; combinations of labels, rare ones by their rarest label; numbers by tenths of their range of
-    ranks.
-    """
+    ranks."""
     if competition.task in {"classes", "ordinal"}:
         return index[TARGET].to_numpy(str)
     values = targets(index, competition)
@@ -140,7 +135,6 @@ def fold_groups(index: pd.DataFrame) -> np.ndarray:
 
 
 def training_groups(index: pd.DataFrame) -> dict[str, int]:
-    """A training image's id -> its group (`fold_groups`)."""
     train = index[trainable(index)].reset_index(drop=True)
     return dict(zip(train["image_id"], fold_groups(train).tolist(), strict=True))
 
@@ -153,10 +147,8 @@ def require_one_row(ids: pd.Series, what: str) -> None:
 
 
 def channel_statistics(index: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """RGB mean and std over all pixels of these rows, in [0, 1], every image with equal weight.
-
-    Law of total variance: var = mean of the images' variances + variance of the images' means.
-    """
+    """RGB mean and std over all pixels of these rows, in [0, 1], every image with equal weight. Law of total variance:
+    var = mean of the images' variances + variance of the images' means."""
     means, variances = index[MEANS].to_numpy(float), index[VARIANCES].to_numpy(float)
     std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
     return means.mean(axis=0).tolist(), std.tolist()

@@ -1,8 +1,7 @@
 """The one place that knows albumentations (2.0.8): an experiment's `augment` lines become a function of (image, key).
 
 `Compose.set_random_seed` and `Compose(seed=)` hand every transform the same seed, so that a horizontal and a vertical
-flip always fire together; a random state of its own per image keeps them independent and reproducible.
-"""
+flip always fire together; a random state of its own per image keeps them independent and reproducible."""
 
 import inspect
 import os
@@ -27,8 +26,7 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
     """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or none where there is nothing to do.
 
     A transform that wants `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise.
-    Raises `ConfigError` on an unknown transform or parameter.
-    """
+    Raises `ConfigError` on an unknown transform or parameter."""
     if not lines:
         return None
     steps = [(name, params) for line in lines for name, params in line.items()]
@@ -52,9 +50,7 @@ def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, i
             except Exception as error:  # a transform raises what it likes
                 raise ConfigError(f"augment.{name}: does not run on {kept} px: {reason(error)}") from None
             if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != (3,):
-                raise ConfigError(
-                    f"augment.{name}: expected pixels 0 to 255 out of it; the model normalises them itself"
-                )
+                raise ConfigError(f"augment.{name}: should leave pixels at 0 to 255; the model normalises them itself")
 
 
 def resized(image: np.ndarray, image_size: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What competition is this? Files in, the mapping of a competition's YAML out, with a reason for every decision.
 
-Here: which file is what. Then `targets` finds what is to be predicted, `submission` how it is handed in and scored.
-"""
+Here: which file is what. Then `targets` finds what is to be predicted, `submission` how it is handed in and scored."""
 
 from pathlib import PurePosixPath
 
@@ -20,8 +19,7 @@ def describe_files(entries: list[Entry], metrics: list[Metric], choose: Choose) 
     """files, labels, task, metric and submission of a competition, in `raw` of the result.
 
     `metrics`: what the competition's may be, the likelier first; empty: it is not known. Where files allow two
-    readings, `choose` is asked. Raises `KitError` where nothing fits, `ConfigError` where the metric does not.
-    """
+    readings, `choose` is asked. Raises `KitError` where nothing fits, `ConfigError` where the metric does not."""
     case = Case(metrics, choose, {"files": {}, "labels": {}})
     sample = _sample(entries, case)
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]
@@ -64,12 +62,10 @@ def _picture_roles(pictures: list[Entry], case: Case) -> tuple[Entry, Entry]:
         train = test = max(pictures, key=lambda entry: len(entry.pictures))
         case.because(f"pictures of train and test in one folder: {train.name} ({len(train.pictures):,})")
     elif train is None or test is None:
-        one = train or test
-        others = [e for e in pictures if e is not one]
-        raise KitError(
-            f"pictures for {'training' if train else 'the test'} in {one.name if one else ''}, and none for the other "
-            f"part ({examples(e.name for e in others) or 'no other folder of pictures'}); a competition has both"
-        )
+        one, part = (train, "training") if train is not None else (test, "the test")
+        others = examples(e.name for e in pictures if e is not one) or "no other folder of pictures"
+        found = f"pictures for {part} in {one.name if one else ''}"
+        raise KitError(f"{found}, and none for the other part ({others}); a competition has both")
     else:
         case.because(f"{len(train.pictures):,} pictures in {train.name}, {len(test.pictures):,} in {test.name}")
     case.raw["files"] |= {"train": [train.role], "test": [test.role]}
@@ -113,10 +109,8 @@ def _labels(train: Entry, test: Entry, tables: list[Entry], jsons: list[Entry], 
         case.because(f"labels in the file names: {examples(PurePosixPath(n).name for n in train.pictures)}")
         case.classes = sorted(classes, key=number_first)
     else:
-        raise KitError(
-            f"no labels found: no table has a column with the names of {train.name}'s files "
-            f"({examples(train.pictures)}), they stand in no class folders and are not called class.id.ext"
-        )
+        none = f"no table has a column with the names of {train.name}'s files ({examples(train.pictures)})"
+        raise KitError(f"no labels found: {none}, they stand in no class folders and are not called class.id.ext")
     target_of_files(case)
 
 
@@ -137,16 +131,11 @@ def _pixel_tables(tables: list[Entry], case: Case) -> None:
         raise KitError(f"pixels in {train.name}, and no second table of pixels for the test")
     named = [column for column in train.columns if not column.startswith("pixel")]
     if len(named) != 1:
-        raise KitError(
-            f"{train.name}: beside its pixels it should have one column, the class; it has {examples(named)}"
-        )
+        raise KitError(f"{train.name}: expected one column beside its pixels, the class, got {examples(named)}")
     first = str(case.sample.iloc[0, 0]) if case.sample is not None and len(case.sample) else "0"
+    number = int(first) if first.isdecimal() else 0
     case.raw["files"] |= {"train": [train.role], "test": [others[0].role]}
-    case.raw["labels"] |= {
-        "layout": "pixels-csv",
-        "column": named[0],
-        "first_id": int(first) if first.isdecimal() else 0,
-    }
+    case.raw["labels"] |= {"layout": "pixels-csv", "column": named[0], "first_id": number}
     case.because(f"pixels in tables: {train.name} (class in '{named[0]}') and {others[0].name}; ids from {first}")
     case.classes = sorted(train.table()[named[0]].unique(), key=number_first)
     target_of_files(case)

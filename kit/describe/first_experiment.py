@@ -28,9 +28,8 @@ def first_experiment(competition: Competition, entries: list[Entry], reading: Ca
     epochs = 20 if on_gpu else int(np.clip(CPU_IMAGES / max(count * 0.8, 1), 5, 40))
     batch = 64 if count >= 4000 else 32
     steps = max(1, int(count * 0.8) // batch)
-    reading.because(
-        f"{count:,} training pictures, typically {typical} px: image_size {size}, {epochs} epochs, for {machine}"
-    )
+    seen = f"{count:,} training pictures, typically {typical} px"
+    reading.because(f"{seen}: image_size {size}, {epochs} epochs, for {machine}")
     small = size <= 40
     crops: list[dict[str, Any]] = [{"Affine": {"scale": [0.9, 1.1], "rotate": [-10, 10], "translate_percent": 0.08}}]
     if not small:

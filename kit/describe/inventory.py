@@ -1,7 +1,6 @@
 """What a folder of downloads holds, zips included and not unpacked: pictures by folder, tables, COCO and idx files.
 
-Names are those that stand in raw/ after `kit download`; `role` is what the competition's YAML calls it.
-"""
+Names are those that stand in raw/ after `kit download`; `role` is what the competition's YAML calls it."""
 
 import io
 import zipfile
@@ -45,7 +44,6 @@ class Entry:
 
     @property
     def columns(self) -> list[str]:
-        """The CSV's, without reading all of it."""
         return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
 
     def size_of(self, picture: str) -> tuple[int, int] | None:
@@ -109,10 +107,8 @@ def _reader(role: str, archive: zipfile.ZipFile, prefix: str) -> Callable[[str],
         if member.flag_bits & 0x1:
             raise KitError(f"{role}: '{member.filename}' is encrypted; unpack {role} yourself")
         if member.file_size > max(FREE_RATIO_BYTES, MAX_RATIO * member.compress_size):
-            raise KitError(
-                f"{role}: '{member.filename}': {member.compress_size:,} bytes would unpack to {member.file_size:,}; "
-                f"that is a zip bomb, do not use it"
-            )
+            sizes = f"{member.compress_size:,} bytes would unpack to {member.file_size:,}"
+            raise KitError(f"{role}: '{member.filename}': {sizes}; that is a zip bomb, do not use it")
         try:
             return archive.read(member)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
@@ -131,9 +127,8 @@ def _bundle(path: Path) -> list[Entry]:
             entries.append(Entry(top, _reader(path.name, archive, f"{top}/"), inside))
         elif top.endswith(".zip"):
             stored = archive.getinfo(top).compress_type == zipfile.ZIP_STORED  # gigabytes, read where they lie
-            entries.append(
-                _zipped(top, archive.open(top) if stored else io.BytesIO(_reader(path.name, archive, top)("")))
-            )
+            inner = archive.open(top) if stored else io.BytesIO(_reader(path.name, archive, top)(""))
+            entries.append(_zipped(top, inner))
         elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
             entries.append(Entry(top, _reader(path.name, archive, top)))
     return [entry for entry in entries if entry is not None]

@@ -49,9 +49,8 @@ def _settle(case: Case, form: str, likely: str, reason: str) -> None:
 def _columns_per_class(case: Case) -> None:
     classes = case.raw["labels"]["classes"]
     if set(case.wanted) != set(classes):
-        raise KitError(
-            f"the sample submission's columns ({examples(case.wanted, 4)}) are not the classes ({examples(classes, 4)})"
-        )
+        wanted = examples(case.wanted, 4)
+        raise KitError(f"the sample submission's columns ({wanted}) are not the classes ({examples(classes, 4)})")
     case.raw["labels"]["classes"] = case.wanted
     likely = case.metrics[0].name if case.metrics else _probability_metric(case, "a column per class")
     _settle(case, "probabilities", likely, "a column per class, in the sample's order -> probabilities")

@@ -15,9 +15,8 @@ from kit.tasks import Task
 Choose = Callable[[str, Sequence[tuple[str, str]]], str]
 """(question, [(value, meaning), the likelier first]) -> a value"""
 
-GROUP = re.compile(
-    r"^(patient|subject|person|individual|animal|case|study|site|series|group|hospital)[_ ]?(id|no|number)?$"
-)
+_OF = "patient|subject|person|individual|animal|case|study|site|series|group|hospital"
+GROUP = re.compile(rf"^({_OF})[_ ]?(id|no|number)?$")
 ORDERED = re.compile(r"diagnosis|grade|level|severity|stage|score|rating|isup|quality|degree")
 MANY = 30  # distinct numbers that are no grades any more
 
@@ -28,8 +27,7 @@ class Case:
 
     `metrics`: what the competition's may be, empty where it is not known; `sample`: the sample submission; `table`: the
     labels' CSV as text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels;
-    `numbers`: class -> the number that stands for it (COCO).
-    """
+    `numbers`: class -> the number that stands for it (COCO)."""
 
     metrics: list[Metric]
     choose: Choose
@@ -46,19 +44,16 @@ class Case:
 
     @property
     def wanted(self) -> list[str]:
-        """The columns that the sample asks for."""
         return [str(column) for column in self.sample.columns[1:]] if self.sample is not None else []
 
     @property
     def cells(self) -> pd.Series:
         """The sample's answers where it has one column of them."""
-        single = self.sample is not None and len(self.wanted) == 1
-        return (
-            self.sample[self.wanted[0]].str.strip() if single and self.sample is not None else pd.Series([], dtype=str)
-        )
+        if self.sample is None or len(self.wanted) != 1:
+            return pd.Series([], dtype=str)
+        return self.sample[self.wanted[0]].str.strip()
 
     def fits(self, task: Task) -> bool:
-        """Does the metric, where it is known, score this task?"""
         return not self.metrics or any(task in metric.tasks for metric in self.metrics)
 
 
@@ -90,10 +85,8 @@ def target_of_table(case: Case) -> None:
     taken = {case.id_column, column, *wanted}
     groups = [str(c) for c in table if GROUP.match(str(c).lower()) and c not in taken and not table[c].is_unique]
     if groups:
-        case.raw["labels"]["group_column"] = groups[0]
-        case.because(
-            f"column '{groups[0]}' repeats ({table[groups[0]].nunique():,} values): its images stay in one fold"
-        )
+        case.raw["labels"]["group_column"], count = groups[0], table[groups[0]].nunique()
+        case.because(f"column '{groups[0]}' repeats ({count:,} values): its images stay in one fold")
     if column is None:
         _wide(case)
         return

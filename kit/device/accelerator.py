@@ -1,7 +1,6 @@
 """The accelerator and the cores that this process may use. Nothing outside this room names an accelerator's kind.
 
-cuda is NVIDIA's, and AMD's under ROCm; mps is Apple's, xpu Intel's. What a machine can do is asked, not measured.
-"""
+cuda is NVIDIA's, and AMD's under ROCm; mps is Apple's, xpu Intel's. What a machine can do is asked, not measured."""
 
 import os
 import platform
@@ -46,8 +45,7 @@ def runs_on(capability: tuple[int, int], built_for: list[str], architecture: str
 
     NVIDIA: machine code (sm) runs on the same major version from its minor version on, PTX (compute) on anything newer
     (https://docs.nvidia.com/cuda/cuda-programming-guide, compute capabilities and binary compatibility). AMD: code for
-    its own `architecture`; where that is not known, for its version (gfx90a is 9.0, stepping a).
-    """
+    its own `architecture`; where that is not known, for its version (gfx90a is 9.0, stepping a)."""
     for name in built_for:
         if name.startswith("gfx"):
             version = name.removeprefix("gfx")
@@ -69,10 +67,7 @@ def has_bf16(device: torch.device) -> bool:
     if os.environ.get(NO_BF16):
         return False
     if device.type == "cpu":
-        flags = (
-            "_is_avx512_bf16_supported",
-            "_is_amx_tile_supported",
-        )  # of torch.cpu, none of them on other processors
+        flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not there on other processors
         return any(getattr(torch.cpu, flag, bool)() for flag in flags)
     if device.type == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= _BF16_FROM
@@ -131,13 +126,11 @@ def slots(device: torch.device) -> list[dict[str, str]]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it."""
     if device.type not in {"cpu", "meta"}:
         torch.accelerator.synchronize()
 
 
 def release_memory(device: torch.device) -> None:
-    """Hand the device memory that torch keeps for later back to others."""
     module: Any = torch.get_device_module(device)
     getattr(module, "empty_cache", lambda: None)()
 

@@ -26,8 +26,7 @@ class Workload:
 
     `start(precision)` makes the model ready and gives a function: number of images -> seconds that a batch of them
     takes. `is_right(precision)`: does it compute what fp32 computes, except for rounding? `subject` names the work,
-    and `num_images` is a batch.
-    """
+    and `num_images` is a batch."""
 
     subject: tuple[Any, ...]
     num_images: int
@@ -52,9 +51,7 @@ class Meter:
 
     def settle(self, work: Workload, wanted: Wanted, compile_if: Callable[[float], bool]) -> list[Trial]:
         """Every trial, the chosen one first; it has speed 0 where nothing runs, or nothing is right.
-
-        `compile_if(images_per_second)`: is there enough ahead to try torch.compile where it is left open?
-        """
+        `compile_if(images_per_second)`: is there enough ahead to try torch.compile where it is left open?"""
         trials = self.measured(work, wanted.candidates(self.device))
         best = choose(trials)
         if wanted.name == "auto" and not (best.images_per_second and work.is_right(best.precision)):
@@ -95,10 +92,8 @@ class Meter:
 
 
 def speed(work: Workload, option: Precision) -> float:
-    """Images a second; 0 where there is no memory for it, or an operation lacks this number format.
-
-    What a whole batch would take too long for is measured on an eighth of one.
-    """
+    """Images a second; 0 where there is no memory for it, or an operation lacks this number format. What a whole batch
+    would take too long for is measured on an eighth of one."""
     few = work.num_images if option.compiled else max(2, work.num_images // 8)
     try:
         step = work.start(option)
@@ -116,8 +111,7 @@ def fastest(once: Callable[[], float], seconds: float) -> float:
     """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster.
 
     A process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
-    After twice the time any number of tries is enough.
-    """
+    After twice the time any number of tries is enough."""
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 12:

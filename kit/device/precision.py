@@ -15,9 +15,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """How a model computes. `name`: fp32, bf16 or fp16 (mixed: weights stay fp32); `memory_format`: channels_last or
-    contiguous; `compiled`: by torch.compile.
-    """
+    """`name`: fp32, bf16 or fp16 (mixed: weights stay fp32); `memory_format`: channels_last or contiguous."""
 
     name: str
     memory_format: str
@@ -43,8 +41,7 @@ class Wanted:
         """What is worth timing here, in the order that breaks ties.
 
         The number format is the device's own: bf16 where it computes in it, else fp16 on a GPU and fp32 on a CPU. On a
-        CPU either memory layout may be the faster one; a GPU's tensor cores want channels_last.
-        """
+        CPU either memory layout may be the faster one; a GPU's tensor cores want channels_last."""
         name = self.name
         if name == "auto":
             name = "bf16" if has_bf16(device) else "fp16" if device.type in {"cuda", "xpu"} else "fp32"
@@ -66,7 +63,6 @@ class Compute:
         return torch.autocast(self.device.type, DTYPES[self.precision.name], enabled=self.precision.name != "fp32")
 
     def place(self, model: nn.Module) -> nn.Module:
-        """The model on the device, in the memory layout."""
         return model.to(self.device).to(memory_format=self.precision.layout)
 
     def compile(self, model: nn.Module) -> nn.Module:

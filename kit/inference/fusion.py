@@ -14,8 +14,7 @@ def fold_batch_norms(model: nn.Module, pixels: torch.Tensor) -> nn.Module:
     """A copy of `model` in eval mode, without the batch norms that follow a convolution; `pixels`: some real input.
 
     Which norm follows which convolution is seen by running the model. Where the copy does not say the same as the
-    model (a convolution's output is used twice, say), the copy stays unfolded.
-    """
+    model (a convolution's output is used twice, say), the copy stays unfolded."""
     plain = copy.deepcopy(model).eval().requires_grad_(False)
     folded = copy.deepcopy(plain)
     for convolution, norm in _pairs(plain, pixels):
@@ -67,11 +66,8 @@ def _fold(model: nn.Module, convolution: str, norm: str) -> None:
     assert isinstance(after, nn.BatchNorm2d)
     if after.running_mean is None or after.running_var is None:
         return
-    before.weight, before.bias = fuse_conv_bn_weights(
-        before.weight, before.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias
-    )
+    seen = (after.running_mean, after.running_var, after.eps, after.weight, after.bias)
+    before.weight, before.bias = fuse_conv_bn_weights(before.weight, before.bias, *seen)
     parent, _, name = norm.rpartition(".")
-    rest = [
-        after.get_submodule(part) for part in ("drop", "act") if hasattr(after, part)
-    ]  # timm's norm with activation
+    rest = [after.get_submodule(part) for part in ("drop", "act") if hasattr(after, part)]  # timm's, with activation
     setattr(model.get_submodule(parent), name, nn.Sequential(*rest) if rest else nn.Identity())

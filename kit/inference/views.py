@@ -21,7 +21,6 @@ NAMED: dict[NamedView, tuple[View, ...]] = {
 
 
 def expand(views: Sequence[NamedView | View]) -> list[View]:
-    """Named views become their transforms."""
     return [one for view in views for one in (NAMED[view] if isinstance(view, str) else (view,))]
 
 
@@ -42,15 +41,12 @@ class ViewSet:
         return len(self.views)
 
     def show(self, pixels: torch.Tensor) -> "Shown":
-        """A batch's views: pixels (B, 3, P, P)."""
         return Shown(pixels, self.image_size)
 
 
 class Shown:
-    """What views make of a batch: pixels (B, 3, P, P) in 0..255, scaled once however many views want that scale.
-
-    P may be larger than `image_size` (the cache keeps more): then a scale draws on the finer picture.
-    """
+    """What views make of a batch: pixels (B, 3, P, P) in 0..255, scaled once however many views want that scale. P may
+    be larger than `image_size` (the cache keeps more): then a scale draws on the finer picture."""
 
     def __init__(self, pixels: torch.Tensor, image_size: int) -> None:
         self._pixels = pixels.float()
@@ -89,9 +85,7 @@ def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
 
 def _area_weights(size: int, smaller: int) -> torch.Tensor:
     """(smaller, size): a new pixel is the mean of the stretch it covers, as OpenCV's INTER_AREA, which the loader uses.
-
-    The plain view must show what validation showed: a softer filter cost four points of accuracy from 112 to 32 px.
-    """
+    The plain view must show what validation showed: a softer filter cost four points of accuracy from 112 to 32 px."""
     ratio = size / smaller
     start = torch.arange(smaller, dtype=torch.float64)[:, None] * ratio
     cell = torch.arange(size, dtype=torch.float64)[None, :]

@@ -1,8 +1,7 @@
 """The one place that speaks to Kaggle: the official SDK for authentication and calls, our own loop for the bytes.
 
 The SDK has no timeouts, retries nothing, and its download trusts the size alone; see `kit.kaggle.transfer`. We take
-`kagglesdk`, the layer under `kaggle`: importing `kaggle` itself authenticates over the network and prints.
-"""
+`kagglesdk`, the layer under `kaggle`: importing `kaggle` itself authenticates over the network and prints."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +23,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CompetitionFacts:
-    """What Kaggle says about a competition, for this user."""
-
     entered: bool
     submissions_disabled: bool
     deadline: str
@@ -96,15 +93,11 @@ class KaggleClient:
         return sdk
 
     def download_bundle(self, slug: str, path: Path, check: Callable[[Path], object]) -> None:
-        """All files of the competition as one zip under `path`; goes on where a killed one stopped.
-
-        `check` is called on the whole file before it gets its name, and raises `KitError` when it is not good.
-        """
-        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+        """All files of the competition as one zip under `path`; goes on where a killed one stopped. `check` is called
+        on the whole file before it gets its name, and raises `KitError` when it is not good."""
 
         def fresh_url() -> str:
-            request = ApiDownloadDataFilesRequest()
-            request.competition_name = slug
+            request = _request("ApiDownloadDataFilesRequest", competition_name=slug)
             response = self._call(slug, lambda: self._api.download_data_files(request))
             response.close()
             return response.url
@@ -112,34 +105,19 @@ class KaggleClient:
         download(fresh_url, path, self._transfer, check)
 
     def competition(self, slug: str) -> CompetitionFacts:
-        from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
-
-        request = ApiGetCompetitionRequest()
-        request.competition_name = slug
+        request = _request("ApiGetCompetitionRequest", competition_name=slug)
         answer = self._call(slug, lambda: self._api.get_competition(request))
         deadline = answer.deadline.strftime("%Y-%m-%d %H:%M") if answer.deadline else ""
-        return CompetitionFacts(
-            bool(answer.user_has_entered),
-            bool(answer.submissions_disabled),
-            deadline,
-            answer.max_daily_submissions or 0,
-            answer.evaluation_metric or "",
-        )
+        closed, limit = bool(answer.submissions_disabled), answer.max_daily_submissions or 0
+        return CompetitionFacts(bool(answer.user_has_entered), closed, deadline, limit, answer.evaluation_metric or "")
 
     def submissions_left(self, slug: str) -> int:
-        """How many submissions Kaggle takes now."""
-        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
-
-        request = ApiGetSubmissionLimitsRequest()
-        request.competition_name = slug
+        request = _request("ApiGetSubmissionLimitsRequest", competition_name=slug)
         return int(self._call(slug, lambda: self._api.get_submission_limits(request)).num_allowed_now)
 
     def leaderboard(self, slug: str) -> list[tuple[str, float]]:
         """Every team of the public leaderboard: (name, score), as Kaggle orders them."""
-        from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
-
-        request = ApiGetLeaderboardRequest()
-        request.competition_name, request.page_size = slug, 200
+        request = _request("ApiGetLeaderboardRequest", competition_name=slug, page_size=200)
         teams: list[tuple[str, float]] = []
         while True:
             answer = self._call(slug, lambda: self._api.get_leaderboard(request))
@@ -150,12 +128,11 @@ class KaggleClient:
 
     def upload(self, slug: str, file: Path) -> str:
         """Put a file into Kaggle's storage; returns the token to hand it in with. Costs nothing yet."""
-        from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
-
         data = file.read_bytes()
-        start = ApiStartSubmissionUploadRequest()
-        start.competition_name, start.file_name = slug, file.name
-        start.content_length, start.last_modified_epoch_seconds = len(data), int(file.stat().st_mtime)
+        start = _request(
+            "ApiStartSubmissionUploadRequest", competition_name=slug, file_name=file.name, content_length=len(data),
+            last_modified_epoch_seconds=int(file.stat().st_mtime),
+        )  # fmt: skip
 
         def put() -> Any:
             upload = self._api.start_submission_upload(start)
@@ -166,32 +143,22 @@ class KaggleClient:
         return str(self._call(slug, put).token)
 
     def hand_in(self, slug: str, token: str, message: str) -> int:
-        """Make an uploaded file a submission; returns Kaggle's reference. Tried once: it costs one of the day's.
-
-        Raises `UnsureError` where Kaggle may have taken it all the same.
-        """
-        from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
-
-        request = ApiCreateSubmissionRequest()
-        request.competition_name, request.blob_file_tokens, request.submission_description = slug, token, message
+        """Make an uploaded file a submission; returns Kaggle's reference. Tried once: it costs one of the day's. Raises
+        `UnsureError` where Kaggle may have taken it all the same."""
+        fields = {"competition_name": slug, "blob_file_tokens": token, "submission_description": message}
+        request = _request("ApiCreateSubmissionRequest", **fields)
         answer = self._call(slug, lambda: self._api.create_submission(request), once=True)
         if not answer.ref:
-            raise KitError(
-                f"Kaggle did not take the file (no reference in its answer: {answer.message or 'no message'})"
-            )
+            raise KitError(f"Kaggle did not take the file (no reference in its answer: {answer.message or 'empty'})")
         return int(answer.ref)
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
         """Ask until the submission is scored or `seconds` are over; the last answer either way."""
-        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
-
-        request, ends = ApiGetSubmissionRequest(), time.monotonic() + seconds
-        request.ref = ref
+        request, ends = _request("ApiGetSubmissionRequest", ref=ref), time.monotonic() + seconds
         while True:
             row = self._call(slug, lambda: self._api.get_submission(request))
-            scored = Scored(
-                ref, row.status.name, row.public_score or "", row.private_score or "", row.error_description or ""
-            )
+            words = [text or "" for text in (row.public_score, row.private_score, row.error_description)]
+            scored = Scored(ref, row.status.name, *words)
             if scored.status != "PENDING" or time.monotonic() + poll > ends:
                 return scored
             time.sleep(poll)
@@ -219,16 +186,12 @@ class KaggleClient:
     def _explain(self, slug: str, status: int | None, unsure: bool, response: requests.Response | None) -> str:
         source, said = self._credentials.source, self._said(response)
         if status == 401:
-            return (
-                f"Kaggle refused the credentials from {source} (401): they are wrong or outdated. {HOW}. A stale "
-                f"KAGGLE_API_TOKEN hides a good kaggle.json: unset it"
-            )
+            stale = "A stale KAGGLE_API_TOKEN hides a good kaggle.json: unset it"
+            return f"Kaggle refused the credentials from {source} (401): they are wrong or outdated. {HOW}. {stale}"
         if status == 403:
-            return (
-                f"Kaggle does not let you in (403). Accept the rules at https://www.kaggle.com/c/{slug}/rules with the "
-                f"account of {source}, see that its phone is verified, and that '{slug}' is the name in the "
-                f"competition's address"
-            )
+            rules = f"Accept the rules at https://www.kaggle.com/c/{slug}/rules with the account of {source}"
+            right = f"see that its phone is verified, and that '{slug}' is the name in the competition's address"
+            return f"Kaggle does not let you in (403). {rules}, {right}"
         if status == 404:
             return f"Kaggle knows no competition '{slug}' (404): the slug is the last part of its address{said}"
         if status is not None and status < 500 and status != 429:
@@ -246,6 +209,16 @@ class KaggleClient:
         for secret in filter(None, (self._credentials.token, self._credentials.password)):
             words = words.replace(secret, "***")
         return f" (Kaggle says: {' '.join(words.split())[:200]})" if words else ""
+
+
+def _request(kind: str, **fields: Any) -> Any:
+    """One of the SDK's requests. (Its setters check the types.)"""
+    from kagglesdk.competitions.types import competition_api_service
+
+    request = getattr(competition_api_service, kind)()
+    for name, value in fields.items():
+        setattr(request, name, value)
+    return request
 
 
 def _status(error: Exception) -> int | None:

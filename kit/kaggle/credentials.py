@@ -25,9 +25,7 @@ class Credentials:
 
 def find_credentials() -> Credentials | None:
     """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; none where there is none.
-
-    Raises `KitError` on a kaggle.json that cannot be read.
-    """
+    Raises `KitError` on a kaggle.json that cannot be read."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     try:
@@ -41,19 +39,13 @@ def find_credentials() -> Credentials | None:
     if username and key:
         where = "the environment variables KAGGLE_USERNAME and KAGGLE_KEY"
         return Credentials(where, _clean(username, where), _clean(key, where))
-    for folder in _config_folders():
-        file = folder / "kaggle.json"
-        if file.is_file():
+    given, home = os.environ.get("KAGGLE_CONFIG_DIR"), os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    for folder in (given, "~/.kaggle", f"{home}/kaggle"):
+        if folder and (file := Path(folder).expanduser() / "kaggle.json").is_file():
             return _from_json(file)
     if Path("~/.kaggle/credentials.json").expanduser().is_file():
         return Credentials("~/.kaggle/credentials.json (kaggle auth login)")
     return None
-
-
-def _config_folders() -> list[Path]:
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    given = os.environ.get("KAGGLE_CONFIG_DIR")
-    return [*([Path(given).expanduser()] if given else []), Path("~/.kaggle").expanduser(), config_home / "kaggle"]
 
 
 def _from_json(file: Path) -> Credentials:

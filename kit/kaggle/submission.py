@@ -21,10 +21,8 @@ class Verdict:
 
 
 def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = ()) -> pd.DataFrame:
-    """The sample submission, all cells as text; a competition that has none asks for every one of `test_ids`.
-
-    Raises `KitError` when it or its id column is missing.
-    """
+    """The sample submission, all cells as text; a competition that has none asks for every one of `test_ids`. Raises
+    `KitError` when it or its id column is missing."""
     if not competition.files.sample_submission:
         columns = {competition.submission.id_column: list(test_ids)}
         return pd.DataFrame(columns | dict.fromkeys(_value_columns(competition), ""))
@@ -36,10 +34,8 @@ def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = (
     wanted = [competition.submission.id_column, *_value_columns(competition)]
     missing = [column for column in wanted if column not in sample]
     if missing:
-        raise KitError(
-            f"{file}: has no column '{missing[0]}' (its columns: {', '.join(sample.columns)}); correct "
-            f"`submission` in the competition's YAML"
-        )
+        there = ", ".join(sample.columns)
+        raise KitError(f"{file}: has no column '{missing[0]}' (but {there}); correct `submission` in the YAML")
     return sample
 
 
@@ -47,17 +43,13 @@ def make_submission(
     competition: Competition, sample: pd.DataFrame, ids: list[str], decisions: np.ndarray
 ) -> pd.DataFrame:
     """The sample's rows, in its order, with our values. Row i of `decisions` (`scoring.metrics.decide`) is `ids[i]`.
-
-    Raises `KitError` when the sample asks for an id that has no prediction.
-    """
+    Raises `KitError` when the sample asks for an id that has no prediction."""
     submission = competition.submission
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     unknown = [i for i in sample[submission.id_column] if i not in row_of]
     if unknown:
-        raise KitError(
-            f"the sample submission asks for {len(unknown):,} images that the test set does not hold "
-            f"({examples(unknown)}); are both from the same download?"
-        )
+        text = f"the sample submission asks for {len(unknown):,} images that the test set does not hold"
+        raise KitError(f"{text} ({examples(unknown)}); are both from the same download?")
     ours = decisions[[row_of[i] for i in sample[submission.id_column]]]
     names = np.array([competition.written(name) for name in competition.handed_in], dtype=object)
     result = sample.copy()
@@ -80,13 +72,11 @@ def validate(competition: Competition, sample: pd.DataFrame, file: Path, referen
     """Hold a CSV against the sample: columns, ids, order, values.
 
     `reference`: P(positive class) by id from a cross-validated model, where there is one: a file that contradicts it
-    has its classes swapped, probably.
-    """
+    has its classes swapped, probably."""
     table = _read_csv(file)
     if list(table.columns) != list(sample.columns):
-        return Verdict(
-            len(table), [f"columns are {', '.join(table.columns)}; the sample has {', '.join(sample.columns)}"]
-        )
+        have, want = ", ".join(table.columns), ", ".join(sample.columns)
+        return Verdict(len(table), [f"columns are {have}; the sample has {want}"])
     errors, doubts = _check_ids(competition.submission.id_column, table, sample)
     values, wrong = _numbers(competition, table)
     errors += wrong
@@ -128,7 +118,6 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
 
 
 def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Hard classes: the first one of each cell as its place (-1: none), float (N, 1), and what is wrong with any."""
     submission = competition.submission
     place = {competition.written(name): number for number, name in enumerate(competition.handed_in)}
     parts = [[cell] if submission.format == "label" else cell.split(submission.separator) for cell in cells]
@@ -151,26 +140,21 @@ def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, lis
 def _check_values(
     competition: Competition, table: pd.DataFrame, values: np.ndarray, reference: pd.Series | None
 ) -> list[str]:
-    doubts = []
+    doubts, submission = [], competition.submission
     if len(table) > 1 and table[_value_columns(competition)].nunique().max() == 1:
         doubts.append("every row says the same")
-    if competition.submission.format == "probabilities" and competition.task != "labels":
+    if submission.format == "probabilities" and competition.task != "labels":
         off = np.abs(values.sum(axis=1) - 1) > 0.02
         if off.any():
             doubts.append(f"{off.sum():,} rows do not sum to 1")
     if reference is not None and values.shape[1] == 1 and len(competition.classes) == 2:
-        positive = (
-            values[:, 0]
-            if competition.submission.format == "probability"
-            else values[:, 0] == competition.positive_index
-        )
-        expected = reference.reindex(table[competition.submission.id_column]).to_numpy()
+        first = values[:, 0]
+        positive = first > 0.5 if submission.format == "probability" else first == competition.positive_index
+        expected = reference.reindex(table[submission.id_column]).to_numpy()
         known = np.isfinite(expected)
-        agreement = float(np.mean((positive[known] > 0.5) == (expected[known] > 0.5))) if known.any() else 1.0
+        agreement = float(np.mean(positive[known] == (expected[known] > 0.5))) if known.any() else 1.0
         if agreement < 0.5:
-            doubts.append(
-                f"it agrees with the cross-validated model on {agreement:.0%} of the rows only: classes swapped?"
-            )
+            doubts.append(f"it agrees with the cross-validated model on {agreement:.0%} of the rows: classes swapped?")
     return doubts
 
 

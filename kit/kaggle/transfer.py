@@ -63,8 +63,7 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
     """Fetch a file through `<path>.part`; resume what is there; check size, md5 and `check`; then rename.
 
     `fresh_url` gives a signed address; it is asked again for every attempt, since addresses run out. Raises `KitError`
-    after `transfer.failures` attempts in a row without a byte; the part stays for the next time.
-    """
+    after `transfer.failures` attempts in a row without a byte; the part stays for the next time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
     failures = 0
@@ -76,10 +75,8 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
         except _Cut as cut:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= transfer.failures:
-                raise KitError(
-                    f"{path.name}: {cut}, {failures} times in a row; {_size(part):,} bytes are kept, type the same "
-                    f"command to go on"
-                ) from None
+                kept = f"{_size(part):,} bytes are kept, type the same command to go on"
+                raise KitError(f"{path.name}: {cut}, {failures} times in a row; {kept}") from None
             wait = transfer.wait_seconds(max(failures, 1), cut.response)
             console.warn(f"{path.name}: {cut}; going on in {console.duration(wait)}")
             time.sleep(wait)
@@ -112,10 +109,8 @@ def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) ->
         with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
             remote, start = _begin(response, known, start)
             write_json(note, vars(remote))
-            with (
-                part.open("r+b" if start else "wb") as file,
-                console.progress(name, remote.size, start, "bytes") as bar,
-            ):
+            bars = console.progress(name, remote.size, start, "bytes")
+            with part.open("r+b" if start else "wb") as file, bars as bar:
                 file.truncate(start)
                 file.seek(start)
                 for chunk in response.iter_content(_CHUNK):
@@ -125,9 +120,7 @@ def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) ->
         silent = isinstance(error, requests.Timeout) or "timed out" in str(error)
         raise _Cut(f"no byte for {transfer.silence_seconds:g} s" if silent else "the connection was cut") from None
     except OSError as error:
-        raise KitError(
-            f"{part}: cannot be written: {error.strerror}; free some space, then type the same command"
-        ) from None
+        raise KitError(f"{part}: cannot be written ({error.strerror}); free some space, then try again") from None
     if _size(part) < remote.size:
         raise _Cut("the connection was cut")
     return remote
@@ -149,9 +142,8 @@ def _begin(response: requests.Response, known: _Remote | None, start: int) -> tu
         if known is None or not span.startswith(f"{start}-") or total != str(known.size):
             raise _Cut("the storage sent another part than asked for")
         return known, start
-    hashes = dict(
-        item.strip().split("=", 1) for item in response.headers.get("x-goog-hash", "").split(",") if "=" in item
-    )
+    items = [item.strip().partition("=") for item in response.headers.get("x-goog-hash", "").split(",")]
+    hashes = {name: value for name, _, value in items}
     return _Remote(size, response.headers.get("ETag", ""), hashes.get("md5", "")), 0
 
 

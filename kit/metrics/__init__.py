@@ -1,7 +1,6 @@
 """The metrics, by name. Adding one is a file beside this one and a line in `METRICS`.
 
-Every command reads these files: what a metric computes with is imported when it computes.
-"""
+Every command reads these files: what a metric computes with is imported when it computes."""
 
 import re
 
@@ -20,11 +19,9 @@ METRICS = {metric.name: metric for metric in (ACCURACY, LOG_LOSS, ROC_AUC, KAPPA
 FAMILIES = {"map": mean_average_precision, "top": top_accuracy}  # of the k likeliest classes: map@5, top@3
 MANY = 100  # classes
 SHOWN: dict[Task, tuple[Metric, ...]] = {
-    "classes": (ACCURACY, LOG_LOSS, ROC_AUC),
-    "labels": (ROC_AUC, LOG_LOSS, F1["macro"]),
-    "ordinal": (KAPPA, ACCURACY, LOG_LOSS),
-    "number": (RMSE, MAE),
-}
+    "classes": (ACCURACY, LOG_LOSS, ROC_AUC), "labels": (ROC_AUC, LOG_LOSS, F1["macro"]),
+    "ordinal": (KAPPA, ACCURACY, LOG_LOSS), "number": (RMSE, MAE),
+}  # fmt: skip
 
 
 def find_metric(name: str) -> Metric:

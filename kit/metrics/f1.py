@@ -23,17 +23,6 @@ def _rule(targets: np.ndarray) -> Params:
     return {"at_least_one": bool((targets.sum(axis=1) > 0).all())} if targets.ndim == 2 else {}
 
 
-def _one_threshold(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any], average: str) -> Params:
-    metric, more = F1[average], {"at_least_one": plain.get("at_least_one", True)}
-    grid = np.quantile(predictions, np.linspace(0.02, 0.999, GRID))
-    return more | {"thresholds": best_on(grid, lambda t: metric.score(targets, predictions, more | {"thresholds": t}))}
-
-
-def _threshold_of_each(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-    thresholds = [_best_threshold(targets[:, c], predictions[:, c]) for c in range(targets.shape[1])]
-    return {"at_least_one": plain.get("at_least_one", True), "thresholds": thresholds}
-
-
 def _best_threshold(targets: np.ndarray, probs: np.ndarray) -> float:
     """The threshold of one label's highest F1, half way between two predictions."""
     order = np.argsort(-probs, kind="stable")
@@ -52,22 +41,19 @@ def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spel
         return float(f1_score(targets, decisions, average=average, zero_division=0))
 
     def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-        if average == "macro":
-            return _threshold_of_each(targets, predictions, plain)
-        return _one_threshold(targets, predictions, plain, average)
+        more = {"at_least_one": plain.get("at_least_one", True)}
+        if average == "macro":  # one for each label
+            columns = zip(targets.T, predictions.T, strict=True)
+            return more | {"thresholds": [_best_threshold(wanted, probs) for wanted, probs in columns]}
+        grid = np.quantile(predictions, np.linspace(0.02, 0.999, GRID))
+        best = best_on(grid, lambda t: F1[average].score(targets, predictions, more | {"thresholds": t}))
+        return more | {"thresholds": best}
 
-    return Metric(
-        f"f1_{average}",
-        True,
-        tasks,
-        formats,
-        measure=measure,
-        decide_with=_decide,
-        fit=fit,
-        applies=lambda targets, plain: targets.ndim == 2,  # of classes the likeliest one is handed in
-        rule=_rule,
-        spellings=spellings,
-    )
+    def applies(targets: np.ndarray, _plain: Mapping[str, Any]) -> bool:
+        return targets.ndim == 2  # of classes the likeliest one is handed in
+
+    name = f"f1_{average}"
+    return Metric(name, True, tasks, formats, measure, _decide, None, fit, applies, _rule, spellings=spellings)
 
 
 _EITHER: tuple[tuple[Task, ...], tuple[Format, ...]] = (("classes", "labels"), ("label", "labels"))

@@ -56,12 +56,6 @@ def _fit(targets: np.ndarray, predictions: np.ndarray, _plain: Mapping[str, Any]
 
 
 KAPPA = Metric(
-    "quadratic_weighted_kappa",
-    True,
-    ("ordinal",),
-    ("label",),
-    measure=_measure,
-    decide_with=_decide,
-    fit=_fit,
+    "quadratic_weighted_kappa", True, ("ordinal",), ("label",), _measure, _decide, fit=_fit,
     spellings=("kappa", "qwk", "quadraticweightedkappa"),
-)
+)  # fmt: skip

@@ -1,7 +1,6 @@
 """Log loss, in nats: of classes, or the mean over labels. Fitted for it: a temperature, a bias for each class, a clip.
 
-The temperature divides the logits (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
-"""
+The temperature divides the logits (Guo et al. 2017, https://arxiv.org/abs/1706.04599)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,10 +37,8 @@ def _calibrated(probs: np.ndarray, labels: bool, params: Mapping[str, Any]) -> n
 
 
 def _fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-    """Temperature, a bias for each class (where there are images enough for each), and the clip.
-
-    `plain`: `images`, how many the biases count on (default: these), and the `clips` to choose from.
-    """
+    """Temperature, a bias for each class (where there are images enough for each), and the clip. `plain`: `images`, how
+    many the biases count on (default: these), and the `clips` to choose from."""
     from scipy.optimize import minimize
 
     labels, outputs = targets.ndim == 2, predictions.shape[1]
@@ -66,14 +63,7 @@ def _fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any])
 
 
 LOG_LOSS = Metric(
-    "log_loss",
-    False,
-    ("classes", "labels", "ordinal"),
-    ("probability", "probabilities"),
-    measure=mean_of(_per_image),
-    decide_with=_calibrated,
-    per_image=_per_image,
-    fit=_fit,
-    calibrates=True,
+    "log_loss", False, ("classes", "labels", "ordinal"), ("probability", "probabilities"),
+    mean_of(_per_image), _calibrated, _per_image, _fit, calibrates=True,
     spellings=("logloss", "multiclassloss", "multiclasslogloss", "logarithmicloss", "crossentropy"),
-)
+)  # fmt: skip

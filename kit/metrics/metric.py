@@ -2,11 +2,11 @@
 
 Predictions are float (N, C): probabilities of classes (rows sum to 1) or of labels (each in 0..1), or a number (N, 1).
 Targets are int64 (N,) for classes, 0/1 (N, C) for labels, float (N, 1) for numbers. `decide` turns predictions into
-what the metric looks at (hard classes, label sets, a ranking, or the predictions themselves); `measure` scores that.
-"""
+what the metric looks at (hard classes, label sets, a ranking, or the predictions themselves); `measure` scores that."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ GRID = 200  # thresholds tried
 
 Params = dict[str, Any]
 """What is fitted for a metric, and what is fixed for it: temperature, bias, clip, cuts, thresholds, ..."""
+Fixed = Mapping[str, Any]
+"""The same, to be read only."""
+NOTHING: Fixed = MappingProxyType({})
 
 
 def as_predicted(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]) -> np.ndarray:
@@ -54,20 +57,16 @@ class Metric:
     spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only
     k: int = 1  # classes handed in for each image, of map@k and top@k
 
-    def decide(self, predictions: np.ndarray, labels: bool, params: Mapping[str, Any] | None = None) -> np.ndarray:
+    def decide(self, predictions: np.ndarray, labels: bool, params: Fixed = NOTHING) -> np.ndarray:
         """What is handed in: int64 (N,) classes, bool (N, C) label sets, int64 (N, k) ranked classes, or predictions.
+        `labels`: several labels an image, each column decides for itself."""
+        return self.decide_with(predictions, labels, params)
 
-        `labels`: several labels an image, each column decides for itself.
-        """
-        return self.decide_with(predictions, labels, params or {})
-
-    def decide_for(
-        self, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None
-    ) -> np.ndarray:
+    def decide_for(self, targets: np.ndarray, predictions: np.ndarray, params: Fixed = NOTHING) -> np.ndarray:
         """`decide` where the targets are at hand, and with them `rule`."""
-        return self.decide(predictions, targets.ndim == 2, {**self.rule(targets), **(params or {})})
+        return self.decide(predictions, targets.ndim == 2, {**self.rule(targets), **params})
 
-    def score(self, targets: np.ndarray, predictions: np.ndarray, params: Mapping[str, Any] | None = None) -> float:
+    def score(self, targets: np.ndarray, predictions: np.ndarray, params: Fixed = NOTHING) -> float:
         """The metric of predictions; all classes need not occur."""
         return self.measure(targets, self.decide_for(targets, predictions, params))
 

@@ -1,7 +1,6 @@
 """map@k and top@k: the k likeliest classes of an image, one of which is right. Fitted: the unknown class's probability.
 
-`map@k` counts the right one by its rank (1, 1/2, 1/3, ...), `top@k` whether it is there.
-"""
+`map@k` counts the right one by its rank (1, 1/2, 1/3, ...), `top@k` whether it is there."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kit.metrics.metric import GRID, Metric, Params, best_on, mean_of
+from kit.tasks import Format, Task
 
 
 def _decide(predictions: np.ndarray, _labels: bool, params: Mapping[str, Any], k: int) -> np.ndarray:
@@ -32,36 +32,25 @@ def _among(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     return (decisions == targets[:, None]).any(axis=1).astype(float)
 
 
-def mean_average_precision(k: int) -> Metric:
-    """map@k."""
+_KIND: tuple[bool, tuple[Task, ...], tuple[Format, ...]] = (True, ("classes",), ("top_k",))
 
+
+def mean_average_precision(k: int) -> Metric:
     def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
         known: Params = {"new_class": int(plain["new_class"])}
         likeliest = np.delete(predictions, known["new_class"], axis=1).max(axis=1)
         grid = np.quantile(likeliest, np.linspace(0, 1, GRID))
-        found = best_on(grid, lambda t: metric.score(targets, predictions, known | {"threshold": t}))
-        return known | {"threshold": found}
+        threshold = best_on(grid, lambda t: metric.score(targets, predictions, known | {"threshold": t}))
+        return known | {"threshold": threshold}
 
     def applies(targets: np.ndarray, plain: Mapping[str, Any]) -> bool:
         """Is there a class of the unknown, with images to learn its probability from?"""
         return "new_class" in plain and bool((targets == plain["new_class"]).any())
 
-    metric = Metric(
-        f"map@{k}",
-        True,
-        ("classes",),
-        ("top_k",),
-        mean_of(_by_rank),
-        partial(_decide, k=k),
-        _by_rank,
-        fit,
-        applies,
-        k=k,
-    )
+    decide = partial(_decide, k=k)
+    metric = Metric(f"map@{k}", *_KIND, mean_of(_by_rank), decide, _by_rank, fit, applies, k=k)
     return metric
 
 
 def top_accuracy(k: int) -> Metric:
-    """top@k."""
-    decide = partial(_decide, k=k)
-    return Metric(f"top@{k}", True, ("classes",), ("top_k",), mean_of(_among), decide, per_image=_among, k=k)
+    return Metric(f"top@{k}", *_KIND, mean_of(_among), partial(_decide, k=k), _among, k=k)

@@ -19,11 +19,7 @@ def _measure(targets: np.ndarray, probs: np.ndarray) -> float:
 
 
 ROC_AUC = Metric(
-    "roc_auc",
-    True,
-    ("classes", "labels"),
-    ("probability", "probabilities"),
-    measure=_measure,
+    "roc_auc", True, ("classes", "labels"), ("probability", "probabilities"), _measure,
     spellings=(
         "auc", "rocauc", "areaunderreceiveroperatingcharacteristiccurve", "mcauc", "meanauc", "meancolumnwiseauc",
         "meancolumnwiseareaunderreceiveroperatingcharacteristiccurve", "areaundertheroccurve",

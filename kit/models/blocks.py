@@ -1,8 +1,7 @@
 """The residual blocks of `resnet`: after He et al. 2015 (post-activation) and 2016 (pre-activation), with and without
 a bottleneck. Every block takes (N, in_channels, H, W) to (N, channels * expansion, H / stride, W / stride).
 
-A post-activation block declares its tensors in torchvision's order, a pre-activation one in timm's (`resnetv2`).
-"""
+A post-activation block declares its tensors in torchvision's order, a pre-activation one in timm's (`resnetv2`)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -146,7 +145,11 @@ class PreActBottleneck(nn.Module):
         nn.init.zeros_(self.conv3.weight)
 
 
-Block = type[BasicBlock] | type[Bottleneck] | type[PreActBasicBlock] | type[PreActBottleneck]
+Block = BasicBlock | Bottleneck | PreActBasicBlock | PreActBottleneck
+BLOCKS: dict[tuple[bool, bool], type[Block]] = {  # (bottleneck, preact)
+    (False, False): BasicBlock, (True, False): Bottleneck,
+    (False, True): PreActBasicBlock, (True, True): PreActBottleneck,
+}  # fmt: skip
 
 
 def _strides(stride: int, options: BlockOptions) -> tuple[int, int]:

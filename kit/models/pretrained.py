@@ -28,10 +28,8 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
     except Exception as error:
         if not download:
             raise
-        raise KitError(
-            f"model.weights: timm could not download weights for '{name}' ({reason(error)}); without a network, give a "
-            f"file: --set model.weights=FILE.safetensors"
-        ) from None
+        advice = "without a network, give a file: --set model.weights=FILE.safetensors"
+        raise KitError(f"model.weights: timm cannot download '{name}' ({reason(error)}); {advice}") from None
 
 
 def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
@@ -53,8 +51,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
     By name, or, from a .pth file with other names but the same tensors in the same order, by order. Those may only be
     the head's: a classifier for other classes stays new. Anything else that is missing, left over or of another shape
-    is a `KitError`, as is a file that is not a table of tensors.
-    """
+    is a `KitError`, as is a file that is not a table of tensors."""
     weights = _read(path)
     own = model.state_dict()
     head = head_names(model)
@@ -92,15 +89,11 @@ def _by_order(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Tensors 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:
     """Every parameter's name -> the layers between it and the logits, by the model's `group_matcher`; the head is 0.
-
-    Raises `ConfigError` for a timm model that does not tell its layers.
-    """
+    Raises `ConfigError` for a timm model that does not tell its layers."""
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
-        raise ConfigError(
-            "train.layer_decay, head_learning_rate, freeze_epochs and freeze_layers need a model that tells its "
-            "layers; this timm model does not"
-        )
+        keys = "layer_decay, head_learning_rate, freeze_epochs and freeze_layers"
+        raise ConfigError(f"train.{keys} need a model that tells its layers; this timm model does not")
     groups = group_parameters(model, matcher(coarse=False), reverse=True)
     head = head_names(model)
     deepest = max((number for name, number in groups.items() if not name.startswith(head)), default=0)

@@ -37,8 +37,7 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
 
     `name` is one of `NETWORKS` or `timm:NAME`; `options` are the arguments of its class (`kit.models.resnet.ResNet`,
     `kit.models.vgg.VGG`) or timm's. All of them have `forward_features` (the last map) and `forward_head`;
-    `num_classes=0` gives features. Raises `ConfigError` on an unknown name or option.
-    """
+    `num_classes=0` gives features. Raises `ConfigError` on an unknown name or option."""
     if name.startswith("timm:"):
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
     if name not in NETWORKS:
@@ -61,7 +60,6 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
 
 
 def network_options(name: str) -> dict[str, Any]:
-    """The options of one of `NETWORKS`, with their defaults."""
     parameters = inspect.signature(NETWORKS[name]).parameters
     return {key: p.default for key, p in parameters.items() if key not in {"num_classes", "in_channels"}}
 
@@ -70,8 +68,7 @@ class Classifier(nn.Module):
     """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_classes).
 
     `activate` makes predictions of the outputs, by the task. A number's mean and spread (`set_number_scale`) are part
-    of the weights.
-    """
+    of the weights."""
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes") -> None:
         super().__init__()
@@ -120,10 +117,8 @@ class Classifier(nn.Module):
 
 
 def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """(pixels - mean) / std as float32, in the layout of `pixels` (N, C, H, W); `mean` and `std` (1, C, 1, 1).
-
-    Where the channels lie innermost, they are repeated along the row: eight times as fast as three at a time.
-    """
+    """(pixels - mean) / std as float32, in the layout of `pixels` (N, C, H, W); `mean` and `std` (1, C, 1, 1). Where
+    the channels lie innermost, they are repeated along the row: eight times as fast as three at a time."""
     if not pixels.is_contiguous(memory_format=torch.channels_last) or pixels.shape[1] == 1:
         return (pixels.float() - mean) / std
     number, channels, height, width = pixels.shape
@@ -139,20 +134,16 @@ UNKNOWN: Statistics = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 def build_classifier(
-    model: Model,
-    num_outputs: int,
-    task: Task = "classes",
-    image_size: int | None = None,
+    model: Model, num_outputs: int, task: Task = "classes", image_size: int | None = None,
     statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN),
-) -> Classifier:
+) -> Classifier:  # fmt: skip
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
 
     The option `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of
     one or two pixels a side, else `imagenet`.
 
     Normalises by the first of `statistics` where given, else by what pretrained weights were made with (a file for our
-    own networks: ImageNet's, as all published ones), else by the second.
-    """
+    own networks: ImageNet's, as all published ones), else by the second."""
     name, weights, options = model.name, model.weights, model.options
     for key in OURS.intersection(options):
         raise ConfigError(f"model.options.{key}: the kit sets it (by the competition, and model.weights); leave it out")

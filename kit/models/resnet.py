@@ -8,17 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from kit.models.blocks import (
-    BasicBlock,
-    Block,
-    BlockOptions,
-    Bottleneck,
-    PreActBasicBlock,
-    PreActBottleneck,
-    Shortcut,
-    StrideAt,
-    conv3x3,
-)
+from kit.models.blocks import BLOCKS, Block, BlockOptions, Shortcut, StrideAt, conv3x3
 
 Stem = Literal["imagenet", "small", "deep"]
 Init = Literal["kaiming", "xavier"]
@@ -45,41 +35,23 @@ class ResNet(nn.Module):
         drop_path: the last block's rate of stochastic depth; it rises linearly from the first block's 0.
         dropout: on the features.
         zero_init_last: each block starts as its shortcut (https://arxiv.org/abs/1706.02677, 5.1).
-        init: of convolutions: `kaiming` (normal, fan out) or `xavier` (uniform; the linear layer too).
-    """
+        init: of convolutions: `kaiming` (normal, fan out) or `xavier` (uniform; the linear layer too)."""
 
     head_names = ("fc",)
 
     def __init__(
-        self,
-        blocks: tuple[int, int, int, int],
-        bottleneck: bool,
-        num_classes: int,
-        in_channels: int = 3,
-        stem: Stem = "imagenet",
-        width: float = 1.0,
-        preact: bool = False,
-        stride_at: StrideAt = "3x3",
-        shortcut: Shortcut = "projection",
-        squeeze_excitation: bool = False,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        zero_init_last: bool = True,
-        init: Init = "kaiming",
-    ) -> None:
+        self, blocks: tuple[int, int, int, int], bottleneck: bool, num_classes: int, in_channels: int = 3,
+        stem: Stem = "imagenet", width: float = 1.0, preact: bool = False, stride_at: StrideAt = "3x3",
+        shortcut: Shortcut = "projection", squeeze_excitation: bool = False, drop_path: float = 0.0,
+        dropout: float = 0.0, zero_init_last: bool = True, init: Init = "kaiming",
+    ) -> None:  # fmt: skip
         super().__init__()
         channels = [max(8, round(base * width)) for base in BASE_CHANNELS]
         self.conv1 = _stem(stem, in_channels, channels[0])
         self.bn1 = nn.Identity() if preact else nn.BatchNorm2d(channels[0])
         self.relu = nn.Identity() if preact else nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1)
-        kinds: dict[tuple[bool, bool], Block] = {
-            (False, False): BasicBlock,
-            (True, False): Bottleneck,
-            (False, True): PreActBasicBlock,
-            (True, True): PreActBottleneck,
-        }
-        block = kinds[bottleneck, preact]
+        block = BLOCKS[bottleneck, preact]
         options = BlockOptions(stride_at, shortcut, squeeze_excitation)
         rates = [drop_path * place / (sum(blocks) - 1) for place in range(sum(blocks))]
         incoming, stages = channels[0], []
@@ -104,7 +76,7 @@ class ResNet(nn.Module):
             elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         for module in self.modules():
-            if zero_init_last and isinstance(module, BasicBlock | Bottleneck | PreActBasicBlock | PreActBottleneck):
+            if zero_init_last and isinstance(module, Block):
                 module.zero_init_last()
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:

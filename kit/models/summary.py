@@ -14,9 +14,7 @@ from kit.models.registry import build_model
 @dataclass(frozen=True)
 class Summary:
     """`parameters` that learn. `multiply_adds` of convolutions and linear layers for one picture (the papers' FLOPs).
-
-    `stages`: (name, output shape (C, H, W) or (features,), parameters) of each part, in the order they run.
-    """
+    `stages`: (name, output shape (C, H, W) or (features,), parameters) of each part, in the order they run."""
 
     name: str
     image_size: int

@@ -1,7 +1,6 @@
 """VGG with batch norm (Simonyan & Zisserman 2014, https://arxiv.org/abs/1409.1556).
 
-Tensors are declared in torchvision's order, convolutions with bias, so that published weights load by order.
-"""
+Tensors are declared in torchvision's order, convolutions with bias, so that published weights load by order."""
 
 from typing import Any, Literal
 
@@ -32,18 +31,12 @@ class VGG(nn.Module):
         width: multiplies every stage's channels (64, 128, 256, 512, 512) and the classic head's hidden 4096.
         head: `classic` averages the map to 7x7 and has two hidden layers; `gap` averages it to one pixel, and one
             linear layer follows.
-        dropout: after each hidden layer (`classic`), on the features (`gap`).
-    """
+        dropout: after each hidden layer (`classic`), on the features (`gap`)."""
 
     def __init__(
-        self,
-        depth: int,
-        num_classes: int,
-        in_channels: int = 3,
-        width: float = 1.0,
-        head: Head = "classic",
+        self, depth: int, num_classes: int, in_channels: int = 3, width: float = 1.0, head: Head = "classic",
         dropout: float = 0.5,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         channels = [max(8, round(base * width)) for base in BASE_CHANNELS]
         incoming, stages = in_channels, []

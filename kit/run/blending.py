@@ -31,7 +31,6 @@ class HandIn:
     group_of: Mapping[str, int]
 
     def truth(self, oof: pd.DataFrame) -> Truth:
-        """What a table of OOF predictions is held against."""
         groups = oof["image_id"].map(self.group_of).to_numpy()
         return Truth(self.competition.scoring, targets(oof, self.competition), groups, oof["fold"].to_numpy())
 
@@ -95,17 +94,13 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     if settings.blend == "auto" and not better >= SURE:
         console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
         recipe, blended = alone, nested("best", known, aligned)
-    facts = _worth(members, aligned, recipe, known)
-    _show(facts, recipe, truth.metric.name)
-    kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
-    return BlendedRuns(kept.join(pd.DataFrame(blended, columns=competition.predictions)), recipe, facts)
-
-
-def _show(facts: list[dict[str, Any]], recipe: Recipe, metric: str) -> None:
+    facts, metric = _worth(members, aligned, recipe, known), truth.metric.name
     formats = {"weight": ".3f", "score": ".4f", "correlation": ".3f", "without": ".4f"}
     rows = [[one["run"], *(f"{one[key]:{form}}" for key, form in formats.items())] for one in facts]
-    columns = ["run", "weight", metric, "correlation", f"{metric} without it"]
-    console.table(f"Members of the blend ({recipe.method}), before any postprocessing", columns, rows)
+    title = f"Members of the blend ({recipe.method}), before any postprocessing"
+    console.table(title, ["run", "weight", metric, "correlation", f"{metric} without it"], rows)
+    kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
+    return BlendedRuns(kept.join(pd.DataFrame(blended, columns=competition.predictions)), recipe, facts)
 
 
 def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:
@@ -129,13 +124,10 @@ def _worth(members: list[Member], aligned: list[np.ndarray], recipe: Recipe, kno
     for place, member in enumerate(members):
         others = [one for number, one in enumerate(aligned) if number != place]
         without = nested(recipe.method, known, others)
-        facts.append(
-            {
-                "run": member.name,
-                "weight": recipe.weights[place],
-                "score": truth.metric.score(truth.targets, aligned[place]),
-                "correlation": float((flat[place].sum() - 1) / (len(aligned) - 1)),
-                "without": truth.metric.score(truth.targets, without),
-            }
-        )
+        facts.append({
+            "run": member.name, "weight": recipe.weights[place],
+            "score": truth.metric.score(truth.targets, aligned[place]),
+            "correlation": float((flat[place].sum() - 1) / (len(aligned) - 1)),
+            "without": truth.metric.score(truth.targets, without),
+        })  # fmt: skip
     return facts

@@ -17,10 +17,8 @@ from kit.scoring.truth import Truth
 
 
 def cross_validation(oof: pd.DataFrame, hand_in: HandIn, post: Postprocess) -> dict[str, Any]:
-    """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score.
-
-    The competition's own is of what would be handed in: clipped, postprocessed.
-    """
+    """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score. The
+    competition's own is of what would be handed in: clipped, postprocessed."""
     competition, truth, probs = hand_in.competition, hand_in.truth(oof), predictions(oof, hand_in.competition)
     metrics: dict[str, Any] = {}
     for metric in shown_metrics(competition.task, truth.metric, len(competition.classes)):
@@ -50,7 +48,6 @@ def params_of(metric: Metric, truth: Truth, params: dict[str, Any]) -> dict[str,
 
 
 def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: HandIn) -> None:
-    """A table of the CV, of the blend and of each of its members."""
     competition = hand_in.competition
     views = [(members[0].name, cv, len(members[0].tests))]
     if len(members) > 1:
@@ -66,9 +63,8 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
                 continue
             label = name if metric == competition.metric else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
-            rows.append(
-                [label, metric, f"{values['pooled']:.4f}", interval, f"{values['mean']:.4f} ± {values['std']:.4f}"]
-            )
+            by_fold = f"{values['mean']:.4f} ± {values['std']:.4f}"
+            rows.append([label, metric, f"{values['pooled']:.4f}", interval, by_fold])
     title = f"Cross-validation: {cv['num_images']:,} images, each predicted by models that never saw it"
     console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std"], rows)
     for name, one, num_models in views:

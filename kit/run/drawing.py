@@ -78,7 +78,6 @@ def draw_oof(run: Run) -> None:
 
 
 def draw_curves(run: Run) -> None:
-    """The learning curves of every fold that has begun."""
     folds: list[Fold] = [*range(run.experiment.data.num_folds), "full"]
     histories = {str(fold): history for fold in folds if (history := run.fold(fold).history)}
     if histories:

@@ -19,10 +19,8 @@ from kit.scoring.truth import Truth
 def expect_score(
     run: Run, truth: Truth, post: Postprocess, decisions: np.ndarray, test: pd.DataFrame
 ) -> dict[str, Any]:
-    """Prints it, and returns it for cv.json.
-
-    `decisions`: of the OOF images that `truth` holds. `test`: image_id and predictions, a row per test image.
-    """
+    """Prints it, and returns it for cv.json. `decisions`: of the OOF images that `truth` holds. `test`: image_id and
+    predictions, a row per test image."""
     competition, metric = run.competition, truth.metric
     file = run.workspace.leaderboard(competition.name)
     board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
@@ -54,8 +52,7 @@ def _twins(index: pd.DataFrame, competition: Competition, test: pd.DataFrame, po
     """How many test images have a near-identical training image, and their score by its label; empty without any.
 
     Groups whose training images disagree count, but tell no label. The score is `None` where the metric is no mean
-    over images.
-    """
+    over images."""
     usable = index[readable(index)]
     train, unlabelled = usable[usable["split"] == "train"], usable[usable["split"] == "test"]
     shared = unlabelled[unlabelled["group"].isin(set(train["group"]))]

@@ -47,14 +47,12 @@ class RunFiles:
         return self.figures / f"{name}.png"
 
     def images(self, folder: str) -> Path:
-        """The predictions of some folder of pictures."""
         return self.folder / f"images-{folder}.csv"
 
     def fold(self, number: Fold) -> FoldFiles:
         return FoldFiles(self.folder / f"fold_{number}")
 
     def fold_folders(self) -> list[FoldFiles]:
-        """Of every fold that has a folder."""
         return [FoldFiles(folder) for folder in sorted(self.folder.glob("fold_*"))]
 
 

@@ -20,20 +20,14 @@ def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
     """A run's experiment as it was made, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
 
     What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
-    when it was made by another experiment.
-    """
+    when it was made by another experiment."""
     run = made.named(asked.name)  # a folder that was renamed is another run
     then, now = _flat(run.identity()), _flat(asked.identity())
-    changes = [
-        f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-    if changes:
-        raise ConfigError(
-            f"{folder}: this run was made by another experiment ({'; '.join(changes)}). "
-            f"Give the new one a name of its own (--set name=...), or delete the folder"
-        )
+    changed = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
+    if changed:
+        changes = "; ".join(f"{key}: {then.get(key)!r} -> {now.get(key)!r}" for key in changed)
+        advice = "Give the new one a name of its own (--set name=...), or delete the folder"
+        raise ConfigError(f"{folder}: this run was made by another experiment ({changes}). {advice}")
     return replace(run, tta=asked.tta, ensemble=asked.ensemble, machine=asked.machine.settled_by(run.machine))
 
 
@@ -67,8 +61,5 @@ class Computing:
 def _flat(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in raw.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat

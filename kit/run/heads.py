@@ -32,83 +32,63 @@ PATIENCE = 3600.0  # seconds: another process may be fitting them
 
 
 class FrozenHeads:
-    """A linear head for each fold, all of them fitted together, each with a penalty of its own.
-
-    A fold's penalty is chosen by a cross-validation among the other folds: its own labels decide nothing.
-    """
+    """A linear head for each fold, all of them fitted together, each with a penalty of its own. A fold's penalty is
+    chosen by a cross-validation among the other folds: its own labels decide nothing."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
 
     def check(self) -> None:
-        """Raise what is wrong with the experiment before anything is made; say which of its settings play no part."""
         experiment, plain = self.run.experiment, Train()
         train = experiment.train
         if experiment.model.start or train.pseudo_run or experiment.data.extra:
-            raise ConfigError(
-                "train.mode: features knows no model.start, train.pseudo_run and data.extra; leave them out"
-            )
+            raise ConfigError("train.mode: features goes without model.start, train.pseudo_run and data.extra")
         if experiment.data.num_folds < 3:
-            raise ConfigError(
-                "train.mode: features chooses each fold's penalty among the others: data.num_folds 3 or more"
-            )
+            raise ConfigError("train.mode: features chooses each fold's penalty on the others: data.num_folds >= 3")
         names = ("loss", "class_weights", "label_smoothing", "mixup", "cutmix")
         ignored = [f"train.{name}" for name in names if getattr(train, name) != getattr(plain, name)]
         if ignored := ignored + (["augment"] if experiment.augment else []):
-            console.warn(
-                f"train.mode: features: {', '.join(ignored)} play no part: heads learn by the task's plain loss"
-            )
+            console.warn(f"train.mode: features ignores {', '.join(ignored)}: heads learn the task's plain loss")
         _ = self.rows, self.model  # index, folds and weights are there, before a run is made
 
     @cached_property
     def model(self) -> Classifier:
-        """The network, with a head that has not learned."""
         torch.manual_seed(key("weights", self.run.experiment.seed, "features"))
         index = self.run.samples.index
         return initial_model(self.run, channel_statistics(index[trainable(index)]))
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """Of the training images."""
         return np.flatnonzero(trainable(self.run.samples.index))
 
     def settle(self) -> dict[str, Any]:
-        """The facts for the run's environment; how features are made is settled whenever they are."""
-        return environment(self.run)
+        return environment(self.run)  # how features are made is settled whenever they are
 
-    def go_on(self) -> None:
-        """Nothing to say: how features are made is settled whenever they are."""
-
-    def announce(self, folds: list[RunFold], force: bool) -> None:
+    def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:
         """Nothing to say: it takes seconds."""
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
-        """All heads are fitted together."""
-        return [folds]
+        return [folds]  # all heads are fitted together
 
     def line(self, fold: RunFold) -> Line:
         """`head_l2`, the head's penalty, and `valid_loss`; empty where that was not written down."""
         return next(iter(read_history(fold.files.heads)), {})
 
     def fit(self, folds: list[RunFold], force: bool = False, _deadline: float | None = None) -> None:
-        """Fit the heads of the folds that have none."""
         with lock(self.run.files.lock, str(self.run.files.folder), patience=PATIENCE):
             self._fit_missing(folds, force)
 
     def _fit_missing(self, folds: list[RunFold], force: bool) -> None:
-        run, num_pixels = self.run, len(self.run.samples.pixels)
-        settle_prediction(run, self.model.without_head(), run.samples.pixels, num_pixels * len(view_set(run)))
+        run, pixels = self.run, self.run.samples.pixels
+        settle_prediction(run, self.model.without_head(), pixels, len(pixels) * len(view_set(run)))
         run.freeze()
-        fold_of = {fold.title: fold for fold in folds}
-        missing = to_make("features", [self._artifact(fold) for fold in folds], force)
+        missing = {made.name: made for made in to_make("features", [self._artifact(fold) for fold in folds], force)}
         for full in (False, True):
-            part = [artifact for artifact in missing if (fold_of[artifact.name].number == "full") is full]
+            part = [fold for fold in folds if fold.title in missing and (fold.number == "full") is full]
             if part:
-                fitted = self._fit(full)
-                penalties = {}
-                for artifact in part:
-                    fold = fold_of[artifact.name]
-                    with artifact.making():
+                fitted, penalties = self._fit(full), {}
+                for fold in part:
+                    with missing[fold.title].making():
                         penalties[str(fold.number)] = self._write(fold, fitted)
                 self._report(fitted, penalties)
 
@@ -119,10 +99,8 @@ class FrozenHeads:
         images = [samples.index[name].iloc[rows].tolist() for name in ("image_id", "md5")]
         images.append(samples.targets[rows].tolist())
         weights = {name: value.double().sum().item() for name, value in self.model.state_dict().items()}
-        views = [asdict(view) for view in view_set(self.run).views]
-        return fingerprint(
-            VERSION, images, samples.folds[rows].tolist(), weights, self.run.experiment.train.head_l2, views
-        )
+        views, tried = [asdict(view) for view in view_set(self.run).views], self.run.experiment.train.head_l2
+        return fingerprint(VERSION, images, samples.folds[rows].tolist(), weights, tried, views)
 
     def _artifact(self, fold: RunFold) -> Artifact:
         return Artifact(fold.title, fold.files.trained, self._inputs, [fold.files.model])

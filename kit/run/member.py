@@ -31,9 +31,7 @@ class Member:
 
 def read_member(run: Run, use_full: bool = False) -> Member:
     """A run's predictions, each of the model that stands beside it. `use_full`: the test's are of `--fold full` alone.
-
-    Raises `KitError` where there are none, or where they do not belong together.
-    """
+    Raises `KitError` where there are none, or where they do not belong together."""
     folder, competition = run.files.folder, run.competition
     predicted = [fold for fold in run.folds() if fold.files.predicted.is_file()]
     full = run.fold("full")
@@ -60,12 +58,10 @@ def read_member(run: Run, use_full: bool = False) -> Member:
 
 
 def _warn(run: Run, num_predicted: int, use_full: bool) -> None:
-    """What makes this run's CV another than that of the model that is handed in."""
     experiment, name = run.experiment, run.name
-    if 0 < num_predicted < experiment.data.num_folds:
-        console.warn(
-            f"{name}: {num_predicted} of {experiment.data.num_folds} folds are predicted; the CV covers these only"
-        )
+    num_folds = experiment.data.num_folds
+    if 0 < num_predicted < num_folds:
+        console.warn(f"{name}: {num_predicted} of {num_folds} folds are predicted; the CV covers these only")
     for reason in _picked_by_own_fold(run):
         console.warn(f"{name}: {reason}, so its weights were picked on the images that score them: optimistic CV")
     if use_full and (experiment.train.early_stopping or experiment.train.select == "best"):
@@ -102,6 +98,4 @@ def require_same_test(members: list[Member]) -> None:
     for member in members[1:]:
         if member.test_ids != members[0].test_ids:
             differing = set(member.test_ids) ^ set(members[0].test_ids)
-            raise KitError(
-                f"runs {members[0].name} and {member.name} predict other test images ({examples(differing)})"
-            )
+            raise KitError(f"runs {members[0].name} and {member.name} predict other images ({examples(differing)})")

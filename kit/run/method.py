@@ -10,28 +10,19 @@ from kit.run.run import Run, RunFold
 
 
 class Method(Protocol):
-    """What `kit train` asks of either."""
+    """What `kit train` asks of either.
 
-    def check(self) -> None:
-        """Raise what is wrong with the experiment before anything is made."""
+    `check` raises what is wrong with the experiment before anything is made. `settle` decides what it leaves open, when
+    the run is made, and returns facts for the run's environment. `announce` says how a run goes on that `existed`, and
+    how long it takes. `parts`: what can be fitted by processes of their own. `fit` does the folds that are not done, or
+    all with `force`. `line`: what is known of the weights that were kept."""
 
-    def settle(self) -> dict[str, Any]:
-        """Settle what the experiment leaves open, when its run is made; returns facts for the run's environment."""
-
-    def go_on(self) -> None:
-        """Say how a run that was made is continued."""
-
-    def announce(self, folds: list[RunFold], force: bool) -> None:
-        """Say how long it will take."""
-
-    def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
-        """What can be fitted by processes of their own."""
-
-    def fit(self, folds: list[RunFold], force: bool, deadline: float | None) -> None:
-        """Fit the folds that are not fitted yet, or all with `force`."""
-
-    def line(self, fold: RunFold) -> Line:
-        """What is known of the weights that were kept."""
+    def check(self) -> None: ...
+    def settle(self) -> dict[str, Any]: ...
+    def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None: ...
+    def parts(self, folds: list[RunFold]) -> list[list[RunFold]]: ...
+    def fit(self, folds: list[RunFold], force: bool, deadline: float | None) -> None: ...
+    def line(self, fold: RunFold) -> Line: ...
 
 
 def method_of(run: Run) -> Method:

@@ -33,7 +33,7 @@ from kit.training.checkpoint import load_model
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, Output, fit
 from kit.training.losses import build_loss, number_scale, validation_loss
-from kit.training.step import Objective, Stepper
+from kit.training.step import Objective, StepKey, Stepper
 from kit.workspace import Fold, file_hash, fingerprint, read_json, sweep_temporaries
 
 VERSION = 2
@@ -48,7 +48,6 @@ class Networks:
         self._sets: dict[Fold, TrainingSet] = {}
 
     def check(self) -> None:
-        """Raise what is wrong with the experiment before anything is made."""
         experiment, competition = self.run.experiment, self.run.competition
         size = experiment.data.image_size
         check_augment(experiment.augment, experiment.data.cache_size or size, size)
@@ -57,7 +56,6 @@ class Networks:
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)
 
     def settle(self) -> dict[str, Any]:
-        """Decide what the experiment leaves open; returns the facts for the run's environment."""
         run, train = self.run, self.run.experiment.train
         for name, key_of in ((run.experiment.model.start, "model.start"), (train.pseudo_run, "train.pseudo_run")):
             if name is not None and name not in run_names(run.files.folder.parent):
@@ -76,8 +74,10 @@ class Networks:
             self._sets[fold.number] = training_set(fold)
         return self._sets[fold.number]
 
-    def announce(self, folds: list[RunFold], force: bool) -> None:
-        """How long it will take, from the speed that was measured when the run was made; the loader's workers."""
+    def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:
+        """With the speed that was measured when the run was made; decides on the loader's workers too."""
+        if existed:
+            self._goes_on()
         train, epochs, images = self.run.experiment.train, 0, 0.0
         for fold in folds:
             if force or not fold.is_trained:
@@ -92,8 +92,8 @@ class Networks:
         if self.num_workers and self.run.experiment.machine.num_workers == "auto":
             console.stage("train", f"{counted(self.num_workers, 'worker')} prepare the batches")
 
-    def go_on(self) -> None:
-        """How its folds compute; those that have begun keep the number format, layout and threads they began with."""
+    def _goes_on(self) -> None:
+        """Folds that have begun keep the number format, layout and threads that they began with."""
         now = Computing.of(self.run.experiment.machine)
         console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
         for fold in self.run.folds([*range(self.run.experiment.data.num_folds), "full"]):
@@ -101,7 +101,6 @@ class Networks:
                 console.stage("train", f"{fold.title} keeps what it began with: {fold.computing}")
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
-        """Each fold can be trained by a process of its own."""
         return [[fold] for fold in folds]
 
     def line(self, fold: RunFold) -> Line:
@@ -109,7 +108,6 @@ class Networks:
         return history_of_kept(fold.history, self.run.experiment.train)
 
     def fit(self, folds: list[RunFold], force: bool = False, deadline: float | None = None) -> None:
-        """Train the folds that are not trained."""
         for fold in folds:
             self._fit_one(fold, force, deadline)
 
@@ -125,10 +123,8 @@ class Networks:
                     say_pseudo_labels(fold, made)
                 begun = read_json(files.started) if files.started.is_file() else {}
                 if files.checkpoint.is_file() and begun.get("inputs") != artifact.inputs:
-                    raise KitError(
-                        f"{files.folder}: holds a training of other images or weights; --force trains it anew, or "
-                        f"give the run another name"
-                    )
+                    advice = "--force trains it anew, or give the run another name"
+                    raise KitError(f"{files.folder}: holds a training of other images or weights; {advice}")
                 fold.begin(artifact.inputs)
                 use_threads(self.run, fold.computing.num_threads)
                 with artifact.making():
@@ -148,10 +144,8 @@ class Networks:
         return Artifact(fold.title, fold.files.trained, inputs, [fold.files.model])
 
     def model(self, fold: RunFold) -> Classifier:
-        """The fold's model with its initial weights, by (seed, fold), normalised by its own training images.
-
-        With `model.start`, that run's model of this fold: it never saw this fold's images either.
-        """
+        """The fold's model with its initial weights, by (seed, fold), normalised by its own training images. With
+        `model.start`, that run's model of this fold: it never saw this fold's images either."""
         made, start = self.training_set(fold), start_of(fold)
         torch.manual_seed(key("weights", self.run.experiment.seed, fold.number))
         model = initial_model(self.run, channel_statistics(made.samples.index.iloc[made.own]))
@@ -159,14 +153,12 @@ class Networks:
             try:
                 model.load_state_dict(load_model(start.files.model)[0])
             except RuntimeError as error:
-                raise KitError(
-                    f"{start.files.model}: is of another model than model.name: {str(error).splitlines()[1].strip()}"
-                ) from None
+                raise KitError(f"{start.files.model}: is another model: {str(error).splitlines()[1].strip()}") from None
         if self.run.competition.task == "number":
             model.set_number_scale(*number_scale(made.samples.targets[made.own]))
         return model
 
-    def stepper(self, fold: RunFold, step_key: tuple[int | str, ...] | None = None) -> Stepper:
+    def stepper(self, fold: RunFold, step_key: StepKey | None = None) -> Stepper:
         """The model with its optimizer and what it minimises, ready to train."""
         run, seen, model = self.run, self.training_set(fold).targets, self.model(fold)
         task, train = run.competition.task, run.experiment.train
@@ -204,7 +196,7 @@ class Networks:
     def output(self, fold: RunFold) -> Output:
         facts = {"model": self.run.experiment.model.name, "classes": list(self.run.competition.classes)}
         minutes = self.run.experiment.machine.checkpoint_minutes
-        listeners = [make(fold.files.metrics) for make in LISTENERS.values()]
+        listeners = [make(fold.files.metrics) for make in LISTENERS]
         return Output(fold.title, fold.files.checkpoint, fold.files.model, facts, minutes, listeners)
 
     def workers(self, fold: RunFold, images_per_second: float) -> int:
@@ -225,12 +217,10 @@ class Networks:
 
 def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
     """The experiment's model; `fallback`: RGB statistics where neither the config nor the weights name them."""
-    competition, data = run.competition, run.experiment.data
+    model, data = run.experiment.model, run.experiment.data
     given = (data.mean, data.std) if data.mean is not None and data.std is not None else None
-    statistics = (given, fallback)
-    return build_classifier(
-        run.experiment.model, competition.num_outputs, competition.task, data.image_size, statistics
-    )
+    outputs, task = run.competition.num_outputs, run.competition.task
+    return build_classifier(model, outputs, task, data.image_size, (given, fallback))
 
 
 def start_of(fold: RunFold) -> RunFold | None:

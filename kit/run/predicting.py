@@ -27,13 +27,13 @@ from kit.settings import TTA, View
 from kit.workspace import Fold, atomic_path, file_hash, fingerprint
 
 FEATURES_VERSION, TABLES_VERSION = 1, 4
+PREDICT_KEYS = ("predict_precision", "predict_memory_format", "predict_compile")  # of `machine`, as in `Precision`
 COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
 
 
 def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
     """How the run predicts `num_images` (views and models counted), with these weights."""
-    machine = run.experiment.machine
-    wanted = Wanted(machine.predict_precision, machine.predict_memory_format, machine.predict_compile)
+    wanted = Wanted(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS))
     if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
         batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
         settings = run.experiment.model
@@ -43,30 +43,18 @@ def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: i
         if not any(trial.images_per_second for trial in (best, *others)):
             raise KitError(f"{best.precision} does not predict here: too little memory; lower train.batch_size")
         if not best.images_per_second:
-            raise KitError(
-                f"machine.predict_precision: {best.precision} does not predict what fp32 predicts with these weights; "
-                f"take auto"
-            )
-        chosen = best.precision
-        console.stage("predict", f"{chosen} ({best.images_per_second:,.0f} images/s with one view)")
-        run.settle(
-            run.experiment.with_machine(
-                predict_precision=chosen.name,
-                predict_memory_format=chosen.memory_format,
-                predict_compile=chosen.compiled,
-            )
-        )
+            wrong = f"{best.precision} does not predict what fp32 predicts with these weights"
+            raise KitError(f"machine.predict_precision: {wrong}; take auto")
+        console.stage("predict", f"{best.precision} ({best.images_per_second:,.0f} images/s with one view)")
+        chosen = dict(zip(PREDICT_KEYS, vars(best.precision).values(), strict=True))
+        run.settle(run.experiment.with_machine(**chosen))
 
 
 def prediction_compute(run: Run) -> Compute:
-    """How a settled run predicts."""
-    machine = run.experiment.machine
-    precision = Precision(machine.predict_precision, machine.predict_memory_format, machine.predict_compile is True)
-    return Compute(run.device, precision)
+    return Compute(run.device, Precision(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS)))
 
 
 def prediction_batch(run: Run) -> int:
-    """Images to a batch."""
     return max(64, run.experiment.train.batch_size)
 
 
@@ -83,7 +71,6 @@ def has_frozen_network(run: Run) -> bool:
 
 
 def view_set(run: Run) -> ViewSet:
-    """The TTA views of a run."""
     return ViewSet.of(run.experiment.tta, run.experiment.data.image_size)
 
 
@@ -98,9 +85,7 @@ def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterator[t
 
 def run_features(run: Run, model: Classifier) -> np.ndarray:
     """float16 (views, N, D), memory-mapped: the model without its head, on every row of the index and every TTA view.
-
-    The run's prediction is settled. Made once for all folds, runs and heads; the file's name says what made it.
-    """
+    The run's prediction is settled. Made once for all folds, runs and heads; the file's name says what made it."""
     pixels, md5, views = run.samples.pixels, run.index["md5"].tolist(), view_set(run)
     settings = to_mapping(run.experiment)
     size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
@@ -173,8 +158,8 @@ class FoldPredictors:
 def predictions_of(fold: RunFold) -> Artifact:
     """A fold's tables of predictions, as they would be made now."""
     run, samples = fold.run, fold.run.samples
-    machine, tta = run.experiment.machine, to_mapping(run.experiment.tta)
-    tta |= {key: getattr(machine, f"predict_{key}") for key in ("precision", "memory_format", "compile")}
+    tta = to_mapping(run.experiment.tta)
+    tta |= {key.removeprefix("predict_"): getattr(run.experiment.machine, key) for key in PREDICT_KEYS}
     looked_at = [samples.scored_rows(fold.number), np.flatnonzero(samples.index["split"] == "test")]
     images = samples.index.iloc[np.concatenate(looked_at)][["image_id", "md5", *run.competition.targets]]
     facts = {"model": file_hash(fold.files.model), "tta": tta}

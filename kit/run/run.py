@@ -41,7 +41,6 @@ class RunFold:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time."""
         with lock(self.files.lock, str(self.files.folder)):
             yield
 
@@ -120,7 +119,6 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Was it made?"""
         return self.files.experiment.is_file()
 
     @cached_property
@@ -156,10 +154,8 @@ class Run:
         return Computing.of(Experiment.load(self.files.experiment).machine) if self.exists else None
 
     def freeze(self) -> None:
-        """Write the experiment into the run's folder, with the folds when it is made.
-
-        A fold that has begun keeps the number format, layout and threads that it began with.
-        """
+        """Write the experiment into the run's folder, with the folds when it is made. A fold that has begun keeps the
+        number format, layout and threads that it began with."""
         earlier = self.made_with
         if earlier is None:
             write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
@@ -171,7 +167,6 @@ class Run:
 
     @property
     def competition_folds(self) -> Path:
-        """The folds as `kit split` made them."""
         experiment = self.experiment
         return self.workspace.folds(self.competition.name, experiment.data.num_folds, experiment.split_seed)
 

@@ -26,12 +26,8 @@ class Samples:
     def with_extra(self, index: pd.DataFrame, pixels: np.ndarray, targets: np.ndarray) -> Self:
         """With more pictures behind them, which no fold scores."""
         assert isinstance(self.pixels, np.ndarray)
-        return type(self)(
-            pd.concat([self.index, index], ignore_index=True),
-            np.append(self.folds, np.full(len(index), -1)),
-            Stacked(self.pixels, pixels),
-            np.concatenate([self.targets, targets]),
-        )
+        both, folds = pd.concat([self.index, index], ignore_index=True), np.append(self.folds, np.full(len(index), -1))
+        return type(self)(both, folds, Stacked(self.pixels, pixels), np.concatenate([self.targets, targets]))
 
     def training_rows(self, fold: Fold) -> np.ndarray:
         """Rows that this fold's model learns from, without pseudo-labelled ones."""

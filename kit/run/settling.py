@@ -34,7 +34,6 @@ class Settled:
 
 
 def use_threads(run: Run, threads: int | None = None) -> None:
-    """Torch's threads (default: the run's own), on the CPU; beside an accelerator no more than this process's cores."""
     threads = threads or run.experiment.machine.num_threads or num_cores()
     torch.set_num_threads(threads if run.device.type == "cpu" else min(threads, num_cores()))
 
@@ -63,35 +62,23 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
         raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}") from None
     best = trials[0]
     if not best.images_per_second:
-        raise KitError(
-            f"{best.precision} does not train here: too little memory (lower train.batch_size), or another loss than "
-            f"fp32 (--set machine.precision=fp32)"
-        )
+        advice = "too little memory (lower train.batch_size), or another loss than fp32 (--set machine.precision=fp32)"
+        raise KitError(f"{best.precision} does not train here: {advice}")
     if len(trials) > 1:
-        rows = [[str(trial.precision), _speed(trial)] for trial in trials]
+        speeds = [(trial.precision, trial.images_per_second) for trial in trials]
+        rows = [[str(one), f"{speed:,.0f}" if speed else "does not run, or is wrong"] for one, speed in speeds]
         console.table(f"{name} at {size} px, training", ["precision, layout", "images/s"], rows)
-    chosen = best.precision
-    experiment = experiment.with_machine(
-        precision=chosen.name, memory_format=chosen.memory_format, compile=chosen.compiled
-    )
-    computing = Computing.of(experiment.machine)
-    console.stage("train", f"run {run.name} on {device_name(run.device)}: {computing}")
+    name, layout, compiled = vars(best.precision).values()
+    experiment = experiment.with_machine(precision=name, memory_format=layout, compile=compiled)
+    console.stage("train", f"run {run.name} on {device_name(run.device)}: {Computing.of(experiment.machine)}")
     return Settled(experiment, best.images_per_second, trials)
 
 
 def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
     """What a run was made with: versions, machine and measured speeds."""
-    facts: dict[str, Any] = {
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "device": device_name(run.device),
-        "machine": platform.machine(),
-    }
+    facts: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
+    facts |= {"packages": {name: metadata.version(name) for name in PACKAGES}, "device": device_name(run.device)}
     if settled is not None:
         facts["images_per_second"] = round(settled.images_per_second, 1)
         facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}
     return facts
-
-
-def _speed(trial: Trial) -> str:
-    return f"{trial.images_per_second:,.0f}" if trial.images_per_second else "does not run, or is wrong"

@@ -7,7 +7,7 @@ import numpy as np
 from kit import console
 from kit.data.table import labelled_test, predictions, readable
 from kit.errors import ConfigError, KitError, examples
-from kit.run.run import Run, RunFold
+from kit.run.run import RunFold
 from kit.run.samples import Samples
 
 
@@ -33,23 +33,21 @@ def training_set(fold: RunFold) -> TrainingSet:
     """The fold's, with the test images that its teacher (`train.pseudo_run`) is sure of.
 
     The teacher is that run's model of this very fold: no image that scores this fold had a part in its labels. Test
-    images that are near-identical to one of those stay out.
-    """
+    images that are near-identical to one of those stay out."""
     run, samples = fold.run, fold.run.training_samples
     train, competition = run.experiment.train, run.competition
     own = samples.training_rows(fold.number)
     if train.pseudo_run is None:
         return TrainingSet(samples, own, np.empty(0, np.int64))
+    name, teacher = train.pseudo_run, run.earlier(train.pseudo_run)
     if competition.task not in {"classes", "ordinal"}:
-        raise ConfigError(
-            f"train.pseudo_run: needs classes, one an image; this competition's task is {competition.task}"
-        )
-    teacher = _teacher(run, train.pseudo_run).fold(fold.number)
-    if not teacher.files.test.is_file():
-        raise KitError(
-            f"{teacher.files.test}: no such file; train and predict run {train.pseudo_run} first (train.pseudo_run)"
-        )
-    probs = predictions(table := teacher.test(), competition)
+        raise ConfigError(f"train.pseudo_run: needs one class an image; the task is {competition.task}")
+    if teacher.competition.name != competition.name:
+        raise ConfigError(f"train.pseudo_run: run {name} is of {teacher.competition.name}, not of {competition.name}")
+    file = teacher.fold(fold.number).files.test
+    if not file.is_file():
+        raise KitError(f"{file}: no such file; train and predict run {name} first (train.pseudo_run)")
+    probs = predictions(table := teacher.fold(fold.number).test(), competition)
     sure = probs.max(axis=1) >= train.pseudo_threshold
     label_of = dict(zip(table.loc[sure, "image_id"], probs[sure].argmax(axis=1), strict=True))
     index = samples.index
@@ -62,14 +60,6 @@ def training_set(fold: RunFold) -> TrainingSet:
     return TrainingSet(replace(samples, targets=targets), own, added)
 
 
-def _teacher(run: Run, name: str) -> Run:
-    teacher = run.earlier(name)
-    if teacher.competition.name != run.competition.name:
-        of = f"{teacher.competition.name}, not of {run.competition.name}"
-        raise ConfigError(f"train.pseudo_run: run {name} is of {of}")
-    return teacher
-
-
 def say_pseudo_labels(fold: RunFold, made: TrainingSet) -> None:
     """How many test images of each class this fold is trained on too."""
     train, classes = fold.run.experiment.train, fold.run.competition.classes
@@ -78,6 +68,4 @@ def say_pseudo_labels(fold: RunFold, made: TrainingSet) -> None:
     each = examples((f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)), 6)
     console.stage("train", f"{fold.title}: {len(added):,} test images of which {train.pseudo_run} is sure: {each}")
     if not len(added):
-        console.warn(
-            f"train.pseudo_run: {train.pseudo_run} is sure of none ({train.pseudo_threshold:g}): nothing added"
-        )
+        console.warn(f"train.pseudo_run: no test image reaches train.pseudo_threshold {train.pseudo_threshold:g}")

@@ -13,9 +13,7 @@ RUNNERS: dict[str, Callable[[], Runner]] = {"here": here.open_runner, "gpus": gp
 
 def choose_runner(name: str | None, num_jobs: int = 1) -> Runner:
     """The runner that `--on` names; without a name `gpus` where several jobs can share several GPUs, else `here`.
-
-    Raises `ConfigError` on an unknown name, or where the machine has no such place.
-    """
+    Raises `ConfigError` on an unknown name, or where the machine has no such place."""
     if name is None:
         name = "gpus" if num_jobs > 1 and len(gpus.slots()) > 1 else "here"
     if name not in RUNNERS:

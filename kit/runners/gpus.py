@@ -40,18 +40,13 @@ class Gpus:
 
     def run(self, jobs: Sequence[Job]) -> list[Job]:
         """Lines of the processes come with their job's name. After a failure no new job begins; what has begun ends.
-
-        However this ends, no process is left.
-        """
+        However this ends, no process is left."""
         accelerator.release_memory(accelerator.default_device())  # what was measured here is the processes' to use
         console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
-        threads = [
-            threading.Thread(target=self._work, args=[waiting, environment], daemon=True)
-            for environment in self._environments
-        ]
+        threads = [threading.Thread(target=self._work, args=[waiting, one], daemon=True) for one in self._environments]
         try:
             for thread in threads:
                 thread.start()
@@ -79,14 +74,11 @@ class Gpus:
                 self._failed.append(error)
 
     def _run_one(self, job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-        surroundings = {**os.environ, **environment, PARENT: str(os.getpid())}
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace",
-        )  # fmt: skip
+        variables, words = {**os.environ, **environment, PARENT: str(os.getpid())}, [*COMMAND, *arguments]
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        process: subprocess.Popen[str] = subprocess.Popen(words, env=variables, **out)  # type: ignore[call-overload]
         self._processes.append(process)
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.stdout or ():
             if line.strip():
                 console.say(f"{job.name} | {line.rstrip()}")
         return process.wait()

@@ -1,8 +1,7 @@
 """Several predictions become one: plain means, and blends whose weights are fitted on OOF, honestly.
 
 A blend is fitted on the OOF of all folds for the test images. Its CV is nested: each fold's images are blended by
-weights (and, with `auto`, by a method) that were fitted on the other folds.
-"""
+weights (and, with `auto`, by a method) that were fitted on the other folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +25,8 @@ SMALL = 1e-3  # what a more involved method has to gain over a plainer one, of w
 def mean_predictions(
     members: Sequence[np.ndarray], average: str, task: Task = "classes", weights: Sequence[float] | None = None
 ) -> np.ndarray:
-    """Members (N, C) -> their mean (N, C): of the predictions (`probs`), or of their logits (`logits`).
-
-    Numbers have no logits. `weights` sum to 1; none: all the same.
-    """
+    """Members (N, C) -> their mean (N, C): of the predictions (`probs`), or of their logits (`logits`). Numbers have no
+    logits. `weights` sum to 1; none: all the same."""
     stack = np.stack(members).astype(np.float64)
     share = np.full(len(stack), 1 / len(stack)) if weights is None else np.asarray(weights, dtype=np.float64)
     if average == "probs" or task == "number":
@@ -86,8 +83,7 @@ class Known:
     """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`.
 
     `calibrated`: log losses count as they will be handed in, after a temperature and a bias, so that none wins, or
-    loses, by these alone.
-    """
+    loses, by these alone."""
 
     truth: Truth
     task: Task
@@ -106,7 +102,7 @@ class Known:
         """The score of predictions (N, C)."""
         metric, targets = self.truth.metric, self.truth.targets
         calibrate = metric.fit if metric.calibrates and self.calibrated else None
-        return metric.score(targets, predictions, calibrate(targets, predictions, {}) if calibrate else None)
+        return metric.score(targets, predictions, calibrate(targets, predictions, {}) if calibrate else {})
 
 
 def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
@@ -143,8 +139,7 @@ def fit_recipe(method: str, known: Known, members: Sequence[np.ndarray]) -> Reci
     """The recipe that does best on these images.
 
     best: one member. mean: all alike. hill: greedy selection with replacement (Caruana et al. 2004). weights: the
-    mean with the lowest log loss (numbers: squared error). stack: a ridge-penalised sum of logits, with a bias.
-    """
+    mean with the lowest log loss (numbers: squared error). stack: a ridge-penalised sum of logits, with a bias."""
     count, task, average = len(members), known.task, known.average
     if method == "best":
         values = np.array([known.judge(member) for member in members])

@@ -1,7 +1,6 @@
 """How sure a score is, and whether one set of predictions beats another: resampling the images (Efron 1979).
 
-Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.decide` makes.
-"""
+Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.decide` makes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,10 +29,8 @@ def bootstrap_interval(truth: Truth, decisions: np.ndarray, seed: int = 0) -> tu
 
 
 def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed: int = 0) -> Difference:
-    """The second's score minus the first's, both on the same resampled images: what they share cancels out.
-
-    It covers the choice of images, not the luck of the training: that takes several seeds.
-    """
+    """The second's score minus the first's, both on the same resampled images: what they share cancels out. It covers
+    the choice of images, not the luck of the training: that takes several seeds."""
     a, b = _resampled(truth, [first, second], seed)
     a, b = (values[~np.isnan(a) & ~np.isnan(b)] for values in (a, b))
     better = truth.metric.gain(b) > truth.metric.gain(a)

@@ -1,5 +1,6 @@
 """What a score is worth on a leaderboard: the range it will fall in, the rank, the medal."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,23 +24,17 @@ class Expectation:
 
 def medal_places(teams: int) -> dict[str, int]:
     """The last rank of each medal (https://www.kaggle.com/progression/competitions, competition medals)."""
-    if teams < 100:
-        shares = {"gold": 0.10, "silver": 0.20, "bronze": 0.40}
-        return {medal: int(np.ceil(share * teams)) for medal, share in shares.items()}
-    gold = 10 if teams < 250 else 10 + int(0.002 * teams)
-    if teams < 250:
-        return {"gold": gold, "silver": int(np.ceil(0.20 * teams)), "bronze": int(np.ceil(0.40 * teams))}
-    if teams < 1000:
-        return {"gold": gold, "silver": 50, "bronze": 100}
-    return {"gold": gold, "silver": int(np.ceil(0.05 * teams)), "bronze": int(np.ceil(0.10 * teams))}
+    gold = math.ceil(0.10 * teams) if teams < 100 else 10 if teams < 250 else 10 + int(0.002 * teams)
+    silver = math.ceil(0.20 * teams) if teams < 250 else 50 if teams < 1000 else math.ceil(0.05 * teams)
+    bronze = math.ceil(0.40 * teams) if teams < 250 else 100 if teams < 1000 else math.ceil(0.10 * teams)
+    return {"gold": gold, "silver": silver, "bronze": bronze}
 
 
 def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.ndarray | None = None) -> Expectation:
     """What OOF `decisions` (of `Metric.decide`) tell of a test set of `num_test` images like these.
 
     Both lucks count: that of the images that OOF was measured on, and that of the test's. `leaderboard`: the teams'
-    scores.
-    """
+    scores."""
     draws = expected_scores(truth, decisions, num_test)
     draws = draws[~np.isnan(draws)]
     if not len(draws):  # a class that so small a test set does not hold

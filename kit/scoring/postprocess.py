@@ -1,7 +1,6 @@
 """What the metric rewards beyond good predictions, fitted on OOF (`Metric.fit`), and kept only where it helps.
 
-The gain that is reported is cross-fitted: each fold's decisions use parameters that were fitted on the other folds.
-"""
+The gain that is reported is cross-fitted: each fold's decisions use parameters that were fitted on the other folds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +18,7 @@ KEEP = 0.9  # postprocessing is kept from this probability on that it helps
 @dataclass(frozen=True)
 class Postprocess:
     """`params`: for the test predictions, fitted on all OOF; only `plain` where it does not help, or does not apply.
-
-    `decisions`: what is scored as CV, cross-fitted where `kept`.
-    """
+    `decisions`: what is scored as CV, cross-fitted where `kept`."""
 
     params: Params
     decisions: np.ndarray

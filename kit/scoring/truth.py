@@ -12,8 +12,7 @@ from kit.metrics import Metric
 class Truth:
     """`targets` as in `kit.metrics.metric`. `groups` int (N,): images of one group (a patient's, near-identical ones)
     are no independent evidence; `None`: each image stands alone. `folds` int64 (N,): which fold scored each image,
-    empty where none did.
-    """
+    empty where none did."""
 
     metric: Metric
     targets: np.ndarray
@@ -21,7 +20,6 @@ class Truth:
     folds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def by(self, metric: Metric) -> Self:
-        """The same images, by another metric."""
         return replace(self, metric=metric)
 
     def only(self, rows: np.ndarray) -> Self:

@@ -70,9 +70,8 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
 
 def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
     """What stands in raw/ and did not come from this source is somebody's: only --force replaces it."""
-    there = [
-        path.name for names in competition.files.roles().values() for path in _spellings(raw, names) if path.exists()
-    ]
+    roles = competition.files.roles().values()
+    there = [path.name for names in roles for path in _spellings(raw, names) if path.exists()]
     if there:
         raise KitError(f"{raw}: already holds other files than {source} ({', '.join(there)}); --force replaces them")
 
@@ -84,11 +83,9 @@ def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
 
 def _complete(competition: Competition, raw: Path) -> bool:
     """Is every role in raw/ already, and no replacement left half done?"""
-    stamp = raw.with_name(".download.json")
+    stamp, roles = raw.with_name(".download.json"), competition.files.roles().values()
     whole = not stamp.is_file() or read_json(stamp).get("whole", False)
-    return whole and all(
-        any(p.exists() for p in _spellings(raw, names)) for names in competition.files.roles().values()
-    )
+    return whole and all(any(path.exists() for path in _spellings(raw, names)) for names in roles)
 
 
 def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Path]:
@@ -144,9 +141,9 @@ def _place(competition: Competition, found: dict[str, Path], raw: Path, archives
         if path in placed:
             target = placed[path]
         elif role == "sample_submission":
-            _place_csv(path, target)
+            _place_table(path, target, is_csv=True)
         elif path in archives and target.suffix in {".csv", ".json"}:  # train.csv.zip
-            _place_only_member(path, target)
+            _place_table(path, target)
         elif path in archives:
             unpack_zip(path, target)
         elif staging in path.parents:
@@ -176,14 +173,9 @@ def _only_member(path: Path) -> bytes:
         return archive.read(tables[0])
 
 
-def _place_only_member(path: Path, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(_only_member(path))
-
-
-def _place_csv(path: Path, target: Path) -> None:
+def _place_table(path: Path, target: Path, is_csv: bool = False) -> None:
     data = _only_member(path) if path.suffix == ".zip" else path.read_bytes()
-    if data[:64].lstrip()[:1] in {b"<", b"{", b""}:
+    if is_csv and data[:64].lstrip()[:1] in {b"<", b"{", b""}:
         raise KitError(f"{path}: is no CSV (it begins with {data[:20]!r}); get it again")
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kit import console
 from kit.about import VERSION
-from kit.competition import NAME_PATTERN
+from kit.competition import NAME_PATTERN, NAME_WORDS
 from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
@@ -45,13 +45,15 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     """Mean over folds, then a blend of runs as `settings` asks (default: the first run's own); write the submission.
 
     `name`: the submission's; default: the run's, or the first one's with `-blend`. The file is validated before it
-    gets its name.
-    """
+    gets its name."""
     first = runs[0]
     name = _name(runs, name)
     hand_in = HandIn(first.competition, settings or first.experiment.ensemble, first.group_of)
     full = hand_in.settings.models == "full"
-    members = [_member(run, first, full) for run in runs]
+    for run in runs:
+        if run.competition.name != first.competition.name:
+            raise ConfigError(f"run {run.name} is of {run.competition.name}, not of {first.competition.name}")
+    members = [read_member(run, full) for run in runs]
     blended = blend_runs(members, hand_in)
     oof, files = blended.oof, RunFiles(first.workspace.run(name))
     post = hand_in.postprocess(hand_in.truth(oof), predictions(oof, first.competition))
@@ -62,7 +64,8 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         cv = cross_validation(oof, hand_in, post)
         show_cross_validation(members, cv, hand_in)
         _report_postprocess(post, first.competition.metric)
-        cv["machine"] = {run.name: _computing(run) for run in runs}
+        begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
+        cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
         truth = hand_in.truth(oof)
         decisions = oof_decisions(truth, predictions(oof, first.competition), post)
         cv["expected"] = expect_score(first, truth, post, decisions, test)
@@ -81,9 +84,8 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     write_json(passport, _passport(path, members, blended, passport) | facts)
     console.stage("ensemble", f"{path}: {num_rows:,} rows, valid")
     metric = first.competition.metric
-    return EnsembleResult(
-        path, passport, metric, cv["metrics"][metric]["pooled"] if cv else None, num_rows, test_scores
-    )
+    pooled = cv["metrics"][metric]["pooled"] if cv else None
+    return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
 
 def _name(runs: Sequence[Run], name: str | None) -> str:
@@ -91,21 +93,10 @@ def _name(runs: Sequence[Run], name: str | None) -> str:
     names = [run.name for run in runs]
     name = name or (names[0] if len(names) == 1 else f"{names[0]}-blend")
     if not re.fullmatch(NAME_PATTERN, name):
-        raise ConfigError(f"--name {name}: expected letters, digits, dots, dashes and underscores")
+        raise ConfigError(f"--name {name}: expected {NAME_WORDS}")
     if names != [name] and RunFiles(runs[0].workspace.run(name)).experiment.is_file():
         raise ConfigError(f"--name {name}: is a run's name; this submission needs one of its own")
     return name
-
-
-def _member(run: Run, first: Run, full: bool) -> Member:
-    if run.competition.name != first.competition.name:
-        raise ConfigError(f"run {run.name} is of {run.competition.name}, not of {first.competition.name}")
-    return read_member(run, full)
-
-
-def _computing(run: Run) -> dict[str, str]:
-    """How each fold that has begun to train computes."""
-    return {fold.title: str(fold.computing) for fold in run.folds() if fold.files.started.is_file()}
 
 
 def _test(members: list[Member], blended: BlendedRuns, hand_in: HandIn) -> pd.DataFrame:
@@ -178,19 +169,13 @@ def _score_test(run: Run, test: pd.DataFrame, post: Postprocess) -> dict[str, fl
 
 def _passport(path: Path, members: list[Member], blended: BlendedRuns, previous: Path) -> dict[str, Any]:
     history = read_json(previous).get("kaggle", []) if previous.is_file() else []
-    recipe = blended.recipe
+    facts, recipe = [], blended.recipe
+    for member, worth in zip(members, blended.facts, strict=True):
+        inputs = {f"{file.parent.name}/{file.name}": file_hash(file) for file in member.files}
+        facts.append({**worth, "models": len(member.tests), "inputs": inputs})
     return {
-        "competition": members[0].run.competition.name,
+        "competition": members[0].run.competition.name, "kit": VERSION, "sha256": file_hash(path),
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "kit": VERSION,
-        "sha256": file_hash(path),
-        "average": recipe.average,
-        "blend": {"method": recipe.method, "bias": list(recipe.bias)},
-        "members": [_member_facts(member, one) for member, one in zip(members, blended.facts, strict=True)],
-        "kaggle": history,
-    }
-
-
-def _member_facts(member: Member, worth: dict[str, Any]) -> dict[str, Any]:
-    inputs = {f"{file.parent.name}/{file.name}": file_hash(file) for file in member.files}
-    return {**worth, "models": len(member.tests), "inputs": inputs}
+        "average": recipe.average, "blend": {"method": recipe.method, "bias": list(recipe.bias)},
+        "members": facts, "kaggle": history,
+    }  # fmt: skip

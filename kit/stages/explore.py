@@ -70,16 +70,12 @@ def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]
         "images": {split: int((index["split"] == split).sum()) for split in ("train", "test")},
         "classes": class_counts(train, competition),
         "target": _spread(pd.Series(targets(train, competition)[:, 0])) if competition.task == "number" else None,
-        "width": _spread(usable["width"]),
-        "height": _spread(usable["height"]),
-        "aspect": _spread(usable["width"] / usable["height"]),
-        "bytes": _spread(usable["bytes"]),
+        "width": _spread(usable["width"]), "height": _spread(usable["height"]),
+        "aspect": _spread(usable["width"] / usable["height"]), "bytes": _spread(usable["bytes"]),
         "formats": {str(k): int(v) for k, v in usable["format"].value_counts().items()},
         "channels": {
             "of": "training pixels, RGB in [0, 1], every image with equal weight",
-            "mean": mean,
-            "std": std,
-            "variance": [value**2 for value in std],
+            "mean": mean, "std": std, "variance": [value**2 for value in std],
             "mean_by_pixels": np.average(train[MEANS].to_numpy(float), axis=0, weights=pixels).tolist(),
             "mean_of_image_variances": train[VARIANCES].mean().tolist(),
         },
@@ -90,7 +86,7 @@ def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]
             "across_train_and_test": [g["path"].tolist() for g in twins],
         },
         "adversarial": _adversarial(usable),
-    }
+    }  # fmt: skip
 
 
 def _spread(values: pd.Series) -> dict[str, float]:
@@ -99,7 +95,6 @@ def _spread(values: pd.Series) -> dict[str, float]:
 
 
 def _groups(index: pd.DataFrame) -> list[pd.DataFrame]:
-    """Near-identical images, the largest group first."""
     several = index[index.duplicated("group", keep=False)]
     return sorted((g for _, g in several.groupby("group")), key=lambda g: (-len(g), g["path"].iloc[0]))
 
@@ -127,10 +122,8 @@ def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
 def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path) -> None:
     usable, train = index[readable(index)], index[trainable(index)]
     if competition.task == "number":
-        name = competition.labels.column
-        figures.histogram(
-            targets(train, competition)[:, 0], name, f"{len(train):,} training images", folder / "target.png"
-        )
+        values, title = targets(train, competition)[:, 0], f"{len(train):,} training images"
+        figures.histogram(values, competition.labels.column, title, folder / "target.png")
     else:
         figures.class_counts(class_counts(train, competition), len(train), folder / "classes.png")
     width, height, split = (usable[name].to_numpy() for name in ("width", "height", "split"))
@@ -140,26 +133,16 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
     generator = np.random.default_rng(key("contact sheet", competition.name))
     for name, members in _classes_shown(train, competition).items():
         some = members.iloc[np.sort(generator.choice(len(members), min(PER_SHEET, len(members)), replace=False))]
-        _sheet(
-            some,
-            some["image_id"].tolist(),
-            f"{name}: {len(some)} of {len(members):,}",
-            raw,
-            folder / ("class-" + re.sub(r"[^\w.-]+", "_", name) + ".png"),
-        )
+        file = folder / ("class-" + re.sub(r"[^\w.-]+", "_", name) + ".png")
+        _sheet(some, some["image_id"].tolist(), f"{name}: {len(some)} of {len(members):,}", raw, file)
     groups = _groups(usable)
     pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)
     captions = [f"{row.split} {row.image_id}\ngroup {row.group}" for row in pairs.itertuples()]
     title = f"near-identical: {len(groups)} groups ({len(pairs)} images shown)"
     _sheet(pairs, captions, title, raw, folder / "near_identical.png")
     odd = usable[usable["problem"] != ""].head(PER_SHEET)
-    _sheet(
-        odd,
-        [f"{name}\n{problem[:24]}" for name, problem in zip(odd["image_id"], odd["problem"], strict=True)],
-        "readable, with a problem",
-        raw,
-        folder / "problems.png",
-    )
+    captions = [f"{row.image_id}\n{str(row.problem)[:24]}" for row in odd.itertuples()]
+    _sheet(odd, captions, "readable, with a problem", raw, folder / "problems.png")
 
 
 def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, pd.DataFrame]:
@@ -178,27 +161,21 @@ def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, p
 def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path: Path) -> None:
     path.unlink(missing_ok=True)  # a sheet of an earlier state, when there is nothing to show any more
     if len(rows):
-        squares = [
-            resize_square(decode_image(read_bytes(raw / p), THUMBNAIL).rgb, THUMBNAIL, "pad") for p in rows["path"]
-        ]
-        figures.contact_sheet(squares, captions, title, path)
+        pictures = (decode_image(read_bytes(raw / name), THUMBNAIL).rgb for name in rows["path"])
+        figures.contact_sheet([resize_square(rgb, THUMBNAIL, "pad") for rgb in pictures], captions, title, path)
 
 
 def _report(stats: dict[str, Any], folder: Path) -> None:
     channels = stats["channels"]
     rows = [[name, *(f"{channels[key][c]:.5f}" for key in ("mean", "std", "variance"))] for c, name in enumerate("RGB")]
     console.table("Channels over the training pixels", ["channel", "mean", "std", "variance"], rows)
-    rows = [
-        [name, *(f"{stats[name][q]:,.2f}".removesuffix(".00") for q in ("min", "p5", "median", "p95", "max"))]
-        for name in ("width", "height", "aspect", "bytes")
-    ]
+    names = ("width", "height", "aspect", "bytes")
+    rows = [[name, *(f"{value:,.2f}".removesuffix(".00") for value in stats[name].values())] for name in names]
     console.table("Sizes", ["", "min", "5 %", "median", "95 %", "max"], rows)
     near = stats["near_identical"]
     console.stage("explore", f"{counted(len(near['groups']), 'group')} of near-identical images")
-    for text, groups in (
-        ("carry different labels", near["with_contradicting_labels"]),
-        ("span train and test", near["across_train_and_test"]),
-    ):
+    texts = {"carry different labels": "with_contradicting_labels", "span train and test": "across_train_and_test"}
+    for text, groups in ((text, near[which]) for text, which in texts.items()):
         if groups:
             console.warn(f"{len(groups)} of these groups {text}, for example {', '.join(groups[0][:3])}")
     if stats["problems"]:
@@ -207,7 +184,6 @@ def _report(stats: dict[str, Any], folder: Path) -> None:
     if check:
         low, high = check["chance"]
         verdict = "no difference seen" if check["auc"] <= high else f"they differ, above all in {check['most_telling']}"
-        console.stage(
-            "explore", f"telling train from test: AUC {check['auc']:.3f} (chance: {low:.3f} to {high:.3f}): {verdict}"
-        )
+        text = f"telling train from test: AUC {check['auc']:.3f} (chance: {low:.3f} to {high:.3f})"
+        console.stage("explore", f"{text}: {verdict}")
     console.stage("explore", f"figures: {folder}")

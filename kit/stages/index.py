@@ -57,12 +57,11 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     """Every training and test picture, by the competition's layout; raises `KitError` when a folder is missing."""
     places: dict[str, Path] = {}
     for role, names in competition.files.roles().items():
-        there = [place for place in (raw / name.removesuffix(".zip") for name in names) if place.exists()]
+        spelled = [raw / name.removesuffix(".zip") for name in names]
+        there = [place for place in spelled if place.exists()]
         if not there:
-            raise KitError(
-                f"{raw}: no {' or '.join(name.removesuffix('.zip') for name in names)}; type `kit download`, or "
-                f"`kit download --from DIR` with a folder that holds {' or '.join(names)}"
-            )
+            advice = f"type `kit download`, or `kit download --from DIR` with a folder that holds {' or '.join(names)}"
+            raise KitError(f"{raw}: no {' or '.join(place.name for place in spelled)}; {advice}")
         places[role] = there[0]
     wanted = None
     if competition.files.sample_submission:
@@ -80,11 +79,10 @@ def _check(
     there = set(test["image_id"])
     missing = [image_id for image_id in wanted or [] if image_id not in there]
     if missing:
-        raise KitError(
-            f"{places['sample_submission']}: column '{competition.submission.id_column}': {len(missing):,} ids are no "
-            f"picture of {places['test'].name} ({examples(missing)}; there is {examples(sorted(there))}); correct "
-            f"`submission.id_column` or `files.test` in the competition's YAML, or download again"
-        )
+        column = f"{places['sample_submission']}: column '{competition.submission.id_column}'"
+        stray = f"{len(missing):,} ids are no picture of {places['test'].name}"
+        advice = "correct `submission.id_column` or `files.test` in the competition's YAML, or download again"
+        raise KitError(f"{column}: {stray} ({examples(missing)}; there is {examples(sorted(there))}); {advice}")
     if competition.task == "number":
         return
     if competition.task == "labels":
@@ -93,10 +91,9 @@ def _check(
         seen = set(train[TARGET])
     unseen = [name for name in competition.classes if name not in seen]
     if unseen:
-        raise KitError(
-            f"{places.get('train_labels', places['train'])}: no training image has the class {examples(unseen)}; "
-            f"correct `labels.classes` in the competition's YAML, or the labels"
-        )
+        place = places.get("train_labels", places["train"])
+        advice = "correct `labels.classes` in the competition's YAML, or the labels"
+        raise KitError(f"{place}: no training image has the class {examples(unseen)}; {advice}")
 
 
 def _facts(file: str) -> tuple[int, int] | None:
@@ -118,16 +115,16 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
     hashes = hash_values(table.loc[seen, "dhash"])
     groups, apart = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
     if apart:
+        limit = f"a group holds what is near one image, {MAX_GROUP} at most"
         console.warn(
-            f"{counted(apart, 'pair')} of near-identical images in different groups (what is near one image, "
-            f"{MAX_GROUP} at most): where folds separate them, the CV is optimistic"
+            f"{counted(apart, 'pair')} of near-identical images in different groups ({limit}): where folds separate "
+            f"them, the CV is optimistic"
         )
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
     return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
 
 
 def _within(raw: Path, path: str) -> str:
-    """The path relative to `raw`."""
     inside = path.removeprefix(f"{raw}{os.sep}")
     return inside if inside != path else os.path.relpath(path, raw)
 

@@ -1,11 +1,9 @@
 """predict: each fold's model on the images it never saw -> `fold_<k>/oof.csv`, and on the test images -> `test.csv`.
 
-The same TTA views serve both, so that the CV measures what is submitted.
-"""
+The same TTA views serve both, so that the CV measures what is submitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,25 +11,13 @@ import pandas as pd
 from kit import console
 from kit.artifacts import to_make
 from kit.competition import Competition
-from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.table import predictions, targets, trainable
-from kit.errors import ConfigError, KitError, counted
+from kit.errors import KitError, counted
 from kit.run.drawing import draw_oof
-from kit.run.predicting import (
-    FoldPredictors,
-    prediction_columns,
-    predictions_of,
-    settle_prediction,
-    view_set,
-    write_predictions,
-    write_table,
-)
+from kit.run.predicting import FoldPredictors, predictions_of, settle_prediction, view_set, write_predictions
 from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
-from kit.scoring.blend import mean_predictions
 from kit.workspace import Fold
-
-CHUNK = 2048  # pictures of --images held in memory
 
 
 @dataclass(frozen=True)
@@ -42,16 +28,9 @@ class PredictResult:
     num_test: int
 
 
-@dataclass(frozen=True)
-class ImagesResult:
-    path: Path
-    num_images: int
-    folds: list[Fold]
-
-
 def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) -> PredictResult:
     """Predict for the folds (default: all that are trained): each its own images, and all of them the test images."""
-    wanted, samples = _trained(run, folds), run.samples
+    wanted, samples = trained_folds(run, folds), run.samples
     use_threads(run)
     missing = {artifact.name for artifact in to_make("predict", [predictions_of(fold) for fold in wanted], force)}
     stale = [fold for fold in wanted if fold.title in missing]
@@ -76,50 +55,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
     return PredictResult(numbers, run.competition.metric, scores, num_test)
 
 
-def predict_images(
-    run: Run, folder: Path, out: Path | None = None, folds: Sequence[Fold] | None = None
-) -> ImagesResult:
-    """Predict every picture of a folder -> a CSV: file, prob_<class> per class.
-
-    The models and their mean are those of the submission: the trained folds, or `full` where `ensemble.models` asks
-    for it; `folds` chooses others.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"--images {folder}: no such folder")
-    trained, full = _trained(run, folds), run.experiment.ensemble.models == "full"
-    chosen = trained if folds is not None else [fold for fold in trained if (fold.number == "full") is full] or trained
-    numbers = [fold.number for fold in chosen]
-    use_threads(run)
-    data, competition = run.experiment.data, run.competition
-    size = data.cache_size or data.image_size
-    files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    tables, predictors = [], None
-    for start in range(0, len(files), CHUNK):
-        names, squares = [], []
-        for file in files[start : start + CHUNK]:
-            try:
-                squares.append(resize_square(decode(file.read_bytes(), size).rgb, size, data.resize))
-                names.append(str(file.relative_to(folder)))
-            except (OSError, ImageProblem) as problem:
-                console.warn(f"{file}: {problem}; left out")
-        if names:
-            pixels = np.stack(squares)
-            if predictors is None:
-                settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * len(view_set(run)))
-                predictors = FoldPredictors(run, chosen, pixels)
-            several = predictors.predict(numbers, np.arange(len(names)), pixels)
-            mean = mean_predictions(list(several), run.experiment.ensemble.average, competition.task)
-            tables.append(pd.DataFrame({"file": names}).join(prediction_columns(competition, mean)))
-    if not tables:
-        raise KitError(f"{folder}: holds no picture")
-    table = pd.concat(tables, ignore_index=True)
-    path = out or run.files.images(folder.resolve().name)
-    write_table(table, path)
-    console.stage("predict", f"{len(table):,} pictures, mean of {len(chosen)} models -> {path}")
-    return ImagesResult(path, len(table), numbers)
-
-
-def _trained(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
+def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
     """These folds, or all that are trained; `KitError` where one is not."""
     if not run.exists:
         raise KitError(f"{run.files.folder}: no such run; type `kit train` first")
@@ -134,7 +70,6 @@ def _trained(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
 
 
 def _report(fold: RunFold) -> float | None:
-    """Prints what the fold's files hold; returns the OOF score."""
     competition, samples = fold.run.competition, fold.run.samples
     views = f"with {counted(len(view_set(fold.run)), 'view')}"
     on_test = f"{(samples.index['split'] == 'test').sum():,} test images"
@@ -159,5 +94,4 @@ def _prior(run: Run) -> np.ndarray:
 
 
 def _table_score(competition: Competition, table: pd.DataFrame) -> float:
-    """The metric of predictions that stand beside their targets."""
     return competition.scoring.score(targets(table, competition), predictions(table, competition))

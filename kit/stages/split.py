@@ -43,10 +43,8 @@ def split(run: Run, force: bool = False) -> SplitResult:
             folds = assign_folds(labels, groups, num_folds, seed)
             pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
         if before is not None and before != path.read_bytes():
-            console.warn(
-                f"{path}: the images, their labels or their groups changed, and so did the folds; a run keeps those it "
-                f"was made with and is not gone on with, so give the next one another name"
-            )
+            advice = "a run keeps those it was made with and cannot go on, so give the next one another name"
+            console.warn(f"{path}: the images, their labels or groups changed, and so did the folds; {advice}")
     run.refresh()
     table = read_rows(path)[["image_id", "fold"]].merge(index, on="image_id")
     counts = {int(str(fold)): class_counts(part, competition) for fold, part in table.groupby("fold")}
@@ -54,9 +52,7 @@ def split(run: Run, force: bool = False) -> SplitResult:
     small = too_small(labels, groups, num_folds)
     if small:
         few = [f"{name} {count}" for name, count in sorted(small.items(), key=lambda item: item[1])]
-        console.warn(
-            f"{len(small):,} classes have fewer independent images than folds ({examples(few)}): some folds lack them"
-        )
+        console.warn(f"{len(small):,} classes have fewer independent images than folds: {examples(few)}")
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:
         console.warn(f"one group holds {largest:,} of {len(index):,} images, more than a fold: the folds are uneven")
@@ -69,17 +65,13 @@ def _doubts(run: Run) -> None:
     stats, index = run.workspace.stats(run.competition.name), run.index
     alike = read_json(stats).get("adversarial") if stats.is_file() else None
     if alike and alike["auc"] > UNLIKE:
-        console.warn(
-            f"train and test look different (a model tells them apart with AUC {alike['auc']:.2f}; `kit explore` shows "
-            f"it): expect another score on the test set than in CV"
-        )
+        apart = f"a model tells them apart with AUC {alike['auc']:.2f}; `kit explore` shows it"
+        console.warn(f"train and test look different ({apart}): expect another score on the test set than in CV")
     test = index[index["split"] == "test"]
     twins = int(test["group"].isin(set(index.loc[index["split"] == "train", "group"])).sum())
     if twins:
-        console.warn(
-            f"{twins:,} test images are near-identical to a training image: the leaderboard will be kinder than CV "
-            f"(`kit ensemble` says by how much)"
-        )
+        kinder = "the leaderboard will be kinder than CV (`kit ensemble` says by how much)"
+        console.warn(f"{twins:,} test images are near-identical to a training image: {kinder}")
 
 
 def _report(seed: int, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]) -> None:

@@ -30,18 +30,11 @@ class SubmitResult:
 
 
 def submit(
-    run: Run,
-    file: Path | None = None,
-    message: str = "",
-    dry_run: bool = False,
-    again: bool = False,
-    anyway: bool = False,
-    wait_minutes: float = 10.0,
-) -> SubmitResult:
-    """Hand in `file` (default: the experiment's own submission). `dry_run` stops after validation.
-
-    Refuses bytes that were handed in before unless `again`, and a doubtful file unless `anyway`.
-    """
+    run: Run, file: Path | None = None, message: str = "", dry_run: bool = False, again: bool = False,
+    anyway: bool = False, wait_minutes: float = 10.0,
+) -> SubmitResult:  # fmt: skip
+    """Hand in `file` (default: the experiment's own submission). `dry_run` stops after validation. Refuses bytes that
+    were handed in before unless `again`, and a doubtful file unless `anyway`."""
     competition, workspace = run.competition, run.workspace
     path = file or workspace.submission(run.name)
     if not path.is_file():
@@ -80,9 +73,8 @@ def submit(
     if scored.status == "ERROR":
         raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
     if scored.status == "PENDING":
-        console.warn(
-            f"no score after {wait_minutes:g} minutes: https://www.kaggle.com/c/{competition.slug}/submissions"
-        )
+        page = f"https://www.kaggle.com/c/{competition.slug}/submissions"
+        console.warn(f"no score after {wait_minutes:g} minutes; look at {page}")
     else:
         cv = _cv(passport, competition)
         beside = f", CV {cv:.5f}" if cv is not None else ""
@@ -100,10 +92,8 @@ def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: 
         if entry.get("status") == "PENDING" and entry.get("ref"):
             return entry
         state = f"reference {entry['ref']}" if entry.get("ref") else "no answer came: look at Kaggle"
-        raise KitError(
-            f"{path}: these bytes were handed in before ({state}, {entry.get('date', '')}); "
-            f"--again spends a submission on them once more"
-        )
+        before = f"these bytes were handed in before ({state}, {entry.get('date', '')})"
+        raise KitError(f"{path}: {before}; --again spends a submission on them once more")
     return None
 
 
@@ -128,7 +118,9 @@ def _hand_in(
     entries.append(entry)
     write_json(passport_path, passport)
     try:
-        ref = client.hand_in(slug, token, message or _title(passport, competition, path))
+        cv = _cv(passport, competition)
+        title = path.stem if cv is None else f"{path.stem}, CV {competition.metric} {cv:.5f}"
+        ref = client.hand_in(slug, token, message or title)
     except UnsureError:
         raise
     except KitError:
@@ -155,9 +147,8 @@ def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], 
 def _may_submit(client: KaggleClient, slug: str) -> None:
     facts = client.competition(slug)
     if not facts.entered:
-        raise KitError(
-            f"you have not entered this competition: accept its rules at https://www.kaggle.com/c/{slug}/rules"
-        )
+        rules = f"https://www.kaggle.com/c/{slug}/rules"
+        raise KitError(f"you have not entered this competition: accept its rules at {rules}")
     if facts.submissions_disabled:
         raise KitError(f"{slug} takes no submissions any more (deadline {facts.deadline or 'unknown'})")
     left = client.submissions_left(slug)
@@ -167,14 +158,8 @@ def _may_submit(client: KaggleClient, slug: str) -> None:
 
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:
-    cv = passport.get("cv")
-    found = (cv or {}).get("metrics", {}).get(competition.metric, {}).get("pooled")
-    return float(found) if found is not None else None
-
-
-def _title(passport: dict[str, Any], competition: Competition, path: Path) -> str:
-    cv = _cv(passport, competition)
-    return f"{path.stem}, CV {competition.metric} {cv:.5f}" if cv is not None else path.stem
+    found = (passport.get("cv") or {}).get("metrics", {}).get(competition.metric, {}).get("pooled")
+    return None if found is None else float(found)
 
 
 def _reference(competition: Competition, workspace: Workspace, path: Path) -> pd.Series | None:

@@ -35,18 +35,14 @@ class TrainResult:
 
 
 def train(
-    run: Run,
-    folds: Sequence[Fold] | None = None,
-    force: bool = False,
-    max_hours: float | None = None,
+    run: Run, folds: Sequence[Fold] | None = None, force: bool = False, max_hours: float | None = None,
     on: str | None = None,
-) -> TrainResult:
+) -> TrainResult:  # fmt: skip
     """Train the folds (default: all). A killed training goes on where its last checkpoint stands.
 
     The first training of a run settles what the experiment leaves open and freezes it, with the folds, into the run's
     folder. `force` trains finished folds again. `on`: where it is done, `here` or on this machine's `gpus`; left out,
-    on every GPU that is visible.
-    """
+    on every GPU that is visible."""
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:
@@ -56,11 +52,11 @@ def train(
     runner = choose_runner(on, len(parts))
     method.check()
     with lock(run.files.lock, str(run.files.folder), patience=PATIENCE):
-        _open(run, method)
+        existed = _open(run, method)
     use_threads(run)
     numbers = [fold.number for fold in wanted]
     finished, metric = True, run.competition.metric
-    method.announce(wanted, force)
+    method.announce(wanted, force, existed)
     jobs = [_job(run, method, part, force, deadline) for part in parts]
     try:
         if runner.run(jobs) or not all(fold.is_trained for fold in wanted):
@@ -73,10 +69,8 @@ def train(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        size = run.experiment.train.batch_size
-        raise KitError(
-            f"the GPU's memory is too small for train.batch_size {size}; lower it, with another name"
-        ) from None
+        advice = f"lower train.batch_size {run.experiment.train.batch_size}, under a new name"
+        raise KitError(f"the GPU's memory is too small: {advice}") from None
     lines = {str(fold.number): method.line(fold) for fold in wanted if fold.is_trained}
     scores = {fold: line[key] for fold, line in lines.items() if line.get(key := f"valid_{metric}") is not None}
     if len(scores) > 1:
@@ -88,22 +82,20 @@ def train(
     return TrainResult(run.files.folder, numbers, metric, scores, finished, seconds, penalties)
 
 
-def _open(run: Run, method: Method) -> None:
-    """Freeze the experiment as it is settled: when the run is made, and when it goes on with another machine's keys."""
+def _open(run: Run, method: Method) -> bool:
+    """Freeze the experiment as it is settled: when the run is made, and when it goes on with another machine's keys.
+    Did it exist?"""
     run.settle(None)  # another process may have made it since
-    if run.exists:
-        run.require_own_folds()
-    computing = Computing.of(run.experiment.machine)
-    if run.made_with != computing:
-        write_json(run.files.environment, method.settle())
     existed = run.exists
-    run.freeze()
     if existed:
-        method.go_on()
+        run.require_own_folds()
+    if run.made_with != Computing.of(run.experiment.machine):
+        write_json(run.files.environment, method.settle())
+    run.freeze()
+    return existed
 
 
 def _job(run: Run, method: Method, folds: list[RunFold], force: bool, deadline: float | None) -> Job:
-    """The fitting of some folds, in this process or in one of its own."""
     numbers = ",".join(str(fold.number) for fold in folds)
 
     def arguments() -> list[str] | None:
@@ -114,5 +106,4 @@ def _job(run: Run, method: Method, folds: list[RunFold], force: bool, deadline: 
         left = deadline - time.monotonic()
         return [*words, "--max-hours", f"{left / 3600:.4f}"] if left > 0 else None
 
-    title = f"fold {numbers}"
-    return Job(title, partial(method.fit, folds, force, deadline), arguments)
+    return Job(f"fold {numbers}", partial(method.fit, folds, force, deadline), arguments)

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from kit import console, figures
 from kit.competition import Competition
-from kit.data.table import TARGET, predictions, targets
+from kit.data.table import predictions, targets
 from kit.errors import KitError, counted
 from kit.inference.views import FIVE, ViewSet
 from kit.run.member import read_member
@@ -40,8 +40,7 @@ def audit(run: Run) -> AuditResult:
     """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first.
 
     `score` is the probability that models which never saw the image give its label (of odd pictures: how like
-    others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too.
-    """
+    others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too."""
     if run.competition.task == "number":
         raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")
     oof = read_member(run).oof
@@ -63,38 +62,24 @@ def _rows(oof: pd.DataFrame, run: Run, order: np.ndarray, suggested: list[str], 
     train = run.samples.index[run.samples.index["split"] == "train"]
     path_of = dict(zip(train["image_id"], train["path"], strict=True))
     table = oof.iloc[order]
-    given = _words(table, run.competition)
-    return pd.DataFrame(
-        {
-            "image_id": table["image_id"].tolist(),
-            "path": [path_of[image_id] for image_id in table["image_id"]],
-            "target": given,
-            "suggested": [suggested[place] for place in order],
-            "score": score[order],
-        }
-    )
+    columns = ["image_id", "path", "target", "suggested", "score"]
+    given, predicted = _words(targets(table, run.competition), run.competition), [suggested[row] for row in order]
+    facts = (table["image_id"].tolist(), table["image_id"].map(path_of).tolist(), given, predicted, score[order])
+    return pd.DataFrame(dict(zip(columns, facts, strict=True)))
 
 
-def _words(table: pd.DataFrame, competition: Competition) -> list[str]:
-    """Each row's labels in words."""
-    if competition.task != "labels":
-        return table[TARGET].tolist()
-    wanted, names = targets(table, competition) > 0.5, np.array(competition.classes)
-    return [" ".join(names[row]) for row in wanted]
-
-
-def _predicted(oof: pd.DataFrame, competition: Competition) -> tuple[np.ndarray, list[str]]:
-    """(predictions (N, C), the predicted labels in words)"""
-    probs, names = predictions(oof, competition), np.array(competition.classes)
+def _words(values: np.ndarray, competition: Competition) -> list[str]:
+    """Targets, or predictions, in words: a label set's between blanks."""
+    names = np.array(competition.classes)
     if competition.task == "labels":
-        return probs, [" ".join(names[row]) for row in probs > 0.5]
-    return probs, names[probs.argmax(axis=1)].tolist()
+        return [" ".join(names[row]) for row in values > 0.5]
+    return names[values if values.ndim == 1 else values.argmax(axis=1)].tolist()
 
 
 def _mislabelled(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Confident learning (Northcutt et al. 2021): labels that honest predictions speak against, the surest first."""
-    probs, words = _predicted(oof, run.competition)
-    wanted = targets(oof, run.competition)
+    probs, wanted = predictions(oof, run.competition), targets(oof, run.competition)
+    words = _words(probs, run.competition)
     if run.competition.task == "labels":
         sets = [np.flatnonzero(row).tolist() for row in wanted > 0.5]
         order = multilabel.find_label_issues(sets, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
@@ -110,13 +95,12 @@ def _mislabelled(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
 
 def _contradictions(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Near-identical training pictures with different labels: at most one of them is right."""
-    probs, words = _predicted(oof, run.competition)
-    wanted = targets(oof, run.competition)
+    probs, wanted = predictions(oof, run.competition), targets(oof, run.competition)
     own = probs[np.arange(len(oof)), wanted] if wanted.ndim == 1 else (1 - np.abs(probs - wanted)).min(axis=1)
     train = run.samples.index[run.samples.index["split"] == "train"]
     group_of = dict(zip(train["image_id"], train["group"], strict=True))
     groups = oof["image_id"].map(group_of).to_numpy()
-    labels = np.array(_words(oof, run.competition))
+    labels = np.array(_words(wanted, run.competition))
     order, reasons = [], []
     for group in pd.Series(groups).value_counts().loc[lambda count: count > 1].index:
         members = np.flatnonzero(groups == group)
@@ -126,7 +110,7 @@ def _contradictions(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
             other = next(row for row in members if labels[row] != labels[place])
             order.append(place)
             reasons.append(f"near-identical to {oof['image_id'].iloc[other]}, which is {labels[other] or 'nothing'}")
-    table = _rows(oof, run, np.array(order, dtype=int), words, own)
+    table = _rows(oof, run, np.array(order, dtype=int), _words(probs, run.competition), own)
     return table.assign(reason=reasons, kind="contradicting").sort_values("score", kind="stable")
 
 
@@ -134,9 +118,8 @@ def _odd(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
     """Pictures whose features are far from all others': no animal, a drawing, an error page.
 
     A cat on a bookshelf is far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the
-    part most like other pictures counts.
-    """
-    _, words = _predicted(oof, run.competition)
+    part most like other pictures counts."""
+    words = _words(predictions(oof, run.competition), run.competition)
     if not has_frozen_network(run):
         return _rows(oof, run, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")
     model, row_of = run.fold(int(oof["fold"].iloc[0])).model(), run.samples.row_of()
@@ -170,10 +153,8 @@ def _draw(suspects: pd.DataFrame, run: Run) -> Path:
     row_of, shown, path = run.samples.row_of(), suspects.head(SHOWN), run.files.figure("suspects")
     if len(shown):
         pictures = [np.asarray(run.samples.pixels[row_of[image_id]]) for image_id in shown["image_id"]]
-        captions = [
-            f"{row.image_id}\n{row.target} -> {row.suggested}\n{row.kind} {row.score:.3f}" for row in shown.itertuples()
-        ]
-        figures.contact_sheet(
-            pictures, captions, f"{run.name}: the {len(shown)} worst suspects (id; label -> prediction)", path
-        )
+        rows = shown.itertuples()
+        captions = [f"{row.image_id}\n{row.target} -> {row.suggested}\n{row.kind} {row.score:.3f}" for row in rows]
+        title = f"{run.name}: the {len(shown)} worst suspects (id; label -> prediction)"
+        figures.contact_sheet(pictures, captions, title, path)
     return path

@@ -33,12 +33,12 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Speed:
-    """`images_per_second` of a part of the work; `of_limit`: against what the machine could do of it, where known."""
+    """`images_per_second` of a part of the work; `of_limit`: as a share of `limit`, what the machine could do of it."""
 
     name: str
     images_per_second: float
-    of_limit: float | None = None
-    limit: str = ""
+    of_limit: float
+    limit: str
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,7 @@ def bench(run: Run) -> BenchResult:
     networks.settle()
     reading = _reading(trial.index, trial.workspace.raw(trial.competition.name))
     speeds = [reading, *_training(networks), _prediction(trial)]
-    rows = [
-        [one.name, f"{one.images_per_second:,.0f}", "" if one.of_limit is None else f"{one.of_limit:.2f}", one.limit]
-        for one in speeds
-    ]
+    rows = [[one.name, f"{one.images_per_second:,.0f}", f"{one.of_limit:.2f}", one.limit] for one in speeds]
     title = f"{run.name}: {Computing.of(trial.experiment.machine)}"
     console.table(title, ["", "images/s", "of the limit", "limit"], rows)
     advice = _advice(networks, {one.name: one for one in speeds})
@@ -98,10 +95,8 @@ def _training(networks: Networks) -> list[Speed]:
     prepared = _median_speed(few * len(batch), lambda: list(_first(feed.batches(0, 0), few)))
     networks.num_workers = networks.workers(fold, limit)
     whole = _loop_speed(networks, lambda steps: _first(networks.feed(fold).batches(0, 0), steps))
-    return [
-        Speed("prepare batches, one core", prepared, prepared / limit, "what the network takes"),
-        Speed("train", whole, whole / limit, "the loop on one resident batch"),
-    ]
+    one_core = Speed("prepare batches, one core", prepared, prepared / limit, "what the network takes")
+    return [one_core, Speed("train", whole, whole / limit, "the loop on one resident batch")]
 
 
 def _first(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
@@ -110,7 +105,6 @@ def _first(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
 
 
 def _loop_speed(networks: Networks, batches: Callable[[int], Iterator[Batch]]) -> float:
-    """Training images a second over an epoch of a few seconds."""
     fold, real = networks.run.fold(0), networks.feed(networks.run.fold(0))
     train = replace(networks.run.experiment.train, epochs=1, warmup_epochs=0.0, freeze_epochs=0, unmixed_epochs=0)
     train = replace(train, early_stopping=None)
@@ -157,21 +151,12 @@ def _advice(networks: Networks, speeds: dict[str, Speed]) -> list[str]:
     seconds = len(networks.training_set(run.fold(0)).rows) * train.epochs / whole.images_per_second
     folds = experiment.data.num_folds
     fold, all_folds = console.duration(seconds), console.duration(seconds * folds)
-    lines = [f"a fold of {train.epochs} epochs: {fold}; {folds} folds: {all_folds}"]
-    share = whole.of_limit or 1.0
-    if share >= 0.9:
-        lines.append(
-            f"training is limited by the network ({share:.0%} of its own speed): a smaller data.image_size, "
-            f"model.options.width or fewer epochs save time, workers do not"
-        )
+    cheaper = "fewer or cheaper lines in `augment`, or a data.cache_size nearer to data.image_size"
+    if whole.of_limit >= 0.9:
+        slow = f"training is limited by the network ({whole.of_limit:.0%} of its own speed)"
+        cheaper = "a smaller data.image_size, model.options.width or fewer epochs save time, workers do not"
     elif run.device.type != "cpu":
-        lines.append(
-            f"training waits for its batches ({share:.0%} of the network's speed with {networks.num_workers} workers): "
-            f"fewer or cheaper lines in `augment`, or a data.cache_size nearer to data.image_size"
-        )
+        slow = f"training waits for batches from {networks.num_workers} workers ({whole.of_limit:.0%} of its speed)"
     else:
-        lines.append(
-            f"preparing batches takes {1 - share:.0%} of the training: fewer or cheaper lines in `augment`, or a "
-            f"data.cache_size nearer to data.image_size"
-        )
-    return lines
+        slow = f"preparing batches takes {1 - whole.of_limit:.0%} of the training"
+    return [f"a fold of {train.epochs} epochs: {fold}; {folds} folds: {all_folds}", f"{slow}: {cheaper}"]

@@ -31,9 +31,7 @@ def cache(workspace: Workspace, clear: bool = False) -> CacheResult:
         console.stage("cache", f"cleared {total}; what is needed again is made again")
         return CacheResult(files, sum(sizes), True)
     used = [datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M") for path in files]
-    rows = [
-        [str(path.relative_to(workspace.root)), f"{size / 1e6:,.1f}", when]
-        for path, size, when in zip(files, sizes, used, strict=True)
-    ]
+    facts = zip(files, sizes, used, strict=True)
+    rows = [[str(path.relative_to(workspace.root)), f"{size / 1e6:,.1f}", when] for path, size, when in facts]
     console.table(f"{total}; `kit cache clear` removes them", ["file", "MB", "last used"], rows)
     return CacheResult(files, sum(sizes), False)

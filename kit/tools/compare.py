@@ -28,10 +28,8 @@ class CompareResult:
 
 
 def compare(first: Run, second: Run) -> CompareResult:
-    """Hold run `second` against run `first`, on every metric that the task allows.
-
-    It compares the predictions as they are: before temperature, cut-points or thresholds.
-    """
+    """Hold run `second` against run `first`, on every metric that the task allows. It compares the predictions as they
+    are: before temperature, cut-points or thresholds."""
     competition, names = first.competition, (first.name, second.name)
     if competition.name != second.competition.name:
         raise ConfigError(f"run {names[0]} is of {competition.name}, {names[1]} of {second.competition.name}")

@@ -2,8 +2,7 @@
 
 The 1,797 handwritten digits that scikit-learn ships (UCI ML hand-written digits, 8x8 pixels) are laid out exactly
 like a Kaggle competition, and every stage runs on them; the labels held back for test1 give the score that Kaggle
-would give.
-"""
+would give."""
 
 import io
 import zipfile
@@ -36,9 +35,7 @@ class DemoResult:
 
 def write_archives(folder: Path | str, limit: int | None = None) -> Path:
     """train.zip (`class.id.jpg`), test1.zip (`id.jpg`), sampleSubmission.csv, and solution.csv (the held-back labels).
-
-    `limit` takes the first so many digits only. What is there already stays.
-    """
+    `limit` takes the first so many digits only. What is there already stays."""
     folder, digits = Path(folder), load_digits()
     images, labels = digits.images[:limit], digits.target[:limit]
     if (folder / "solution.csv").is_file():
@@ -68,7 +65,6 @@ def score_submission(submission: Path, solution: Path) -> float:
 
 
 def report(run: Run, cv: float, archives: Path) -> DemoResult:
-    """Score the demo's submission and show what comes next."""
     submission = run.workspace.submission(run.name)
     if not submission.is_file():
         raise KitError(f"{submission}: no such file; type `kit demo --force`")
@@ -81,9 +77,7 @@ def report(run: Run, cv: float, archives: Path) -> DemoResult:
     console.say()
     default = Run.open(DEFAULT_CONFIG, run.workspace).competition
     quick = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml")
-    console.say(
-        f"Next, {default.title}. Put a token from https://www.kaggle.com/settings into ~/.kaggle/access_token, then:"
-    )
+    console.say(f"Next, {default.title}. Put a token (https://www.kaggle.com/settings) into ~/.kaggle/access_token:")
     console.say(f"  {'kit doctor':<46}is this machine ready?")
     console.say(f"  {'kit run -c ' + quick:<46}under an hour on two CPU cores")
     console.say(f"  {'kit submit -c ' + quick:<46}upload it and wait for the score")

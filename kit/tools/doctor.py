@@ -48,16 +48,12 @@ def doctor(run: Run, offline: bool = False) -> list[Finding]:
 
 
 def _findings(run: Run, offline: bool) -> Iterator[Finding]:
-    yield _python()
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
     yield from _packages()
     yield from _devices()
     yield _disk(run.workspace)
     yield from _kaggle(run.asked, offline)
     yield _precision(run)
-
-
-def _python() -> Finding:
-    return Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
 
 
 def _packages() -> list[Finding]:
@@ -67,12 +63,8 @@ def _packages() -> list[Finding]:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    findings = [Finding("packages", "ok", ", ".join(found))]
-    if missing:
-        findings.append(
-            Finding("packages", "problem", f"missing: {', '.join(missing)}; pip install -r requirements.txt")
-        )
-    return findings
+    advice = f"missing: {', '.join(missing)}; pip install -r requirements.txt"
+    return [Finding("packages", "ok", ", ".join(found)), *([Finding("packages", "problem", advice)] if missing else [])]
 
 
 def _devices() -> list[Finding]:
@@ -97,8 +89,8 @@ def _precision(run: Run) -> Finding:
         images_per_second = speed(work, option)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
         return Finding("precision", "problem", f"{model.name}: {reason(error)}")
-    text = f"{option} for {model.name} at {size} px ({images_per_second:,.0f} training images/s measured on "
-    return Finding("precision", "ok", f"{text}{device_name(trial.device)})")
+    measured = f"{images_per_second:,.0f} training images/s measured on {device_name(trial.device)}"
+    return Finding("precision", "ok", f"{option} for {model.name} at {size} px ({measured})")
 
 
 def _disk(workspace: Workspace) -> Finding:
@@ -116,13 +108,8 @@ def _kaggle(experiment: Experiment, offline: bool) -> list[Finding]:
     except KitError as error:
         return [Finding("kaggle", "problem", str(error))]
     if credentials is None:
-        return [
-            Finding(
-                "kaggle",
-                "note",
-                f"no credentials (only `kit download` without --from and `kit submit` need them); {HOW}",
-            )
-        ]
+        missing = "no credentials (only `kit download` without --from and `kit submit` need them)"
+        return [Finding("kaggle", "note", f"{missing}; {HOW}")]
     name = f" of {credentials.username}" if credentials.username else ""
     findings = [Finding("kaggle", "ok", f"credentials from {credentials.source}{name}")]
     if competition.slug is None or offline:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kit import console, schema
-from kit.competition import NAME_PATTERN, Competition
+from kit.competition import NAME_PATTERN, NAME_WORDS, Competition
 from kit.config import Experiment
 from kit.data.archives import verify_zip
 from kit.describe.detect import describe_files
 from kit.describe.first_experiment import first_experiment
 from kit.describe.inventory import scan
-from kit.describe.targets import Case
 from kit.errors import ConfigError, examples
 from kit.kaggle.client import KaggleClient
 from kit.metrics import Metric, find_metric, spelled
@@ -31,25 +30,17 @@ class InitResult:
 
 
 def init(
-    workspace: Workspace,
-    source: Path | None = None,
-    slug: str | None = None,
-    name: str | None = None,
-    metric: str | None = None,
-    ask: Ask | None = None,
-    force: bool = False,
-) -> InitResult:
+    workspace: Workspace, source: Path | None = None, slug: str | None = None, name: str | None = None,
+    metric: str | None = None, ask: Ask | None = None, force: bool = False,
+) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml and configs/NAME.yaml under the workspace.
 
     `source`: a folder of downloads; `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles
-    what files leave open; without it the likelier reading is taken, and said. Existing files stay unless `force`.
-    """
+    what files leave open; without it the likelier reading is taken, and said. Existing files stay unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):
-            raise ConfigError(
-                f"{option} {value}: expected letters, digits, '.', '_' and '-', the first a letter or digit"
-            )
+            raise ConfigError(f"{option} {value}: expected {NAME_WORDS}")
     if slug is not None:
         kaggle = KaggleClient.connect()
         if metric is None:
@@ -78,14 +69,14 @@ def init(
         reading = describe_files(entries, [], ask or _likelier)
     raw: dict[str, Any] = {"name": name, "title": name.replace("-", " ").replace("_", " ").title()}
     raw |= {"slug": slug} if slug else {}
-    order = ("files", "task", "labels", "metric", "submission")
-    raw |= {key: reading.raw[key] for key in order}
+    raw |= {key: reading.raw[key] for key in ("files", "task", "labels", "metric", "submission")}
     described = schema.build(Competition, raw, str(competition))
     settings = first_experiment(described, entries, reading)
     schema.build(Experiment, settings, str(experiment))
+    why = f"# Written by `kit init` from {source.name}; the reasons, line by line:\n"
     for reason in reading.reasons:
         console.stage("init", reason)
-    why = f"# Written by `kit init` from {source.name}; the reasons, line by line:\n" + _comment(reading)
+        why += f"# - {reason}\n"
     text = schema.dump_yaml(raw)
     schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what a reader will find
     write_text(competition, why + text)
@@ -107,7 +98,6 @@ def _find_metrics(words: str) -> list[Metric]:
 
 
 def _kaggles_metrics(words: str) -> list[Metric]:
-    """Kaggle's metric where the kit has it."""
     if not words or "{k}" in words.lower():  # the sample's cells show how many
         return []
     found = spelled(words)
@@ -122,7 +112,3 @@ def _likelier(question: str, options: Sequence[tuple[str, str]]) -> str:
     others = ", ".join(f"{value} ({meaning})" for value, meaning in options[1:])
     console.warn(f"{question} Taken: {options[0][0]} ({options[0][1]}); else {others}")
     return options[0][0]
-
-
-def _comment(reading: Case) -> str:
-    return "".join(f"# - {reason}\n" for reason in reading.reasons)

@@ -48,7 +48,6 @@ def lr_find(run: Run, steps: int = 100) -> LrFindResult:
 
 
 def _sweep(networks: Networks, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """(rates, smoothed losses), rising by the same factor every optimizer step until the loss runs away."""
     experiment, fold = networks.run.experiment, networks.run.fold(0)
     train, feed = experiment.train, networks.feed(fold)
     stepper = networks.stepper(fold, (experiment.seed, "lr-find"))
@@ -79,8 +78,7 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
     """A rate where the loss still falls fast: two thirds down its fall, as fastai's "valley" has it.
 
     The fall ends where the longest falling subsequence ends, and is taken to be as many steps long as that has points:
-    wiggles on the plain before it do not count.
-    """
+    wiggles on the plain before it do not count."""
     if len(losses) < 10:
         raise KitError("the loss ran away at once: is train.clip_grad_norm, or the model's start, what it should be?")
     length = np.ones(len(losses), dtype=int)

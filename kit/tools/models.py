@@ -22,10 +22,8 @@ def models(name: str | None = None, image_size: int = 224, options: Sequence[str
         rows = [[part, " x ".join(map(str, shape)), f"{count:,}"] for part, shape, count in summary.stages]
         title = f"{name} {' '.join(options)}".rstrip() + f", one RGB picture of {image_size} px, 1,000 classes"
         console.table(title, ["part", "output (C x H x W)", "parameters"], rows)
-        console.say(
-            f"{summary.parameters:,} parameters, {_readable(summary.multiply_adds)} multiply-adds, "
-            f"{summary.feature_dim:,} features"
-        )
+        cost = f"{summary.parameters:,} parameters, {_readable(summary.multiply_adds)} multiply-adds"
+        console.say(f"{cost}, {summary.feature_dim:,} features")
         if name in NETWORKS:
             defaults = "  ".join(f"{key}={value}" for key, value in network_options(name).items())
             console.say(f"Options (model.options) and their defaults: {defaults}")
@@ -33,17 +31,15 @@ def models(name: str | None = None, image_size: int = 224, options: Sequence[str
     if chosen:
         raise ConfigError("--option: of which network? kit models NAME --option KEY=VALUE")
     summaries = [summarise(one, image_size) for one in NETWORKS]
-    rows = [
-        [s.name, f"{s.parameters / 1e6:,.2f} M", _readable(s.multiply_adds), f"{s.feature_dim:,}"] for s in summaries
-    ]
+    rows = [[s.name, _readable(s.parameters), _readable(s.multiply_adds), f"{s.feature_dim:,}"] for s in summaries]
     title = f"One RGB picture of {image_size} px, 1,000 classes"
     console.table(title, ["network", "parameters", "multiply-adds", "features"], rows)
     console.say(
-        "A bottleneck strides in its 3x3 (v1.5); the paper's, in its 1x1: kit models resnet50 --option stride_at=1x1\n"
-        "kit models NAME shows the stages and the options. Any model of timm is timm:NAME."
+        "A bottleneck strides in its 3x3 (v1.5), or as in the paper: kit models resnet50 --option stride_at=1x1"
     )
+    console.say("kit models NAME shows the stages and the options. Any model of timm is timm:NAME.")
     return ModelsResult(summaries)
 
 
 def _readable(number: int) -> str:
-    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.1f} M"
+    return f"{number / 1e9:.2f} G" if number >= 1e9 else f"{number / 1e6:.2f} M"

@@ -46,39 +46,27 @@ def report(workspace: Workspace, name: str) -> ReportResult:
     cv = read_json(files.cv) if files.cv.is_file() else {}
     competition = run.competition if run else Competition.load(passport["competition"])
     suspects, kept, total = _suspects(run) if run else ([], [], 0)
-    shown = [
-        {"anchor": path.stem, "label": LABELS.get(path.stem, path.stem), "data": _encoded(path.read_bytes())}
-        for path in _figures(files.figures)
-    ]
+    named = {path.stem: _encoded(path.read_bytes()) for path in _figures(files.figures)}
+    shown = [{"anchor": name, "label": LABELS.get(name, name), "data": data} for name, data in named.items()]
     metrics = cv.get("metrics", {})
     scores = [one["public_score"] for one in passport.get("kaggle", []) if one.get("public_score")]
     members = [one for one in passport.get("members", []) if "without" in one]
     sections = [("score", "Score")] + ([("members", "Members")] if members else [])
     sections += [(one["anchor"], one["label"]) for one in shown] + ([("suspects", "Suspects")] if suspects else [])
+    can_relabel = competition.task in {"classes", "ordinal"}
     page = _template().render(
-        name=name,
-        title=competition.title,
-        made=str(passport.get("made", ""))[:16].replace("T", " "),
-        experiment_hash=run.hash if run else "of several runs",
-        sections=[*sections, ("settings", "Settings")],
-        metric=competition.metric,
-        cv=metrics.get(competition.metric),
+        name=name, title=competition.title, made=str(passport.get("made", ""))[:16].replace("T", " "),
+        experiment_hash=run.hash if run else "of several runs", sections=[*sections, ("settings", "Settings")],
+        metric=competition.metric, cv=metrics.get(competition.metric), expected=cv.get("expected"),
         metrics={key: row for key, row in metrics.items() if row["pooled"] is not None},
         num_folds=max((len(row["folds"]) for row in metrics.values()), default=0),
-        expected=cv.get("expected"),
-        lb=float(scores[-1]) if scores else None,
-        members=members,
-        blend_method=passport.get("blend", {}).get("method", ""),
-        figures=shown,
-        suspects=suspects,
-        num_suspects=total,
-        kept=kept,
-        actions=[action for action in ACTIONS if action != "relabel" or _can_relabel(competition)],
-        can_relabel=_can_relabel(competition),
+        lb=float(scores[-1]) if scores else None, members=members, figures=shown,
+        blend_method=passport.get("blend", {}).get("method", ""), suspects=suspects, num_suspects=total, kept=kept,
+        actions=[action for action in ACTIONS if action != "relabel" or can_relabel], can_relabel=can_relabel,
         classes=competition.classes,
         settings=files.experiment.read_text("utf-8") if run else json.dumps(passport, indent=2),
-        environment=_text(files.environment),
-    )
+        environment=files.environment.read_text("utf-8") if files.environment.is_file() else "",
+    )  # fmt: skip
     write_text(files.report, page)
     console.stage("runs", f"{files.report} ({len(page) / 1e6:.1f} MB); open it in a browser")
     return ReportResult(files.report, len(suspects))
@@ -88,10 +76,6 @@ def _template() -> jinja2.Template:
     surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     surroundings.filters["figure"] = lambda value: "" if value is None else f"{value:.4f}"  # nan is null in JSON
     return surroundings.from_string(TEMPLATE.read_text("utf-8"))
-
-
-def _can_relabel(competition: Competition) -> bool:
-    return competition.task in {"classes", "ordinal"}
 
 
 def _figures(figures: Path) -> list[Path]:
@@ -105,9 +89,8 @@ def _suspects(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
     """(the worst suspects with their pictures and an earlier corrections.csv's verdict, its other rows, how many)"""
     if not run.files.suspects.is_file():
         return [], [], 0
-    table = pd.read_csv(
-        run.files.suspects, dtype={"image_id": str, "target": str, "suggested": str}, keep_default_na=False
-    )
+    text = dict.fromkeys(("image_id", "target", "suggested"), str)
+    table = pd.read_csv(run.files.suspects, dtype=text, keep_default_na=False)
     earlier: dict[str, tuple[str, str]] = {}
     if run.experiment.data.corrections is not None:
         old = read_corrections(Path(run.experiment.data.corrections).expanduser())
@@ -133,7 +116,3 @@ def _picture(rgb: np.ndarray) -> str:
 
 def _encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _text(file: Path) -> str:
-    return file.read_text("utf-8") if file.is_file() else ""

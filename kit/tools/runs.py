@@ -2,8 +2,6 @@
 
 import datetime
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -78,22 +76,13 @@ def _line(workspace: Workspace, name: str) -> Line:
         code, competition = run.hash, run.competition.name
         seconds = [line.get("seconds", 0.0) for fold in files.fold_folders() for line in read_history(fold.metrics)]
         minutes = float(np.sum(seconds)) / 60 if seconds else None
-        made = made or _when(files.experiment)
-    cv = _cv(files.cv) or handed_in.get("cv") or {}
+        when = datetime.datetime.fromtimestamp(files.experiment.stat().st_mtime, datetime.UTC)
+        made = made or when.isoformat(timespec="seconds")
+    cv = (read_json(files.cv) if files.cv.is_file() else None) or handed_in.get("cv") or {}
     metric = cv.get("metric", "")
     values = cv.get("metrics", {}).get(metric, {})
     interval = values.get("interval")
     scores = [one.get("public_score") for one in handed_in.get("kaggle", []) if one.get("public_score")]
     span = tuple(interval) if interval and None not in interval else None
-    return Line(
-        name, competition, metric, code, values.get("pooled"), span,
-        float(scores[-1]) if scores else None, minutes, made,
-    )  # fmt: skip
-
-
-def _cv(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _when(file: Path) -> str:
-    return datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")
+    lb = float(scores[-1]) if scores else None
+    return Line(name, competition, metric, code, values.get("pooled"), span, lb, minutes, made)

@@ -6,8 +6,5 @@ from pathlib import Path
 from kit.events import Listener
 from kit.tracking import metrics_file, progress
 
-LISTENERS: dict[str, Callable[[Path], Listener]] = {
-    "metrics_file": metrics_file.listener,
-    "progress": progress.listener,
-}
-"""name -> what makes a listener, given the path of the fold's metrics file"""
+LISTENERS: list[Callable[[Path], Listener]] = [metrics_file.listener, progress.listener]
+"""what makes a listener, given the path of the fold's metrics file"""

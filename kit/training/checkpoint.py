@@ -13,7 +13,6 @@ from kit.workspace import atomic_path
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the resume state whole or not at all."""
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
@@ -23,8 +22,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file raises, the way out is the same
-        damage = reason(error)
-        raise KitError(f"{path}: damaged ({damage}); delete it, and the fold starts from its beginning") from None
+        raise KitError(f"{path}: damaged ({reason(error)}); delete it to begin the fold anew") from None
 
 
 def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:

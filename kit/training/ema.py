@@ -8,10 +8,8 @@ from torch import nn
 
 
 class EMA:
-    """A second model whose weights and batch-norm statistics follow the first one's mean.
-
-    The decay warms up as (1 + step) / (10 + step), so that a short run is not held back by its initial weights.
-    """
+    """A second model whose weights and batch-norm statistics follow the first one's mean. The decay warms up as (1 +
+    step) / (10 + step), so that a short run is not held back by its initial weights."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -36,7 +34,6 @@ def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.T
     """The mean of `count` states, from that of the ones before (none for the first); counters are the newest's."""
     if mean is None or count == 1:
         return copy.deepcopy(values)
-    return {
-        name: mean[name].to(value.device).lerp(value, 1 / count) if value.is_floating_point() else value.clone()
-        for name, value in values.items()
-    }
+    learned = {name: value for name, value in values.items() if value.is_floating_point()}
+    new = {name: mean[name].to(value.device).lerp(value, 1 / count) for name, value in learned.items()}
+    return {name: new.get(name, value.clone()) for name, value in values.items()}

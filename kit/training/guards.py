@@ -12,11 +12,9 @@ from kit.errors import KitError, examples
 def finite(loss: float, epoch: int, step: int, image_ids: Callable[[], list[str]]) -> float:
     """The loss itself; `KitError` with the batch's images where it is nan or infinite. `epoch` counts from 1."""
     if not np.isfinite(loss):
-        raise KitError(
-            f"the loss became {loss} in epoch {epoch} at or before batch {step}, on the images "
-            f"{examples(image_ids(), 8)}; lower train.learning_rate, set train.clip_grad_norm, or "
-            f"look at these images. Up to the last checkpoint nothing is lost"
-        )
+        where = f"in epoch {epoch} at or before batch {step}, on the images {examples(image_ids(), 8)}"
+        advice = "lower train.learning_rate, set train.clip_grad_norm, or look at these images"
+        raise KitError(f"the loss became {loss} {where}; {advice}. Up to the last checkpoint nothing is lost")
     return loss
 
 

@@ -37,9 +37,7 @@ class Heads:
 @dataclass(frozen=True)
 class FittedHeads:
     """`weight` (K, C, D), `bias` (K, C): a head per fold, or the one of all images; `penalties` (K,): what each chose.
-
-    `paths` float (num_folds, S): loss of each fold's own images by the penalty of a head that never saw them.
-    """
+    `paths` float (num_folds, S): loss of each fold's own images by the penalty of a head that never saw them."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -53,8 +51,7 @@ def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...],
     (What is not a label, the features' means and spreads, is of all training images.)
 
     The problem's features are (views, N, D) here, `folds` int64 (N,). For each two folds and each penalty a head that
-    saw neither: fold i takes the penalty whose heads without i do best on the other folds.
-    """
+    saw neither: fold i takes the penalty whose heads without i do best on the other folds."""
     views, _, width = problem.features.shape
     count = int(folds.max()) + 1
     away: list[tuple[int, ...]] = [(i,) for i in range(count)]
@@ -85,12 +82,8 @@ def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...],
 
 def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
     """Which penalty does best on the other folds, by heads that saw neither them nor `fold`."""
-    others = [
-        losses[problem, other]
-        for problem, left in enumerate(away)
-        for other in left
-        if len(left) == 2 and fold in left and other != fold
-    ]
+    pairs = [(problem, left) for problem, left in enumerate(away) if len(left) == 2 and fold in left]
+    others = [losses[problem, other] for problem, left in pairs for other in left if other != fold]
     return int(np.mean(others, axis=0).argmin())
 
 
@@ -104,8 +97,7 @@ def fit_heads(problem: Problem, rows: torch.Tensor, penalties: torch.Tensor) -> 
     """Minimise, for each p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
 
     `rows` bool (N, P): which images each fit has; `penalties` float32 (P,), on features of variance 1. The loss is
-    cross-entropy, binary cross-entropy, or half the squared error. Biases are free.
-    """
+    cross-entropy, binary cross-entropy, or half the squared error. Biases are free."""
     features, targets, task, outputs = problem.features, problem.targets, problem.task, problem.outputs
     if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
         one = fit_heads(Problem(features, targets[:, None].float(), "labels", 1), rows, penalties / 2)
@@ -131,7 +123,7 @@ Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 def _objective(
     seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, task: Task
 ) -> Callable[[torch.Tensor], Value]:
-    """The objective of some of the problems, by their numbers."""
+    """What is minimised, of some of the problems, by their numbers."""
 
     def some(problems: torch.Tensor) -> Value:
         share, strength = weights[:, problems].contiguous(), penalties[problems, None, None]
@@ -165,10 +157,8 @@ def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torc
 
 
 def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -> torch.Tensor:
-    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once.
-
-    What is solved is left out of the work once it is a quarter of it.
-    """
+    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once. What is
+    solved is left out of the work once it is a quarter of it."""
     solved, problems = start.clone(), torch.arange(len(start))
     value = objective(problems)
     solution, (cost, slope) = start, value(start)

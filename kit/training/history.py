@@ -5,20 +5,18 @@ from kit.settings import Train
 
 
 def is_best(history: list[Line]) -> bool:
-    """Has the last epoch the lowest validation loss so far?"""
     loss = history[-1]["valid_loss"]
     return loss is not None and loss == min(line["valid_loss"] for line in history)
 
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
     """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's.
-
-    Without epochs there is none: the start's weights were kept.
-    """
+    Without epochs there is none: the start's weights were kept."""
     if not history:
         return {}
-    chosen = train.select == "best" and history[-1]["valid_loss"] is not None
-    return min(history, key=lambda line: line["valid_loss"]) if chosen else history[-1]
+    if train.select != "best" or history[-1]["valid_loss"] is None:
+        return history[-1]
+    return min(history, key=lambda line: line["valid_loss"])
 
 
 def stopped_early(history: list[Line], train: Train) -> bool:

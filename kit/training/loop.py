@@ -1,8 +1,7 @@
 """The training loop: one model, one fold, resumable at any step to the same bits.
 
 In: a model with its optimizer, batches as functions. Out: the weights, the lines of the history, and a checkpoint from
-which a killed training goes on. What a batch is, and where it comes from, is the caller's business.
-"""
+which a killed training goes on. What a batch is, and where it comes from, is the caller's business."""
 
 import copy
 import time
@@ -32,8 +31,7 @@ class Feed:
 
     `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`: the fold's own, or `None`.
     `test()`: a benchmark's labelled test images, or `None`: watched, and never used to choose anything.
-    `image_ids(rows)`: for messages.
-    """
+    `image_ids(rows)`: for messages."""
 
     num_steps: int
     num_images: int  # in a training epoch
@@ -76,8 +74,7 @@ def fit(stepper: Stepper, feed: Feed, output: Output, deadline: float | None = N
     """Train to the end, from the checkpoint where there is one; returns the history.
 
     Writes the model last. `deadline` is a `time.monotonic` instant: past it the state is saved and `OutOfTime` raised.
-    A loss that is not finite is a `KitError` that names the batch's images.
-    """
+    A loss that is not finite is a `KitError` that names the batch's images."""
     training = _Training(stepper, feed, output, deadline)
     training.resume()
     training.run()
@@ -86,8 +83,6 @@ def fit(stepper: Stepper, feed: Feed, output: Output, deadline: float | None = N
 
 
 class _Training:
-    """A training under way."""
-
     def __init__(self, stepper: Stepper, feed: Feed, output: Output, deadline: float | None) -> None:
         self.stepper, self.feed, self.output, self.deadline = stepper, feed, output, deadline
         self.train = stepper.train
@@ -97,7 +92,6 @@ class _Training:
         self.best: dict[str, torch.Tensor] | None = None  # weights to keep in place of the last ones
 
     def resume(self) -> None:
-        """Go on where the checkpoint stands."""
         if not self.output.checkpoint.is_file():
             return
         saved = load_state(self.output.checkpoint)
@@ -113,14 +107,12 @@ class _Training:
     def save(self) -> None:
         stepper = self.stepper
         refuse_broken(stepper.model)
-        averages = self.ema.model.state_dict() if self.ema is not None else None
-        save_state(
-            self.output.checkpoint,
-            {
-                "model": stepper.model.state_dict(), "optimizer": stepper.optimizer.state_dict(),
-                "scaler": stepper.scaler.state_dict(), "ema": averages, "state": vars(self.state), "best": self.best,
-            },
-        )  # fmt: skip
+        state = {
+            "model": stepper.model.state_dict(), "optimizer": stepper.optimizer.state_dict(),
+            "scaler": stepper.scaler.state_dict(), "state": vars(self.state), "best": self.best,
+            "ema": self.ema.model.state_dict() if self.ema is not None else None,
+        }  # fmt: skip
+        save_state(self.output.checkpoint, state)
 
     def tell(self, again: bool = False) -> None:
         history = list(self.state.history)
@@ -129,7 +121,6 @@ class _Training:
             listener(epoch)
 
     def run(self) -> None:
-        """Every epoch that is left: train, validate, save, tell."""
         train, feed = self.train, self.feed
         done = self.state.epoch * feed.num_steps + self.state.step
         with console.progress(self.output.title, train.epochs * feed.num_steps, done, "batches") as bar:
@@ -140,18 +131,14 @@ class _Training:
                 self.tell()
 
     def end_epoch(self) -> None:
-        """The epoch's line, and what is kept of its weights."""
         train, feed, state = self.train, self.feed, self.state
         loss, value = self.validate(feed.validation)
         line = {
-            "epoch": state.epoch + 1,
-            "seconds": round(state.seconds, 2),
+            "epoch": state.epoch + 1, "seconds": round(state.seconds, 2),
             "images_per_second": round(feed.num_images / state.seconds, 1),
-            "learning_rate": learning_rate(train, state.epoch + 1),
-            "train_loss": state.loss_sum / feed.num_steps,
-            "valid_loss": loss,
-            f"valid_{feed.metric.name}": value,
-        }
+            "learning_rate": learning_rate(train, state.epoch + 1), "train_loss": state.loss_sum / feed.num_steps,
+            "valid_loss": loss, f"valid_{feed.metric.name}": value,
+        }  # fmt: skip
         if feed.test is not None:
             loss, value = self.validate(feed.test)
             line |= {"test_loss": loss, f"test_{feed.metric.name}": value}
@@ -163,7 +150,6 @@ class _Training:
             self.best = running_mean(self.best, self.chosen.state_dict(), count) if count > 0 else None
 
     def finish(self) -> None:
-        """Write the weights that are kept."""
         name = self.feed.metric.name
         if self.train.select == "average" and self.best is not None and self.feed.validation is not None:
             self.chosen.load_state_dict(self.best)
@@ -174,7 +160,6 @@ class _Training:
         save_model(self.output.model, weights, self.output.facts)
 
     def train_epoch(self, bar: console.Bar) -> None:
-        """The epoch's batches, from where it stands; checkpoints on the way."""
         stepper, feed, train, state = self.stepper, self.feed, self.train, self.state
         set_training(stepper.model, train, state.epoch)
         saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds

@@ -1,6 +1,7 @@
 """What training minimises, chosen from the task unless the experiment says otherwise."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,10 +25,8 @@ FITTING: dict[Task, tuple[str, ...]] = {
 
 
 def build_loss(task: Task, train: Train, targets: np.ndarray, num_classes: int) -> Loss:
-    """The training loss; `targets` are the training images' (for class weights, and a number's mean and spread).
-
-    Raises `ConfigError` for a loss that does not fit the task.
-    """
+    """The training loss; `targets` are the training images' (for class weights, and a number's mean and spread). Raises
+    `ConfigError` for a loss that does not fit the task."""
     name = FITTING[task][0] if train.loss == "auto" else train.loss
     if name not in FITTING[task]:
         raise ConfigError(f"train.loss: {name} does not fit task {task}; expected auto, {', '.join(FITTING[task])}")
@@ -38,17 +37,13 @@ def build_loss(task: Task, train: Train, targets: np.ndarray, num_classes: int) 
         kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}[name]
         return lambda outputs, wanted: kind(outputs, (wanted - mean) / std)
     weights = _balanced(targets, num_classes) if train.class_weights == "balanced" else None
-    if task == "labels":
-        return partial(_labels_loss, smoothing=train.label_smoothing, weights=weights, gamma=_gamma(name, train))
-    if name == "ordinal":
-        return partial(_ordinal_loss, smoothing=train.label_smoothing, weights=weights)
-    return partial(_classes_loss, smoothing=train.label_smoothing, weights=weights, gamma=_gamma(name, train))
+    loss = _labels_loss if task == "labels" else _ordinal_loss if name == "ordinal" else _classes_loss
+    return partial(loss, how=_How(train.label_smoothing, weights, train.focal_gamma if name == "focal" else 0.0))
 
 
 def validation_loss(task: Task, targets: np.ndarray) -> Loss:
     """The task's plain loss: cross-entropy (nats), or the squared error in standard deviations."""
-    plain = Train(loss="auto")
-    return build_loss(task, plain, targets, 0)
+    return build_loss(task, Train(), targets, 0)
 
 
 def number_scale(targets: np.ndarray) -> tuple[float, float]:
@@ -56,8 +51,14 @@ def number_scale(targets: np.ndarray) -> tuple[float, float]:
     return float(targets.mean()), float(targets.std()) or 1.0
 
 
-def _gamma(name: str, train: Train) -> float:
-    return train.focal_gamma if name == "focal" else 0.0
+@dataclass(frozen=True)
+class _How:
+    smoothing: float
+    weights: torch.Tensor | None  # of each class
+    gamma: float  # focal: less weight on what is right already (Lin et al. 2017, arXiv 1708.02002)
+
+    def weights_on(self, device: torch.device) -> torch.Tensor | None:
+        return None if self.weights is None else self.weights.to(device)
 
 
 def _balanced(targets: np.ndarray, num_classes: int) -> torch.Tensor:
@@ -69,37 +70,29 @@ def _balanced(targets: np.ndarray, num_classes: int) -> torch.Tensor:
     return torch.tensor(len(targets) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _classes_loss(
-    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None, gamma: float
-) -> torch.Tensor:
-    """Cross-entropy; with gamma, less weight on what is right already (Lin et al. 2017, arXiv 1708.02002)."""
-    weights = weights.to(outputs.device) if weights is not None else None
-    if gamma == 0:
-        return F.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing)
-    losses = F.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing, reduction="none")
+def _classes_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> torch.Tensor:
+    """Cross-entropy, focal with a gamma."""
+    mean = partial(F.cross_entropy, weight=how.weights_on(outputs.device), label_smoothing=how.smoothing)
+    if how.gamma == 0:
+        return mean(outputs, targets)
     right = outputs.softmax(dim=1).gather(1, targets[:, None])[:, 0]
-    return ((1 - right) ** gamma * losses).mean()
+    return ((1 - right) ** how.gamma * mean(outputs, targets, reduction="none")).mean()
 
 
-def _labels_loss(
-    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None, gamma: float
-) -> torch.Tensor:
+def _labels_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> torch.Tensor:
     """A binary cross-entropy per label, mean over all."""
-    weights = weights.to(outputs.device) if weights is not None else None
-    soft = targets * (1 - smoothing) + smoothing / 2
+    soft, weights = targets * (1 - how.smoothing) + how.smoothing / 2, how.weights_on(outputs.device)
     losses = F.binary_cross_entropy_with_logits(outputs, soft, pos_weight=weights, reduction="none")
-    if gamma:
+    if how.gamma:
         probs = outputs.sigmoid()
-        losses = (1 - (targets * probs + (1 - targets) * (1 - probs))) ** gamma * losses
+        losses = (1 - (targets * probs + (1 - targets) * (1 - probs))) ** how.gamma * losses
     return losses.mean()
 
 
-def _ordinal_loss(
-    outputs: torch.Tensor, targets: torch.Tensor, smoothing: float, weights: torch.Tensor | None
-) -> torch.Tensor:
+def _ordinal_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> torch.Tensor:
     """Cross-entropy plus the squared distance of the cumulative distributions, which grows with how far off a guess is
     (squared earth mover's distance: Hou et al. 2016, arXiv 1611.05916)."""
     classes = torch.arange(outputs.shape[1], device=outputs.device)
     reached = (targets[:, None] <= classes).float()
     distance = (outputs.softmax(dim=1).cumsum(dim=1) - reached).square().sum(dim=1).mean()
-    return _classes_loss(outputs, targets, smoothing, weights, 0.0) + distance
+    return _classes_loss(outputs, targets, how) + distance

@@ -11,35 +11,29 @@ from kit.settings import Train
 
 
 class Layered(Protocol):
-    """A model that knows its layers: parameter name -> layers between it and the logits, the head's 0."""
-
-    def layer_depths(self) -> dict[str, int]: ...
+    def layer_depths(self) -> dict[str, int]:
+        """parameter name -> layers between it and the logits, the head's 0"""
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD (Nesterov). Weight decay acts on weights, not on biases and norms.
 
     A group's `rate` multiplies the schedule: `layer_decay` ** depth below the head (Clark et al. 2020,
-    https://arxiv.org/abs/2003.10555), and the head's own share where `head_learning_rate` is given.
-    """
+    https://arxiv.org/abs/2003.10555), and the head's own share where `head_learning_rate` is given."""
     by_layer = train.layer_decay < 1 or train.head_learning_rate is not None
     depths = cast(Layered, model).layer_depths() if by_layer else {}
+    heads = (train.head_learning_rate or train.learning_rate) / train.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decay = train.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((decay, _rate(depths.get(name, 0), train) if by_layer else 1.0), []).append(parameter)
+        decay, depth = train.weight_decay if parameter.ndim > 1 else 0.0, depths.get(name)
+        rate = 1.0 if depth is None else train.layer_decay**depth if depth else heads
+        groups.setdefault((decay, rate), []).append(parameter)
     lines = [{"params": group, "weight_decay": decay, "rate": rate} for (decay, rate), group in groups.items()]
     if train.optimizer == "sgd":
         nesterov = train.momentum > 0
         return torch.optim.SGD(lines, train.learning_rate, momentum=train.momentum, nesterov=nesterov, fused=True)
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
     return kind(lines, train.learning_rate, betas=(train.momentum, 0.999), fused=True)
-
-
-def _rate(depth: int, train: Train) -> float:
-    if depth == 0 and train.head_learning_rate is not None:
-        return train.head_learning_rate / train.learning_rate
-    return train.layer_decay**depth
 
 
 def set_training(model: nn.Module, train: Train, epoch: int) -> None:
@@ -70,8 +64,7 @@ def learning_rate(train: Train, progress: float) -> float:
     """The rate after `progress` epochs (0 to train.epochs, fractions too).
 
     cosine, step, constant: a linear warm-up from 0, then half a cosine to 0, tenths at `step_epochs`, or nothing.
-    one_cycle: a cosine up from a 25th over `warmup_epochs` and down to almost 0 (Smith & Topin 2018).
-    """
+    one_cycle: a cosine up from a 25th over `warmup_epochs` and down to almost 0 (Smith & Topin 2018)."""
     peak, warmup = train.learning_rate, train.warmup_epochs
     rise = min(progress / warmup, 1.0) if warmup > 0 else 1.0
     fall = max(0.0, progress - warmup) / max(train.epochs - warmup, 1e-9)

@@ -15,6 +15,8 @@ from kit.training.losses import Loss
 from kit.training.mixing import mix
 from kit.training.optim import build_optimizer, clip_gradients
 
+StepKey = tuple[int | str, ...]
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -37,12 +39,10 @@ class Stepper:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     compute: Compute
-    step_key: tuple[int | str, ...]
+    step_key: StepKey
 
     @classmethod
-    def prepare(
-        cls, model: nn.Module, train: Train, objective: Objective, compute: Compute, step_key: tuple[int | str, ...]
-    ) -> Self:
+    def prepare(cls, model: nn.Module, train: Train, objective: Objective, compute: Compute, step_key: StepKey) -> Self:
         """The model, moved to its device and memory layout, with a fresh optimizer."""
         model = compute.place(model)
         optimizer, scaler = build_optimizer(model, train), compute.scaler()
@@ -65,7 +65,6 @@ class Stepper:
         return mixed.own * loss + (1 - mixed.own) * self.objective.train(outputs, other)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the loss' gradient to what is there."""
         self.scaler.scale(loss).backward()
 
     def update(self) -> None:

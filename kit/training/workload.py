@@ -21,17 +21,12 @@ COMPARED = 16  # images: enough to compare a step
 
 class TrainingSteps:
     """`model`: in the mode that it trains in, with what stands still (`optim.set_training`); it is left as it was.
+    `sizes`: pixels a side; the first is measured, and what trains must be right at all of them."""
 
-    `sizes`: pixels a side; the first is measured, and what trains must be right at all of them.
-    """
-
-    def __init__(
-        self, model: nn.Module, sizes: Sequence[int], batch_size: int, outputs: int, device: torch.device
-    ) -> None:
+    def __init__(self, model: nn.Module, sizes: Sequence[int], batch: int, outputs: int, device: torch.device) -> None:
         self.model, self.sizes, self.device = model, sizes, device
-        shape = (batch_size, 3, sizes[0], sizes[0])
-        self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-        self.targets, self.outputs = torch.arange(batch_size, device=device) % outputs, outputs
+        self.pixels = torch.randint(0, 256, (batch, 3, sizes[0], sizes[0]), dtype=torch.uint8, device=device)
+        self.targets, self.outputs = torch.arange(batch, device=device) % outputs, outputs
 
     def workload(self, subject: tuple[Any, ...]) -> Workload:
         """`subject` names the model and what else decides its speed."""
@@ -68,11 +63,9 @@ class TrainingSteps:
         right_loss, right = self._first_step(Precision("fp32", "contiguous"), count)
         if abs(loss - right_loss) > LOSS_TOLERANCE * max(abs(right_loss), 1e-3):
             return False
-        overall = torch.stack([gradient.norm() for gradient in right]).norm()
-        return all(
-            bool((own - exact).norm() <= GRADIENT_TOLERANCE * (exact.norm() + 0.1 * overall))  # false for nan
-            for own, exact in zip(gradients, right, strict=True)
-        )
+        overall, pairs = torch.stack([gradient.norm() for gradient in right]).norm(), zip(gradients, right, strict=True)
+        off = [(own - exact).norm() / (exact.norm() + 0.1 * overall) for own, exact in pairs]
+        return all(bool(one <= GRADIENT_TOLERANCE) for one in off)  # false for nan
 
     def _first_step(self, precision: Precision, count: int) -> tuple[float, list[torch.Tensor]]:
         """(loss, gradient of every parameter) of one batch, the same dropout for every precision."""
@@ -91,8 +84,7 @@ class TrainingSteps:
         """Does a convolution with a stride meet a map of one pixel, at any of the sizes? (It runs at all of them.)
 
         There oneDNN (torch 2.14, CPU, bf16) leaves the weight gradient of the outer taps unwritten: whatever was in
-        that memory, between nothing and 1e34, while the loss looks right. fp32 and fp16 are not affected.
-        """
+        that memory, between nothing and 1e34, while the loss looks right. fp32 and fp16 are not affected."""
         met = []
 
         def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from by_name import fold_folder
 
 from kit.errors import ConfigError
 from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import audit
+from kit.tools.predict_images import predict_images
 from kit.workspace import Workspace
 
 THREE = (
@@ -70,8 +72,8 @@ def test_features_say_what_the_whole_model_says(frozen, tmp_path):
     experiment, workspace, _ = frozen
     predict.predict(Run.open(experiment, workspace))
     folder = workspace.raw("digits") / "test1"
-    images = pd.read_csv(predict.predict_images(Run.open(experiment, workspace), folder, tmp_path / "x.csv", [1]).path)
-    test = pd.read_csv(workspace.fold("frozen", 1) / "test.csv", dtype={"image_id": str})
+    images = pd.read_csv(predict_images(Run.open(experiment, workspace), folder, tmp_path / "x.csv", [1]).path)
+    test = pd.read_csv(fold_folder(workspace, "frozen", 1) / "test.csv", dtype={"image_id": str})
     both = images.assign(image_id=[name.partition(".")[0] for name in images["file"]]).merge(test, on="image_id")
     assert len(both) == 50
     columns = [column for column in test if column.startswith("prob_")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from by_name import fold_folder
 from PIL import Image
 
 from kit.config import Experiment
@@ -63,7 +64,7 @@ def test_a_damaged_test_image_still_gets_the_prior(troubled):
     predict.predict(Run.open(experiment, workspace), [0])
     table = read_index(workspace.index("digits"))
     counts = table[trainable(table)]["target_label"].value_counts()
-    test = pd.read_csv(workspace.fold("tiny", 0) / "test.csv", dtype={"image_id": str}).set_index("image_id")
+    test = pd.read_csv(fold_folder(workspace, "tiny", 0) / "test.csv", dtype={"image_id": str}).set_index("image_id")
     assert len(test) == 50
     expected = [counts[str(k)] / counts.sum() for k in range(10)]
     assert test.loc["7"].to_numpy(float) == pytest.approx(expected, abs=1e-6)

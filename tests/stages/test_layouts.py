@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from by_name import fold_folder
 from sklearn.datasets import load_digits
 
 from kit.competition import Competition
@@ -131,8 +132,8 @@ def test_test_labels_are_never_trained_on(tiny, workspace, tmp_path):
         index.index(Run.open(experiment, workspace))
         split.split(Run.open(experiment, workspace))
         train.train(Run.open(experiment, workspace), ["full"], force=True)
-        models.append((workspace.fold("tiny", "full") / "model.safetensors").read_bytes())
-        seen.append(read_history(workspace.fold("tiny", "full") / "metrics.jsonl")[-1])
+        models.append((fold_folder(workspace, "tiny", "full") / "model.safetensors").read_bytes())
+        seen.append(read_history(fold_folder(workspace, "tiny", "full") / "metrics.jsonl")[-1])
     assert models[0] == models[1]
     assert seen[0]["valid_loss"] is None
     assert seen[0]["test_loss"] != seen[1]["test_loss"]

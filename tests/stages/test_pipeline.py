@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from by_name import fold_folder
 
 from kit.competition import Competition
 from kit.config import Experiment
@@ -29,6 +30,7 @@ from kit.settings import Ensemble
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
 from kit.tools import bench, cache, compare
 from kit.tools.demo import score_submission
+from kit.tools.predict_images import predict_images
 from kit.training.checkpoint import load_model
 from kit.workspace import Workspace
 
@@ -67,10 +69,10 @@ def test_oof_is_what_the_folds_own_model_says_by_hand(finished):
     import cv2
 
     experiment, workspace, _ = finished
-    weights, _ = load_model(workspace.fold("tiny", 0) / "model.safetensors")
+    weights, _ = load_model(fold_folder(workspace, "tiny", 0) / "model.safetensors")
     model = build_classifier(experiment.model, 10)
     model.load_state_dict(weights)
-    oof = pd.read_csv(workspace.fold("tiny", 0) / "oof.csv", dtype={"image_id": str}).head(5)
+    oof = pd.read_csv(fold_folder(workspace, "tiny", 0) / "oof.csv", dtype={"image_id": str}).head(5)
     pictures = [cv2.imread(str(workspace.raw("digits") / "train" / f"{name}.jpg")) for name in oof["image_id"]]
     squares = np.stack([cv2.resize(p, (16, 16), interpolation=cv2.INTER_AREA)[..., ::-1] for p in pictures])
     pixels = torch.from_numpy(squares.copy()).permute(0, 3, 1, 2)
@@ -95,7 +97,7 @@ def test_cv_json_says_what_the_oof_says(finished):
 def test_the_submission_is_the_mean_of_the_folds_in_the_samples_order(finished, digits):
     _, workspace, result = finished
     tests = [
-        pd.read_csv(workspace.fold("tiny", k) / "test.csv", dtype={"image_id": str}).set_index("image_id")
+        pd.read_csv(fold_folder(workspace, "tiny", k) / "test.csv", dtype={"image_id": str}).set_index("image_id")
         for k in (0, 1)
     ]
     submission = pd.read_csv(result.submission, dtype=str)
@@ -138,15 +140,15 @@ def test_what_is_done_is_not_done_again(finished, digits, capsys):
 
 def test_changed_views_repeat_predict_and_nothing_before(finished, tmp_path):
     experiment, workspace, _ = finished
-    model = workspace.fold("tiny", 0) / "model.safetensors"
-    then, before = model.stat().st_mtime_ns, (workspace.fold("tiny", 0) / "oof.csv").read_bytes()
+    model = fold_folder(workspace, "tiny", 0) / "model.safetensors"
+    then, before = model.stat().st_mtime_ns, (fold_folder(workspace, "tiny", 0) / "oof.csv").read_bytes()
     other = Experiment.load(workspace.run("tiny") / "experiment.yaml", ["tta.views=[identity]"])
     train.train(Run.open(other, workspace))
     predict.predict(Run.open(other, workspace))
     assert model.stat().st_mtime_ns == then
-    assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() != before
+    assert (fold_folder(workspace, "tiny", 0) / "oof.csv").read_bytes() != before
     predict.predict(Run.open(experiment, workspace))
-    assert (workspace.fold("tiny", 0) / "oof.csv").read_bytes() == before
+    assert (fold_folder(workspace, "tiny", 0) / "oof.csv").read_bytes() == before
 
 
 def test_a_changed_experiment_is_refused_with_the_difference(finished):
@@ -174,9 +176,9 @@ def test_predict_any_folder_of_pictures(finished, tmp_path):
     for name in ("1.jpg", "2.jpg"):
         (folder / name).write_bytes((source / name).read_bytes())
     (folder / "notes.txt").write_text("no picture")
-    table = pd.read_csv(predict.predict_images(Run.open(experiment, workspace), folder, tmp_path / "out.csv").path)
+    table = pd.read_csv(predict_images(Run.open(experiment, workspace), folder, tmp_path / "out.csv").path)
     assert table["file"].tolist() == ["1.jpg", "2.jpg"]
-    tests = [pd.read_csv(workspace.fold("tiny", k) / "test.csv").set_index("image_id") for k in (0, 1)]
+    tests = [pd.read_csv(fold_folder(workspace, "tiny", k) / "test.csv").set_index("image_id") for k in (0, 1)]
     assert table.iloc[:, 1:].to_numpy() == pytest.approx(((tests[0] + tests[1]) / 2).loc[[1, 2]].to_numpy(), abs=1e-5)
 
 
@@ -188,7 +190,9 @@ def test_the_full_model_alone_is_handed_in(finished, capsys):
     predict.predict(Run.open(experiment, workspace), ["full"])
     result = ensemble.ensemble([Run.open(experiment, workspace)], name="tiny-full")
     assert "the submission is of the model of all training data" in "".join(capsys.readouterr())
-    probs = pd.read_csv(workspace.fold("tiny", "full") / "test.csv", dtype={"image_id": str}).set_index("image_id")
+    probs = pd.read_csv(fold_folder(workspace, "tiny", "full") / "test.csv", dtype={"image_id": str}).set_index(
+        "image_id"
+    )
     handed_in = pd.read_csv(result.submission, dtype=str)
     assert handed_in["label"].astype(int).tolist() == probs.loc[handed_in["id"]].to_numpy().argmax(1).tolist()
 
@@ -204,7 +208,7 @@ def test_a_blend_of_two_runs(finished, tiny):
     )
     first = pd.read_csv(workspace.run("tiny") / "oof.csv")
     both = pd.read_csv(workspace.run("both") / "oof.csv")
-    parts = pd.concat([pd.read_csv(workspace.fold("other", k) / "oof.csv") for k in (0, 1)])
+    parts = pd.concat([pd.read_csv(fold_folder(workspace, "other", k) / "oof.csv") for k in (0, 1)])
     columns = [f"prob_{k}" for k in range(10)]
     mean = (first[columns].to_numpy() + parts[columns].to_numpy()) / 2
     assert both[columns].to_numpy() == pytest.approx(mean, abs=1e-6)
@@ -222,12 +226,12 @@ def test_stale_and_mixed_predictions_are_not_blended(finished, tiny):
     with pytest.raises(KitError, match="predicted with different TTA views; type `kit predict`"):
         ensemble.ensemble([Run.open(experiment, workspace)])
     predict.predict(Run.open(experiment, workspace))
-    model = workspace.fold("stale", 0) / "model.safetensors"
-    model.write_bytes((workspace.fold("stale", 1) / "model.safetensors").read_bytes())
+    model = fold_folder(workspace, "stale", 0) / "model.safetensors"
+    model.write_bytes((fold_folder(workspace, "stale", 1) / "model.safetensors").read_bytes())
     with pytest.raises(KitError, match="not of the model beside them; type `kit predict`"):
         ensemble.ensemble([Run.open(experiment, workspace)])
     train.train(Run.open(experiment, workspace), [0], force=True)
-    assert not (workspace.fold("stale", 0) / "oof.csv").exists()
+    assert not (fold_folder(workspace, "stale", 0) / "oof.csv").exists()
     with pytest.raises(ConfigError, match="is a run's name"):
         ensemble.ensemble([Run.named(one, workspace) for one in ["tiny"]], "stale", settings=experiment.ensemble)
 
@@ -269,7 +273,7 @@ def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digit
         for folds in orders:
             if train.train(Run.open(experiment, workspace), folds, max_hours=hours).finished and hours:
                 break
-        results.append([(workspace.fold("tiny", fold) / "model.safetensors").read_bytes() for fold in (0, 1)])
+        results.append([(fold_folder(workspace, "tiny", fold) / "model.safetensors").read_bytes() for fold in (0, 1)])
     assert results[0] == results[1] == results[2]
 
 
@@ -302,7 +306,7 @@ def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digi
     assert set(re.findall(r"fold [01] \| on (\d) with 1 cores", said)) == {"3", "7"}
     assert sorted(result.scores) == ["0", "1"]
     for fold in (0, 1):
-        one, other = (place.fold("tiny", fold) / "model.safetensors" for place in (alone, workspace))
+        one, other = (fold_folder(place, "tiny", fold) / "model.safetensors" for place in (alone, workspace))
         assert one.read_bytes() == other.read_bytes()
     monkeypatch.setattr("kit.runners.gpus.slots", list)
     with pytest.raises(ConfigError, match="--on gpus: this machine has no GPU that torch can use"):
@@ -313,8 +317,8 @@ def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digi
 
 def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
     experiment, workspace, _ = finished
-    damaged = workspace.fold("tiny", 1) / "last.ckpt"
-    kept, stamp = damaged.read_bytes(), (workspace.fold("tiny", 1) / ".train.json")
+    damaged = fold_folder(workspace, "tiny", 1) / "last.ckpt"
+    kept, stamp = damaged.read_bytes(), (fold_folder(workspace, "tiny", 1) / ".train.json")
     held = stamp.read_bytes()
     _two_gpus(monkeypatch)
     try:
@@ -331,7 +335,7 @@ def test_what_the_cache_holds_is_listed_and_cleared(tiny, workspace, digits):
     experiment = tiny("name=cached", "train.epochs=1")
     _prepare(experiment, workspace, digits)
     train.train(Run.open(experiment, workspace), [0])
-    before = (workspace.fold("cached", 0) / "model.safetensors").read_bytes()
+    before = (fold_folder(workspace, "cached", 0) / "model.safetensors").read_bytes()
     listed = cache.cache(workspace)
     assert [path.name for path in listed.files if path.suffix == ".npy"] == [
         path.name for path in workspace.cache("digits").glob("*.npy")
@@ -340,7 +344,7 @@ def test_what_the_cache_holds_is_listed_and_cleared(tiny, workspace, digits):
     assert cache.cache(workspace, clear=True).cleared
     assert cache.cache(workspace).files == []
     train.train(Run.open(experiment, workspace), [0], force=True)  # a cold cache
-    assert (workspace.fold("cached", 0) / "model.safetensors").read_bytes() == before
+    assert (fold_folder(workspace, "cached", 0) / "model.safetensors").read_bytes() == before
 
 
 def test_bench_measures_every_part_and_leaves_no_run(tiny, workspace, digits, monkeypatch):

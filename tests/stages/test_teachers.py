@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from by_name import fold_folder
 from typer.testing import CliRunner
 
 from kit.cli import app
@@ -198,7 +199,7 @@ def test_one_command_for_all_members_and_their_blend(tmp_path, tiny, digits):
     assert [member["run"] for member in passport["members"]] == ["one", "two"]
     assert [member["weight"] for member in passport["members"]] == [0.5, 0.5]
     assert (workspace.run("both") / "figures" / "reliability.png").is_file()
-    sub = [pd.read_csv(workspace.fold(name, fold) / "test.csv") for name in ("one", "two") for fold in range(3)]
+    sub = [pd.read_csv(fold_folder(workspace, name, fold) / "test.csv") for name in ("one", "two") for fold in range(3)]
     mean = np.mean([table.iloc[:, 1:].to_numpy() for table in sub], axis=0)
     handed_in = pd.read_csv(result.submission)
     assert handed_in.iloc[:, 1].tolist() == mean.argmax(axis=1).tolist()

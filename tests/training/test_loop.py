@@ -64,7 +64,7 @@ def _fit(folder, train: Train, feed: Feed | None = None, precision: Precision = 
     model, deadline = _model(), more.pop("deadline", None)
     objective = Objective(build_loss("classes", train, _data()[1].numpy(), 2), F.cross_entropy, model.activate)
     stepper = Stepper.prepare(model, train, objective, Compute(CPU, precision), (0, 0))
-    listeners = [make(folder / "metrics.jsonl") for make in LISTENERS.values()]
+    listeners = [make(folder / "metrics.jsonl") for make in LISTENERS]
     facts = {"classes": ["a", "b"]}
     output = Output("test", folder / "last.ckpt", folder / "model.safetensors", facts, listeners=listeners)
     return fit(stepper, feed or _feed(), dataclasses.replace(output, **more), deadline)

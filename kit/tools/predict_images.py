@@ -1,0 +1,66 @@
+"""predict --images: every picture of some folder -> a CSV: file, prob_<class> per class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.data.images import ImageProblem, decode, resize_square
+from kit.errors import ConfigError, KitError
+from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set, write_table
+from kit.run.run import Run
+from kit.run.settling import use_threads
+from kit.scoring.blend import mean_predictions
+from kit.stages.predict import trained_folds
+from kit.workspace import Fold
+
+CHUNK = 2048  # pictures held in memory
+
+
+@dataclass(frozen=True)
+class ImagesResult:
+    path: Path
+    num_images: int
+    folds: list[Fold]
+
+
+def predict_images(
+    run: Run, folder: Path, out: Path | None = None, folds: Sequence[Fold] | None = None
+) -> ImagesResult:
+    """The models and their mean are those of the submission: the trained folds, or `full` where `ensemble.models` asks
+    for it; `folds` chooses others."""
+    if not folder.is_dir():
+        raise ConfigError(f"--images {folder}: no such folder")
+    trained, full = trained_folds(run, folds), run.experiment.ensemble.models == "full"
+    chosen = trained if folds is not None else [fold for fold in trained if (fold.number == "full") is full] or trained
+    use_threads(run)
+    numbers, data = [fold.number for fold in chosen], run.experiment.data
+    size = data.cache_size or data.image_size
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    tables, predictors = [], None
+    for start in range(0, len(files), CHUNK):
+        squares = {}
+        for file in files[start : start + CHUNK]:
+            try:
+                rgb = decode(file.read_bytes(), size).rgb
+                squares[str(file.relative_to(folder))] = resize_square(rgb, size, data.resize)
+            except (OSError, ImageProblem) as problem:
+                console.warn(f"{file}: {problem}; left out")
+        if squares:
+            pixels = np.stack(list(squares.values()))
+            if predictors is None:
+                settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * len(view_set(run)))
+                predictors = FoldPredictors(run, chosen, pixels)
+            several = predictors.predict(numbers, np.arange(len(pixels)), pixels)
+            mean = mean_predictions(list(several), run.experiment.ensemble.average, run.competition.task)
+            tables.append(pd.DataFrame({"file": list(squares)}).join(prediction_columns(run.competition, mean)))
+    if not tables:
+        raise KitError(f"{folder}: holds no picture")
+    table = pd.concat(tables, ignore_index=True)
+    path = out or run.files.images(folder.resolve().name)
+    write_table(table, path)
+    console.stage("predict", f"{len(table):,} pictures, mean of {len(chosen)} models -> {path}")
+    return ImagesResult(path, len(table), numbers)
