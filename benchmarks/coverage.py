@@ -15,7 +15,7 @@ import torch
 from kit import Run
 from kit.data.folds import assign_folds
 from kit.data.table import fold_groups, trainable
-from kit.run.blending import HandIn
+from kit.run.hand_in import HandIn
 from kit.run.predicting import run_features
 from kit.scoring.blend import mean_predictions
 from kit.scoring.medals import expect

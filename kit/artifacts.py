@@ -12,10 +12,8 @@ from kit.workspace import read_json, write_json
 
 @dataclass(frozen=True)
 class Artifact:
-    """Files that a stage makes together.
-
-    `inputs`: a fingerprint of all that decides their content. `stamp`: says which inputs they were made of, and
-    `facts` about them; it is written last. `name` is what the screen calls them."""
+    """Files that a stage makes together. `inputs`: a fingerprint of all that decides their content. `stamp`: says which
+    inputs they were made of, and `facts` about them; it is written last. `name` is what the screen calls them."""
 
     name: str
     stamp: Path

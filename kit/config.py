@@ -58,10 +58,9 @@ class Experiment:
 
     @classmethod
     def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: Sequence[str] = ()) -> Self:
-        """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it.
-
-        `name` is the file's own when it does not say. A blend's members are looked up beside it first, and get the
-        overrides too. Raises `ConfigError` with the key's path."""
+        """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it. `name` is
+        the file's own when it does not say. A blend's members are looked up beside it first, and get the overrides too.
+        Raises `ConfigError` with the key's path."""
         experiment, names, file = cls._read(path, overrides)
         own = {item.partition("=")[0].strip() for item in overrides}
         shared = [item for item in overrides if item.partition("=")[0].strip() not in {"name", "members"}]

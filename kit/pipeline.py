@@ -25,12 +25,11 @@ def run_pipeline(
     folds: Fold | str | Sequence[Fold] | None = None, seeds: int | str | Sequence[int] | None = None,
     max_hours: float | None = None, on: str | None = None, force: bool = False,
 ) -> EnsembleResult | None:  # fmt: skip
-    """From download to a validated submission, skipping what is done; nothing is uploaded.
-
-    `experiment`: one, or a config's path or name; `source`: the competition's files, where you have them. `folds` and
-    `seeds` as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and
-    their blend) or as lists. `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first.
-    Raises `KitError` with what to do."""
+    """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: one, or a
+    config's path or name; `source`: the competition's files, where you have them. `folds` and `seeds` as on the command
+    line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their blend) or as lists.
+    `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first. Raises `KitError` with what to
+    do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)

@@ -72,7 +72,6 @@ def cached(
     folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, build: Callable[[Path], None]
 ) -> np.ndarray:
     """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it where it is not there yet.
-
     Two processes build it once, a killed one leaves nothing. The folder keeps to `MOST_BYTES`: what was used longest
     ago goes first."""
     path = folder / f"{name}.npy"

@@ -15,9 +15,8 @@ ACTIONS = ("drop", "relabel", "fine")
 def apply_corrections(
     file: Path, index: pd.DataFrame, folds: np.ndarray, competition: Competition
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """(index, folds) as they are with the corrections; every image that they do not name stays as it is, in its fold.
-
-    A dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
+    """(index, folds) as they are with the corrections; every image that they do not name stays as it is, in its fold. A
+    dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
     Raises `KitError` where a row names no training image, no class, or an action that does not fit."""
     table = read_corrections(file)
     train = index.index[index["split"] == "train"]

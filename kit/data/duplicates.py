@@ -30,9 +30,8 @@ def likeness(rgb: np.ndarray) -> tuple[int, np.ndarray]:
 
 def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.ndarray) -> tuple[np.ndarray, int]:
     """(a group number per picture, int64 (N,): the row of the group's leader; how many near pairs no group holds).
-
-    `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). A leader takes every picture near to itself, the one
-    with most neighbours first: members are near the leader, not merely near to a member."""
+    `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). A leader takes every picture near to itself, the one with
+    most neighbours first: members are near the leader, not merely near to a member."""
     first_row: dict[str, int] = {}
     original = np.array([first_row.setdefault(digest, row) for row, digest in enumerate(md5)], dtype=np.int64)
     distinct = np.flatnonzero(original == np.arange(len(md5)))
@@ -53,10 +52,8 @@ def near_identical_groups(md5: list[str], hashes: np.ndarray, miniatures: np.nda
 def near_any(
     hashes: np.ndarray, miniatures: np.ndarray, other_hashes: np.ndarray, other_miniature: Callable[[int], np.ndarray]
 ) -> np.ndarray:
-    """bool (N,): pictures that are near-identical to one of another set.
-
-    `hashes`: uint64 (N,). `miniatures`: uint8 (N, 16, 16, 3). The others' are asked for by row, where a hash is close.
-    """
+    """bool (N,): pictures that are near-identical to one of another set. `hashes`: uint64 (N,). `miniatures`: uint8 (N,
+    16, 16, 3). The others' are asked for by row, where a hash is close."""
     near, looked = np.zeros(len(hashes), dtype=bool), dict[int, np.ndarray]()
     for row, digest in enumerate(hashes):
         own = miniatures[row].astype(np.float32)
@@ -70,10 +67,9 @@ def near_any(
 
 
 def _neighbours(hashes: np.ndarray, miniatures: np.ndarray) -> dict[int, list[int]]:
-    """Row -> rows that are near it, only for rows that have any. Compares all pairs: 25,000 take about a second.
-
-    Where hashes say little (small plain pictures) a hundred million pairs are left. Averaging can only bring two
-    pictures closer, so what is too far apart in brightness, or in 4x4 cells, needs no look at all pixels."""
+    """Row -> rows that are near it, only for rows that have any. Compares all pairs: 25,000 take about a second. Where
+    hashes say little (small plain pictures) a hundred million pairs are left. Averaging can only bring two pictures
+    closer, so what is too far apart in brightness, or in 4x4 cells, needs no look at all pixels."""
     pixels = miniatures.astype(np.float32) / 255
     side = MINIATURE // 4
     cells = pixels.reshape(len(pixels), side, 4, side, 4, 3).mean(axis=(2, 4)).reshape(len(pixels), -1)

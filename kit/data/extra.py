@@ -24,7 +24,6 @@ PREFIX = "extra/"  # of their ids
 
 def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
     """The folder's pictures as rows of the index, split `extra`; without those near-identical to a competition's.
-
     `folder` holds a folder of pictures per class. Paths are absolute. Looked at once, kept beside the index. Raises
     `ConfigError` where there is no such folder, `KitError` where it holds no class."""
     if competition.task not in {"classes", "ordinal"}:

@@ -36,9 +36,10 @@ def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
     with _workers(len(paths)) as pool, console.progress(what, len(paths)) as bar:
-        for seen, small in pool.map(_look_at_some, parts):
-            miniatures[len(rows) : len(rows) + len(seen)] = small
-            rows += seen
+        for seen in pool.map(_look_at_some, parts):
+            for row, miniature in seen:
+                miniatures[len(rows)] = miniature
+                rows.append(row)
             bar.advance(len(seen))
     return pd.DataFrame(rows), miniatures
 
@@ -72,30 +73,22 @@ def hash_values(dhash: pd.Series) -> np.ndarray:
     return np.array([int(digits, 16) for digits in dhash], dtype=np.uint64)
 
 
-def _look_at_some(paths: Sequence[str]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
-    rows = []
-    for number, path in enumerate(paths):
-        row, miniature = _look(Path(path))
-        rows.append(row)
-        if miniature is not None:
-            miniatures[number] = miniature
-    return rows, miniatures
+def _look_at_some(paths: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray | int]]:
+    return [_look(Path(path)) for path in paths]
 
 
-def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | None]:
+def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | int]:
     """One file's columns, and its miniature for the comparison of near-identical pictures."""
-    empty = dict.fromkeys([*MEANS, *VARIANCES], np.nan)
-    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": "", **empty}
-    row["problem"] = ""
+    row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": ""}
+    row |= {**dict.fromkeys([*MEANS, *VARIANCES], np.nan), "problem": ""}
     try:
         data = read_bytes(path)
         row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
         picture = decode(data)
     except FileNotFoundError:
-        return row | {"problem": "no such file"}, None
+        return row | {"problem": "no such file"}, 0
     except (OSError, ImageProblem) as error:
-        return row | {"problem": str(error)}, None
+        return row | {"problem": str(error)}, 0
     height, width = picture.rgb.shape[:2]
     dhash, miniature = likeness(picture.rgb)
     row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}

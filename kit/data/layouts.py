@@ -22,12 +22,11 @@ HIDDEN = ("Thumbs.db", "desktop.ini")
 def list_split(
     competition: Competition, split: str, place: Path, labels: Path | None = None, wanted: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem.
-
-    `place`: the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is
-    one (a test set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural
-    order, tables in their own. A picture whose target is not known is a problem of its own, pictures of which none has
-    one are a wrong description (`KitError`). Hidden files are passed over."""
+    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `place`:
+    the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is one (a test
+    set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural order, tables
+    in their own. A picture whose target is not known is a problem of its own, pictures of which none has one are a
+    wrong description (`KitError`). Hidden files are passed over."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
         table = _list_container(competition, split, place, labels)

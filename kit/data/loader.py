@@ -63,12 +63,10 @@ def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, e
 
 
 def workers_needed(network: float, one_core: float, cores: int, on_gpu: bool) -> int:
-    """Processes that prepare batches, from images/s of the network and of one core that prepares.
-
-    Beside a GPU the main process prepares the next batch while the GPU works; where that takes more than a third of
-    the GPU's time, processes take over, with a fifth to spare. On a CPU every process takes its core from the network
-    (two cores: one idle process made the training three times slower), so they come only where preparing is the
-    longer part of the work."""
+    """Processes that prepare batches, from images/s of the network and of one core that prepares. Beside a GPU the main
+    process prepares the next batch while the GPU works; where that takes more than a third of the GPU's time, processes
+    take over, with a fifth to spare. On a CPU every process takes its core from the network (two cores: one idle
+    process made the training three times slower), so they come only where preparing is the longer part of the work."""
     if not on_gpu:
         return cores if one_core * cores < network and cores > 1 else 0
     return 0 if network < one_core / 3 else min(cores, math.ceil(1.2 * network / one_core))

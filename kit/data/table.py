@@ -81,10 +81,8 @@ def labelled_test(index: pd.DataFrame) -> np.ndarray:
 
 
 def targets(table: pd.DataFrame, competition: Competition) -> np.ndarray:
-    """What is to be predicted, by row.
-
-    Classes: int64 (N,), the place in `competition.classes`, -1 where unknown. Labels: float32 (N, C) of 0 and 1. A
-    number: float32 (N, 1). Unknown labels and numbers are nan."""
+    """What is to be predicted, by row. Classes: int64 (N,), the place in `competition.classes`, -1 where unknown.
+    Labels: float32 (N, C) of 0 and 1. A number: float32 (N, 1). Unknown labels and numbers are nan."""
     if competition.task in {"classes", "ordinal"}:
         place = {name: number for number, name in enumerate(competition.classes)}
         return table[TARGET].map(place).fillna(-1).to_numpy(np.int64)
@@ -108,10 +106,8 @@ def predictions(table: pd.DataFrame, competition: Competition) -> np.ndarray:
 
 
 def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.ndarray:
-    """text (N,): what every fold should hold its share of.
-
-    Classes as they are; combinations of labels, rare ones by their rarest label; numbers by tenths of their range of
-    ranks."""
+    """text (N,): what every fold should hold its share of. Classes as they are; combinations of labels, rare ones by
+    their rarest label; numbers by tenths of their range of ranks."""
     if competition.task in {"classes", "ordinal"}:
         return index[TARGET].to_numpy(str)
     values = targets(index, competition)

@@ -16,10 +16,9 @@ ENOUGH = 0.9  # of the ids must be files
 
 
 def describe_files(entries: list[Entry], metrics: list[Metric], choose: Choose) -> Case:
-    """files, labels, task, metric and submission of a competition, in `raw` of the result.
-
-    `metrics`: what the competition's may be, the likelier first; empty: it is not known. Where files allow two
-    readings, `choose` is asked. Raises `KitError` where nothing fits, `ConfigError` where the metric does not."""
+    """files, labels, task, metric and submission of a competition, in `raw` of the result. `metrics`: what the
+    competition's may be, the likelier first; empty: it is not known. Where files allow two readings, `choose` is asked.
+    Raises `KitError` where nothing fits, `ConfigError` where the metric does not."""
     case = Case(metrics, choose, {"files": {}, "labels": {}})
     sample = _sample(entries, case)
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]

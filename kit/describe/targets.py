@@ -23,11 +23,10 @@ MANY = 30  # distinct numbers that are no grades any more
 
 @dataclass
 class Case:
-    """A competition as far as it is understood. `raw` is the YAML's mapping, `reasons` say why.
-
-    `metrics`: what the competition's may be, empty where it is not known; `sample`: the sample submission; `table`: the
-    labels' CSV as text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels;
-    `numbers`: class -> the number that stands for it (COCO)."""
+    """A competition as far as it is understood. `raw` is the YAML's mapping, `reasons` say why. `metrics`: what the
+    competition's may be, empty where it is not known; `sample`: the sample submission; `table`: the labels' CSV as
+    text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels; `numbers`:
+    class -> the number that stands for it (COCO)."""
 
     metrics: list[Metric]
     choose: Choose

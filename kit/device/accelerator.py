@@ -42,7 +42,6 @@ def has_code(device: torch.device) -> bool:
 
 def runs_on(capability: tuple[int, int], built_for: list[str], architecture: str = "") -> bool:
     """Does a torch build for `built_for` (`sm_75`, `compute_90`, `gfx90a`, ...) run on a GPU of this capability?
-
     NVIDIA: machine code (sm) runs on the same major version from its minor version on, PTX (compute) on anything newer
     (https://docs.nvidia.com/cuda/cuda-programming-guide, compute capabilities and binary compatibility). AMD: code for
     its own `architecture`; where that is not known, for its version (gfx90a is 9.0, stepping a)."""

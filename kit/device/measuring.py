@@ -22,11 +22,9 @@ SECONDS = 3.0  # for a candidate's batches, after its first small one; twice as 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: batches through a model.
-
-    `start(precision)` makes the model ready and gives a function: number of images -> seconds that a batch of them
-    takes. `is_right(precision)`: does it compute what fp32 computes, except for rounding? `subject` names the work,
-    and `num_images` is a batch."""
+    """What is measured: batches through a model. `start(precision)` makes the model ready and gives a function: number
+    of images -> seconds that a batch of them takes. `is_right(precision)`: does it compute what fp32 computes, except
+    for rounding? `subject` names the work, and `num_images` is a batch."""
 
     subject: tuple[Any, ...]
     num_images: int
@@ -108,9 +106,8 @@ def speed(work: Workload, option: Precision) -> float:
 
 
 def fastest(once: Callable[[], float], seconds: float) -> float:
-    """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster.
-
-    A process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
+    """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster. A
+    process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
     After twice the time any number of tries is enough."""
     times: list[float] = []
     began = time.perf_counter()

@@ -38,10 +38,9 @@ class Wanted:
     compile: Literal["auto"] | bool = "auto"
 
     def candidates(self, device: torch.device) -> list[Precision]:
-        """What is worth timing here, in the order that breaks ties.
-
-        The number format is the device's own: bf16 where it computes in it, else fp16 on a GPU and fp32 on a CPU. On a
-        CPU either memory layout may be the faster one; a GPU's tensor cores want channels_last."""
+        """What is worth timing here, in the order that breaks ties. The number format is the device's own: bf16 where
+        it computes in it, else fp16 on a GPU and fp32 on a CPU. On a CPU either memory layout may be the faster one; a
+        GPU's tensor cores want channels_last."""
         name = self.name
         if name == "auto":
             name = "bf16" if has_bf16(device) else "fp16" if device.type in {"cuda", "xpu"} else "fp32"

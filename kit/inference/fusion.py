@@ -12,9 +12,8 @@ TOLERANCE = 1e-2  # of the outputs' largest: another order of arithmetic, TF32 o
 @torch.no_grad()
 def fold_batch_norms(model: nn.Module, pixels: torch.Tensor) -> nn.Module:
     """A copy of `model` in eval mode, without the batch norms that follow a convolution; `pixels`: some real input.
-
-    Which norm follows which convolution is seen by running the model. Where the copy does not say the same as the
-    model (a convolution's output is used twice, say), the copy stays unfolded."""
+    Which norm follows which convolution is seen by running the model. Where the copy does not say the same as the model
+    (a convolution's output is used twice, say), the copy stays unfolded."""
     plain = copy.deepcopy(model).eval().requires_grad_(False)
     folded = copy.deepcopy(plain)
     for convolution, norm in _pairs(plain, pixels):

@@ -69,10 +69,8 @@ def make_submission(
 
 
 def validate(competition: Competition, sample: pd.DataFrame, file: Path, reference: pd.Series | None = None) -> Verdict:
-    """Hold a CSV against the sample: columns, ids, order, values.
-
-    `reference`: P(positive class) by id from a cross-validated model, where there is one: a file that contradicts it
-    has its classes swapped, probably."""
+    """Hold a CSV against the sample: columns, ids, order, values. `reference`: P(positive class) by id from a
+    cross-validated model, where there is one: a file that contradicts it has its classes swapped, probably."""
     table = _read_csv(file)
     if list(table.columns) != list(sample.columns):
         have, want = ", ".join(table.columns), ", ".join(sample.columns)

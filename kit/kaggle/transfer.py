@@ -42,12 +42,12 @@ class Transfer:
         return min(max(wait, 0.0), self.longest_wait_seconds)
 
 
+@dataclass
 class _Cut(Exception):
-    """This attempt is over; another may go on. The message says what happened."""
+    """This attempt is over; another may go on."""
 
-    def __init__(self, message: str, response: requests.Response | None = None) -> None:
-        super().__init__(message)
-        self.response = response
+    message: str
+    response: requests.Response | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,9 @@ class _Remote:
 
 
 def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check: Callable[[Path], object]) -> None:
-    """Fetch a file through `<path>.part`; resume what is there; check size, md5 and `check`; then rename.
-
-    `fresh_url` gives a signed address; it is asked again for every attempt, since addresses run out. Raises `KitError`
-    after `transfer.failures` attempts in a row without a byte; the part stays for the next time."""
+    """Fetch a file through `<path>.part`; resume what is there; check size, md5 and `check`; then rename. `fresh_url`
+    gives a signed address; it is asked again for every attempt, since addresses run out. Raises `KitError` after
+    `transfer.failures` attempts in a row without a byte; the part stays for the next time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
     failures = 0
@@ -76,9 +75,9 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
             failures = 0 if _size(part) > before else failures + 1
             if failures >= transfer.failures:
                 kept = f"{_size(part):,} bytes are kept, type the same command to go on"
-                raise KitError(f"{path.name}: {cut}, {failures} times in a row; {kept}") from None
+                raise KitError(f"{path.name}: {cut.message}, {failures} times in a row; {kept}") from None
             wait = transfer.wait_seconds(max(failures, 1), cut.response)
-            console.warn(f"{path.name}: {cut}; going on in {console.duration(wait)}")
+            console.warn(f"{path.name}: {cut.message}; going on in {console.duration(wait)}")
             time.sleep(wait)
     try:
         _verify(part, remote, path.name)

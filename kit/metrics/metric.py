@@ -35,13 +35,11 @@ def likeliest(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """A competition's measure.
-
-    `measure(targets, decisions)` is the score. `decide_with(predictions, labels, params)` makes the decisions; with
-    `labels` each column decides for itself. `per_image(targets, decisions)`: float (N,), each image's part where the
-    score is their mean. `fit(targets, predictions, plain)`: the params that score best on these images; `plain` holds
-    what is fixed. `applies(targets, plain)`: is there anything to fit? `rule(targets)`: params that the targets imply.
-    """
+    """A competition's measure. `measure(targets, decisions)` is the score. `decide_with(predictions, labels, params)`
+    makes the decisions; with `labels` each column decides for itself. `per_image(targets, decisions)`: float (N,), each
+    image's part where the score is their mean. `fit(targets, predictions, plain)`: the params that score best on these
+    images; `plain` holds what is fixed. `applies(targets, plain)`: is there anything to fit? `rule(targets)`: params
+    that the targets imply."""
 
     name: str
     higher_is_better: bool

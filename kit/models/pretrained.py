@@ -47,11 +47,10 @@ def weights_file(name: str) -> Path:
 
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Copy a weights file into the model; returns the names of the tensors that keep their initial values.
-
-    By name, or, from a .pth file with other names but the same tensors in the same order, by order. Those may only be
-    the head's: a classifier for other classes stays new. Anything else that is missing, left over or of another shape
-    is a `KitError`, as is a file that is not a table of tensors."""
+    """Copy a weights file into the model; returns the names of the tensors that keep their initial values. By name, or,
+    from a .pth file with other names but the same tensors in the same order, by order. Those may only be the head's: a
+    classifier for other classes stays new. Anything else that is missing, left over or of another shape is a
+    `KitError`, as is a file that is not a table of tensors."""
     weights = _read(path)
     own = model.state_dict()
     head = head_names(model)

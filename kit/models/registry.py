@@ -33,11 +33,10 @@ OURS = {"num_classes", "in_channels", "in_chans", "download", "pretrained"}  # a
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
-    """A network with random weights: (N, in_channels, H, W) -> logits (N, num_classes).
-
-    `name` is one of `NETWORKS` or `timm:NAME`; `options` are the arguments of its class (`kit.models.resnet.ResNet`,
-    `kit.models.vgg.VGG`) or timm's. All of them have `forward_features` (the last map) and `forward_head`;
-    `num_classes=0` gives features. Raises `ConfigError` on an unknown name or option."""
+    """A network with random weights: (N, in_channels, H, W) -> logits (N, num_classes). `name` is one of `NETWORKS` or
+    `timm:NAME`; `options` are the arguments of its class (`kit.models.resnet.ResNet`, `kit.models.vgg.VGG`) or timm's.
+    All of them have `forward_features` (the last map) and `forward_head`; `num_classes=0` gives features. Raises
+    `ConfigError` on an unknown name or option."""
     if name.startswith("timm:"):
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
     if name not in NETWORKS:
@@ -66,7 +65,6 @@ def network_options(name: str) -> dict[str, Any]:
 
 class Classifier(nn.Module):
     """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_classes).
-
     `activate` makes predictions of the outputs, by the task. A number's mean and spread (`set_number_scale`) are part
     of the weights."""
 
@@ -137,10 +135,9 @@ def build_classifier(
     model: Model, num_outputs: int, task: Task = "classes", image_size: int | None = None,
     statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN),
 ) -> Classifier:  # fmt: skip
-    """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation.
-
-    The option `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of
-    one or two pixels a side, else `imagenet`.
+    """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation. The option
+    `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of one or two
+    pixels a side, else `imagenet`.
 
     Normalises by the first of `statistics` where given, else by what pretrained weights were made with (a file for our
     own networks: ImageNet's, as all published ones), else by the second."""

@@ -1,6 +1,5 @@
 """Several runs' out-of-fold predictions as one, and what each of them is worth."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,58 +8,21 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition
-from kit.data.table import predictions, targets
+from kit.data.table import predictions
 from kit.errors import KitError
-from kit.metrics.log_loss import CLIP
+from kit.run.hand_in import HandIn, Scored
 from kit.run.member import Member
 from kit.scoring.blend import Known, Recipe, blend, fit_recipe, nested
 from kit.scoring.bootstrap import paired_difference
-from kit.scoring.postprocess import Postprocess, fit_postprocess
-from kit.scoring.truth import Truth
-from kit.settings import Ensemble
 
 SURE = 0.95  # a blend is handed in from this probability on that it beats its best member
 
 
 @dataclass(frozen=True)
-class HandIn:
-    """What decides how predictions are joined and handed in: the competition, the settings, the images' groups."""
-
-    competition: Competition
-    settings: Ensemble
-    group_of: Mapping[str, int]
-
-    def truth(self, oof: pd.DataFrame) -> Truth:
-        groups = oof["image_id"].map(self.group_of).to_numpy()
-        return Truth(self.competition.scoring, targets(oof, self.competition), groups, oof["fold"].to_numpy())
-
-    def postprocess(self, truth: Truth, probs: np.ndarray) -> Postprocess:
-        """What the metric rewards, fitted on OOF (N, C); with `postprocess: none`, or without OOF, what is fixed."""
-        settings, competition, metric = self.settings, self.competition, truth.metric
-        plain: dict[str, Any] = {}
-        if metric.calibrates:
-            plain["clip"] = CLIP if settings.clip is None else settings.clip
-            plain |= {} if settings.clip is None else {"clips": (settings.clip,)}
-        new = competition.submission.new_class
-        if new is not None and new in competition.classes:
-            plain["new_class"] = competition.classes.index(new)
-        elif new is not None:
-            plain |= {"new_class": len(competition.classes), "threshold": settings.new_class_threshold}
-        if settings.postprocess == "auto" and len(probs):
-            return fit_postprocess(truth, probs, plain)
-        plain.pop("clips", None)
-        fixed = plain if "threshold" in plain or "new_class" not in plain else {}
-        if len(probs) == 0:
-            return Postprocess(fixed, probs, float("nan"), plain=fixed)
-        fixed = fixed | metric.rule(truth.targets)
-        return Postprocess(fixed, metric.decide_for(truth.targets, probs, fixed), float("nan"), plain=fixed)
-
-
-@dataclass(frozen=True)
 class BlendedRuns:
-    """`oof`: the blend's own, each image by weights that its fold had no part in. `facts`: one per member."""
+    """`scored`: the blend's own OOF, each image by weights that its fold had no part in. `facts`: one per member."""
 
-    oof: pd.DataFrame
+    scored: Scored
     recipe: Recipe
     facts: list[dict[str, Any]]
 
@@ -71,8 +33,9 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     first, aligned = members[0].oof, _aligned(members, competition)
     if first.empty or len(members) == 1:
         recipe = Recipe("mean", (1 / len(members),) * len(members), settings.average)
-        return BlendedRuns(first, recipe, [{"run": m.name, "weight": 1 / len(members)} for m in members])
-    truth = hand_in.truth(first)
+        facts = [{"run": member.name, "weight": 1 / len(members)} for member in members]
+        return BlendedRuns(hand_in.scored(first), recipe, facts)
+    truth = hand_in.scored(first).truth
     method, num_folds = settings.blend, len(np.unique(truth.folds))
     if num_folds < 3 and method not in {"best", "mean"}:
         console.warn(f"{num_folds} folds are too few to fit a blend on: the plain mean")
@@ -100,7 +63,8 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     title = f"Members of the blend ({recipe.method}), before any postprocessing"
     console.table(title, ["run", "weight", metric, "correlation", f"{metric} without it"], rows)
     kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
-    return BlendedRuns(kept.join(pd.DataFrame(blended, columns=competition.predictions)), recipe, facts)
+    oof = kept.join(pd.DataFrame(blended, columns=competition.predictions))
+    return BlendedRuns(hand_in.scored(oof), recipe, facts)
 
 
 def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:

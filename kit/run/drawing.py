@@ -6,32 +6,31 @@ import numpy as np
 import pandas as pd
 
 from kit import console, figures
-from kit.competition import Competition
 from kit.data.table import predictions, targets
 from kit.errors import counted
 from kit.metrics import LOG_LOSS, ROC_AUC
+from kit.run.hand_in import Scored
 from kit.run.run import Run
-from kit.scoring.postprocess import Postprocess
 from kit.workspace import Fold
 
 WORST = 40  # errors shown
 BINS = 10
 
 
-def draw_reliability(name: str, oof: pd.DataFrame, competition: Competition, post: Postprocess, path: Path) -> None:
+def draw_reliability(name: str, scored: Scored, path: Path) -> None:
     """Predicted against observed, before and after a calibration; nothing for numbers."""
-    if competition.task == "number":
+    metric, wanted = scored.truth.metric, scored.truth.targets
+    if "number" in metric.tasks:
         return
-    wanted, probs = targets(oof, competition), predictions(oof, competition)
-    truth = wanted if wanted.ndim == 2 else np.eye(probs.shape[1])[wanted]
-    shown = {"OOF": probs}
-    if post.kept and competition.scoring.calibrates:
-        shown["calibrated, cross-fitted"] = post.decisions
+    truth = wanted if wanted.ndim == 2 else np.eye(scored.probs.shape[1])[wanted]
+    shown = {"OOF": scored.probs}
+    if scored.post.kept and metric.calibrates:
+        shown["calibrated, cross-fitted"] = scored.post.decisions
     curves = {}
     for label, some in shown.items():
         one, seen = (some[:, 1:], truth[:, 1:]) if some.shape[1] == 2 and wanted.ndim == 1 else (some, truth)
         curves[label] = _binned(one.ravel(), seen.ravel())
-    figures.reliability(curves, f"{name}: {len(oof):,} OOF images", path)
+    figures.reliability(curves, f"{name}: {len(scored.oof):,} OOF images", path)
 
 
 def _binned(probs: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,32 +3,29 @@
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kit import console
 from kit.competition import Competition
 from kit.data.table import readable, targets
 from kit.errors import counted
+from kit.run.hand_in import Scored
 from kit.run.run import Run
 from kit.scoring.medals import Expectation, expect
 from kit.scoring.postprocess import Postprocess
-from kit.scoring.truth import Truth
 
 
-def expect_score(
-    run: Run, truth: Truth, post: Postprocess, decisions: np.ndarray, test: pd.DataFrame
-) -> dict[str, Any]:
+def expect_score(run: Run, scored: Scored, test: pd.DataFrame) -> dict[str, Any]:
     """Prints it, and returns it for cv.json. `decisions`: of the OOF images that `truth` holds. `test`: image_id and
     predictions, a row per test image."""
-    competition, metric = run.competition, truth.metric
+    competition, metric = run.competition, scored.truth.metric
     file = run.workspace.leaderboard(competition.name)
     board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
-    found = expect(truth, decisions, len(test), board)
+    found = expect(scored.truth, scored.post.decisions, len(test), board)
     span = "{:.4f} to {:.4f}".format(*found.interval)
     console.stage("ensemble", f"to expect of {len(test):,} such test images: {metric.name} {found.value:.4f} ({span})")
     _show_rank(found)
-    twins = _twins(run.index, competition, test, post)
+    twins = _twins(run.index, competition, test, scored.post)
     if twins:
         share = twins["count"] / len(test)
         text = f"{counted(twins['count'], 'test image')} ({share:.1%}) near-identical to a training image"
@@ -50,9 +47,8 @@ def _show_rank(found: Expectation) -> None:
 
 def _twins(index: pd.DataFrame, competition: Competition, test: pd.DataFrame, post: Postprocess) -> dict[str, Any]:
     """How many test images have a near-identical training image, and their score by its label; empty without any.
-
-    Groups whose training images disagree count, but tell no label. The score is `None` where the metric is no mean
-    over images."""
+    Groups whose training images disagree count, but tell no label. The score is `None` where the metric is no mean over
+    images."""
     usable = index[readable(index)]
     train, unlabelled = usable[usable["split"] == "train"], usable[usable["split"] == "test"]
     shared = unlabelled[unlabelled["group"].isin(set(train["group"]))]

@@ -18,7 +18,6 @@ HEADER = "# The experiment as it ran, with what was settled for it. `kit train -
 
 def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
     """A run's experiment as it was made, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
-
     What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
     when it was made by another experiment."""
     run = made.named(asked.name)  # a folder that was renamed is another run

@@ -141,6 +141,6 @@ class FrozenHeads:
         figures.penalties(tried, fitted.paths, penalties, self.run.name, path)
         chosen = ", ".join(f"{fold}: {penalty:g}" for fold, penalty in penalties.items())
         console.stage("features", f"penalties by fold: {chosen}; {path}")
-        for end, word, more in ((min(tried), "smallest", "smaller"), (max(tried), "largest", "larger")):
+        for end, more in ((min(tried), "smaller"), (max(tried), "larger")):
             if len(tried) > 1 and end in penalties.values():
-                console.warn(f"the {word} penalty tried was best for a fold; add a {more} one to train.head_l2")
+                console.warn(f"penalty {end:g} was best for a fold: add a {more} one to train.head_l2")

@@ -1,7 +1,7 @@
 """A run: one experiment in one workspace. What stages and tools share, opened once, loaded when it is asked for."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -39,10 +39,8 @@ class RunFold:
         self.run, self.number, self.files = run, number, run.files.fold(number)
         self.title = f"fold {number}"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        with lock(self.files.lock, str(self.files.folder)):
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        return lock(self.files.lock, str(self.files.folder))
 
     @property
     def is_trained(self) -> bool:

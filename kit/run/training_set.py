@@ -30,10 +30,9 @@ class TrainingSet:
 
 
 def training_set(fold: RunFold) -> TrainingSet:
-    """The fold's, with the test images that its teacher (`train.pseudo_run`) is sure of.
-
-    The teacher is that run's model of this very fold: no image that scores this fold had a part in its labels. Test
-    images that are near-identical to one of those stay out."""
+    """The fold's, with the test images that its teacher (`train.pseudo_run`) is sure of. The teacher is that run's
+    model of this very fold: no image that scores this fold had a part in its labels. Test images that are
+    near-identical to one of those stay out."""
     run, samples = fold.run, fold.run.training_samples
     train, competition = run.experiment.train, run.competition
     own = samples.training_rows(fold.number)

@@ -7,10 +7,9 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of work that writes its result into the workspace.
-
-    `call` does it in this process. `arguments` gives the words behind `kit` that do it in another one; it is asked
-    when the job's turn comes, and `None` means that it is too late for it."""
+    """A piece of work that writes its result into the workspace. `call` does it in this process. `arguments` gives the
+    words behind `kit` that do it in another one; it is asked when the job's turn comes, and `None` means that it is too
+    late for it."""
 
     name: str  # "fold 0"
     call: Callable[[], None]

@@ -80,10 +80,9 @@ class Blend:
 
 @dataclass(frozen=True)
 class Known:
-    """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`.
-
-    `calibrated`: log losses count as they will be handed in, after a temperature and a bias, so that none wins, or
-    loses, by these alone."""
+    """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`. `calibrated`:
+    log losses count as they will be handed in, after a temperature and a bias, so that none wins, or loses, by these
+    alone."""
 
     truth: Truth
     task: Task
@@ -136,10 +135,9 @@ def nested(method: str, known: Known, members: Sequence[np.ndarray]) -> np.ndarr
 
 
 def fit_recipe(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
-    """The recipe that does best on these images.
-
-    best: one member. mean: all alike. hill: greedy selection with replacement (Caruana et al. 2004). weights: the
-    mean with the lowest log loss (numbers: squared error). stack: a ridge-penalised sum of logits, with a bias."""
+    """The recipe that does best on these images. best: one member. mean: all alike. hill: greedy selection with
+    replacement (Caruana et al. 2004). weights: the mean with the lowest log loss (numbers: squared error). stack: a
+    ridge-penalised sum of logits, with a bias."""
     count, task, average = len(members), known.task, known.average
     if method == "best":
         values = np.array([known.judge(member) for member in members])

@@ -16,11 +16,12 @@ from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.metrics import shown_metrics
-from kit.run.blending import BlendedRuns, HandIn, blend_runs
-from kit.run.cv import cross_validation, oof_decisions, params_of, show_cross_validation
+from kit.run.blending import BlendedRuns, blend_runs
+from kit.run.cv import cross_validation, show_cross_validation
 from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
+from kit.run.hand_in import HandIn, clip_of
 from kit.run.member import Member, read_member, require_same_test
 from kit.run.run import Run
 from kit.scoring.blend import mean_predictions
@@ -43,9 +44,8 @@ class EnsembleResult:
 
 def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | None = None) -> EnsembleResult:
     """Mean over folds, then a blend of runs as `settings` asks (default: the first run's own); write the submission.
-
-    `name`: the submission's; default: the run's, or the first one's with `-blend`. The file is validated before it
-    gets its name."""
+    `name`: the submission's; default: the run's, or the first one's with `-blend`. The file is validated before it gets
+    its name."""
     first = runs[0]
     name = _name(runs, name)
     hand_in = HandIn(first.competition, settings or first.experiment.ensemble, first.group_of)
@@ -55,26 +55,24 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
             raise ConfigError(f"run {run.name} is of {run.competition.name}, not of {first.competition.name}")
     members = [read_member(run, full) for run in runs]
     blended = blend_runs(members, hand_in)
-    oof, files = blended.oof, RunFiles(first.workspace.run(name))
-    post = hand_in.postprocess(hand_in.truth(oof), predictions(oof, first.competition))
+    scored, files = blended.scored, RunFiles(first.workspace.run(name))
+    post = scored.post
     require_same_test(members)
     test = _test(members, blended, hand_in)
     cv = None
-    if len(oof):
-        cv = cross_validation(oof, hand_in, post)
+    if len(scored.oof):
+        cv = cross_validation(scored, first.competition)
         show_cross_validation(members, cv, hand_in)
         _report_postprocess(post, first.competition.metric)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
-        truth = hand_in.truth(oof)
-        decisions = oof_decisions(truth, predictions(oof, first.competition), post)
-        cv["expected"] = expect_score(first, truth, post, decisions, test)
+        cv["expected"] = expect_score(first, scored, test)
         if full:
             console.warn("this CV is of the fold models; the submission is of the model of all training data")
         with atomic_path(files.oof) as temporary:
-            oof.to_csv(temporary, index=False, float_format="%.8g")
+            scored.oof.to_csv(temporary, index=False, float_format="%.8g")
         write_json(files.cv, cv)
-        draw_reliability(name, oof, first.competition, post, files.figure("reliability"))
+        draw_reliability(name, scored, files.figure("reliability"))
     else:
         console.warn("a model of all training data has no CV")
     test_scores = _score_test(first, test, post)
@@ -157,7 +155,7 @@ def _score_test(run: Run, test: pd.DataFrame, post: Postprocess) -> dict[str, fl
     truth, probs = Truth(competition.scoring, targets(known, competition)), predictions(joined, competition)
     scores, rows = {}, []
     for metric in shown_metrics(competition.task, competition.scoring, len(competition.classes)):
-        params = params_of(metric, truth, post.params)
+        params = post.params if metric.name == competition.metric else clip_of(post.params)
         decided = metric.decide_for(truth.targets, probs, params)
         scores[metric.name] = metric.measure(truth.targets, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(truth.by(metric), decided))

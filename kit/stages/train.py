@@ -38,11 +38,10 @@ def train(
     run: Run, folds: Sequence[Fold] | None = None, force: bool = False, max_hours: float | None = None,
     on: str | None = None,
 ) -> TrainResult:  # fmt: skip
-    """Train the folds (default: all). A killed training goes on where its last checkpoint stands.
-
-    The first training of a run settles what the experiment leaves open and freezes it, with the folds, into the run's
-    folder. `force` trains finished folds again. `on`: where it is done, `here` or on this machine's `gpus`; left out,
-    on every GPU that is visible."""
+    """Train the folds (default: all). A killed training goes on where its last checkpoint stands. The first training of
+    a run settles what the experiment leaves open and freezes it, with the folds, into the run's folder. `force` trains
+    finished folds again. `on`: where it is done, `here` or on this machine's `gpus`; left out, on every GPU that is
+    visible."""
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:

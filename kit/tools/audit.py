@@ -37,10 +37,9 @@ class AuditResult:
 
 
 def audit(run: Run) -> AuditResult:
-    """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first.
-
-    `score` is the probability that models which never saw the image give its label (of odd pictures: how like
-    others it is, 0 to 1). Where a run is of frozen features, pictures unlike all others are suspects too."""
+    """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first. `score` is the
+    probability that models which never saw the image give its label (of odd pictures: how like others it is, 0 to 1).
+    Where a run is of frozen features, pictures unlike all others are suspects too."""
     if run.competition.task == "number":
         raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")
     oof = read_member(run).oof
@@ -115,10 +114,9 @@ def _contradictions(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
 
 
 def _odd(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
-    """Pictures whose features are far from all others': no animal, a drawing, an error page.
-
-    A cat on a bookshelf is far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the
-    part most like other pictures counts."""
+    """Pictures whose features are far from all others': no animal, a drawing, an error page. A cat on a bookshelf is
+    far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the part most like other
+    pictures counts."""
     words = _words(predictions(oof, run.competition), run.competition)
     if not has_frozen_network(run):
         return _rows(oof, run, np.empty(0, int), words, np.empty(0)).assign(reason="", kind="odd")

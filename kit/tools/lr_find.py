@@ -39,11 +39,11 @@ def lr_find(run: Run, steps: int = 100) -> LrFindResult:
     suggestion = suggest(rates, losses)
     figure = run.workspace.figures(run.competition.name) / f"lr-find-{run.name}.png"
     figures.rate_sweep(rates, losses, suggestion, run.name, figure)
-    now, head = trial.experiment.train.learning_rate, trial.experiment.train.head_learning_rate
-    found = f"train.learning_rate {suggestion:.1e} (the config says {now:.1e})"
-    if head is not None:  # it rose in step
-        found += f" with head_learning_rate {suggestion * head / now:.1e} (it says {head:.1e})"
-    console.stage("lr-find", f"{found}; {figure}")
+    train = trial.experiment.train
+    for name, rate in (("learning_rate", train.learning_rate), ("head_learning_rate", train.head_learning_rate)):
+        if rate is not None:  # the head's rose in step
+            found = suggestion * rate / train.learning_rate
+            console.stage("lr-find", f"train.{name} {found:.1e} (the config has {rate:.1e}); {figure}")
     return LrFindResult(suggestion, rates.tolist(), losses.tolist(), figure)
 
 
@@ -75,10 +75,9 @@ def _sweep(networks: Networks, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """A rate where the loss still falls fast: two thirds down its fall, as fastai's "valley" has it.
-
-    The fall ends where the longest falling subsequence ends, and is taken to be as many steps long as that has points:
-    wiggles on the plain before it do not count."""
+    """A rate where the loss still falls fast: two thirds down its fall, as fastai's "valley" has it. The fall ends
+    where the longest falling subsequence ends, and is taken to be as many steps long as that has points: wiggles on the
+    plain before it do not count."""
     if len(losses) < 10:
         raise KitError("the loss ran away at once: is train.clip_grad_norm, or the model's start, what it should be?")
     length = np.ones(len(losses), dtype=int)

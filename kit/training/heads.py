@@ -46,9 +46,8 @@ class FittedHeads:
 
 
 def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...], full: bool = False) -> FittedHeads:
-    """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head of all.
-
-    (What is not a label, the features' means and spreads, is of all training images.)
+    """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head of all. (What
+    is not a label, the features' means and spreads, is of all training images.)
 
     The problem's features are (views, N, D) here, `folds` int64 (N,). For each two folds and each penalty a head that
     saw neither: fold i takes the penalty whose heads without i do best on the other folds."""
@@ -94,10 +93,9 @@ def _held_out(heads: Heads, problem: Problem, rows: torch.Tensor) -> np.ndarray:
 
 
 def fit_heads(problem: Problem, rows: torch.Tensor, penalties: torch.Tensor) -> Heads:
-    """Minimise, for each p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
-
-    `rows` bool (N, P): which images each fit has; `penalties` float32 (P,), on features of variance 1. The loss is
-    cross-entropy, binary cross-entropy, or half the squared error. Biases are free."""
+    """Minimise, for each p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights. `rows` bool
+    (N, P): which images each fit has; `penalties` float32 (P,), on features of variance 1. The loss is cross-entropy,
+    binary cross-entropy, or half the squared error. Biases are free."""
     features, targets, task, outputs = problem.features, problem.targets, problem.task, problem.outputs
     if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
         one = fit_heads(Problem(features, targets[:, None].float(), "labels", 1), rows, penalties / 2)

@@ -27,11 +27,9 @@ from kit.training.step import Stepper
 
 @dataclass(frozen=True)
 class Feed:
-    """Where the pictures come from.
-
-    `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`: the fold's own, or `None`.
-    `test()`: a benchmark's labelled test images, or `None`: watched, and never used to choose anything.
-    `image_ids(rows)`: for messages."""
+    """Where the pictures come from. `batches(epoch, start)`: the epoch's batches from step `start` on. `validation()`:
+    the fold's own, or `None`. `test()`: a benchmark's labelled test images, or `None`: watched, and never used to
+    choose anything. `image_ids(rows)`: for messages."""
 
     num_steps: int
     num_images: int  # in a training epoch
@@ -71,10 +69,9 @@ class OutOfTime(Exception):
 
 
 def fit(stepper: Stepper, feed: Feed, output: Output, deadline: float | None = None) -> list[Line]:
-    """Train to the end, from the checkpoint where there is one; returns the history.
-
-    Writes the model last. `deadline` is a `time.monotonic` instant: past it the state is saved and `OutOfTime` raised.
-    A loss that is not finite is a `KitError` that names the batch's images."""
+    """Train to the end, from the checkpoint where there is one; returns the history. Writes the model last. `deadline`
+    is a `time.monotonic` instant: past it the state is saved and `OutOfTime` raised. A loss that is not finite is a
+    `KitError` that names the batch's images."""
     training = _Training(stepper, feed, output, deadline)
     training.resume()
     training.run()

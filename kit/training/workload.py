@@ -82,7 +82,6 @@ class TrainingSteps:
     @cached_property
     def meets_one_pixel(self) -> bool:
         """Does a convolution with a stride meet a map of one pixel, at any of the sizes? (It runs at all of them.)
-
         There oneDNN (torch 2.14, CPU, bf16) leaves the weight gradient of the outer taps unwritten: whatever was in
         that memory, between nothing and 1e34, while the loss looks right. fp32 and fp16 are not affected."""
         met = []

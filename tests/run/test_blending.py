@@ -10,7 +10,8 @@ from by_name import score
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import predictions
-from kit.run.blending import HandIn, blend_runs
+from kit.run.blending import blend_runs
+from kit.run.hand_in import HandIn
 from kit.run.member import Member
 from kit.run.run import Run
 from kit.scoring.blend import from_logits
@@ -53,7 +54,7 @@ def test_complementary_runs_are_blended(redux):
     assert joined.recipe.method != "best"
     assert all(weight > 0.3 for weight in joined.recipe.weights)
     own = [score("log_loss", TARGETS, predictions(one.oof.set_index("image_id").loc[IDS], redux)) for one in members]
-    assert score("log_loss", TARGETS, predictions(joined.oof, redux)) < min(own) - 0.01
+    assert score("log_loss", TARGETS, predictions(joined.scored.oof, redux)) < min(own) - 0.01
     assert [fact["score"] for fact in joined.facts] == pytest.approx(own)
 
 
@@ -64,7 +65,7 @@ def test_without_a_sure_gain_the_best_run_is_handed_in_alone(redux, capsys):
     assert joined.recipe.method == "best"
     assert joined.recipe.weights == (0, 1)
     good = members[1].oof.set_index("image_id").loc[IDS]
-    assert np.allclose(predictions(joined.oof, redux), predictions(good, redux), atol=1e-6)
+    assert np.allclose(predictions(joined.scored.oof, redux), predictions(good, redux), atol=1e-6)
     assert "good alone is handed in" in capsys.readouterr().out
 
 

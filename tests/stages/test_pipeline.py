@@ -21,11 +21,10 @@ from kit.data.table import TARGET, predictions, read_rows, targets
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.pipeline import run_pipeline
-from kit.run.blending import HandIn
 from kit.run.cv import cross_validation
+from kit.run.hand_in import HandIn
 from kit.run.run import Run
 from kit.schema import dump_yaml, to_mapping
-from kit.scoring.postprocess import Postprocess
 from kit.settings import Ensemble
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
 from kit.tools import bench, cache, compare
@@ -399,9 +398,9 @@ def test_without_postprocessing_the_cv_is_of_what_is_handed_in(finished, tmp_pat
     (tmp_path / "digits.yaml").write_text(competition)
     described = Competition.load(tmp_path / "digits.yaml")
     oof = read_rows(workspace.run("tiny") / "oof.csv")
-    plain = Postprocess({"clip": 0.2}, np.empty(0), float("nan"), plain={"clip": 0.2})
     alone = {image_id: k for k, image_id in enumerate(oof["image_id"])}
-    found = cross_validation(oof, HandIn(described, Ensemble(), alone), plain)["metrics"]["log_loss"]["pooled"]
+    scored = HandIn(described, Ensemble(clip=0.2, postprocess="none"), alone).scored(oof)
+    found = cross_validation(scored, described)["metrics"]["log_loss"]["pooled"]
     clipped = predictions(oof, described).clip(0.2, 0.8)
     expected = -np.log(
         (clipped / clipped.sum(axis=1, keepdims=True))[np.arange(len(oof)), targets(oof, described)]

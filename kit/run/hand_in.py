@@ -1,0 +1,74 @@
+"""Out-of-fold predictions as they would be handed in: what they are held against, what the metric rewards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit.competition import Competition
+from kit.data.table import predictions, targets
+from kit.metrics.log_loss import CLIP
+from kit.metrics.metric import EPSILON, Metric, Params
+from kit.scoring.postprocess import Postprocess, fit_postprocess
+from kit.scoring.truth import Truth
+from kit.settings import Ensemble
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`oof`: a table of predictions; `probs` float (N, C): the same as an array; `post`: what is done before it is
+    handed in."""
+
+    oof: pd.DataFrame
+    truth: Truth
+    probs: np.ndarray
+    post: Postprocess
+
+    def decisions(self, metric: Metric) -> np.ndarray:
+        """What `metric` looks at: for the competition's own what would be handed in, postprocessed."""
+        if metric.name == self.truth.metric.name:
+            return self.post.decisions
+        return metric.decide_for(self.truth.targets, self.probs, clip_of(self.post.plain))
+
+
+def clip_of(params: Params) -> Params:
+    """What other metrics share of the params of the competition's own."""
+    return {"clip": params.get("clip", EPSILON)}
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """What decides how predictions are joined and handed in: the competition, the settings, the images' groups."""
+
+    competition: Competition
+    settings: Ensemble
+    group_of: Mapping[str, int]
+
+    def scored(self, oof: pd.DataFrame) -> Scored:
+        """`oof`: image_id, fold, targets, predictions."""
+        groups, probs = oof["image_id"].map(self.group_of).to_numpy(), predictions(oof, self.competition)
+        truth = Truth(self.competition.scoring, targets(oof, self.competition), groups, oof["fold"].to_numpy())
+        return Scored(oof, truth, probs, self.postprocess(truth, probs))
+
+    def postprocess(self, truth: Truth, probs: np.ndarray) -> Postprocess:
+        """What the metric rewards, fitted on OOF (N, C); with `postprocess: none`, or without OOF, what is fixed."""
+        settings, competition, metric = self.settings, self.competition, truth.metric
+        plain: dict[str, Any] = {}
+        if metric.calibrates:
+            plain["clip"] = CLIP if settings.clip is None else settings.clip
+            plain |= {} if settings.clip is None else {"clips": (settings.clip,)}
+        new = competition.submission.new_class
+        if new is not None and new in competition.classes:
+            plain["new_class"] = competition.classes.index(new)
+        elif new is not None:
+            plain |= {"new_class": len(competition.classes), "threshold": settings.new_class_threshold}
+        if settings.postprocess == "auto" and len(probs):
+            return fit_postprocess(truth, probs, plain)
+        plain.pop("clips", None)
+        fixed = plain if "threshold" in plain or "new_class" not in plain else {}
+        if len(probs) == 0:
+            return Postprocess(fixed, probs, float("nan"), plain=fixed)
+        fixed = fixed | metric.rule(truth.targets)
+        return Postprocess(fixed, metric.decide_for(truth.targets, probs, fixed), float("nan"), plain=fixed)
