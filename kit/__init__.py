@@ -3,7 +3,7 @@
 >>> from kit import Experiment, Run, run_pipeline
 >>> result = run_pipeline("configs/demo.yaml", "workspace", source="digits")
 
-What stands here is imported when it is first used."""
+These names are imported when they are first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

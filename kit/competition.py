@@ -26,7 +26,7 @@ ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Files:
-    """Accepted spellings, in order of preference: `train.zip` also stands for a folder `train`."""
+    """Accepted spellings, in order of preference; `train.zip` also means a folder `train`."""
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     test: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -57,7 +57,7 @@ class Labels:
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: a class stands twice")
+            raise ValueError("classes: a class appears twice")
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -70,7 +70,9 @@ class Submission:
     positive: str | None = None  # format probability: whose probability
     values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
     separator: str = " "  # formats labels and top_k: between the classes in one cell
-    new_class: str | None = None  # format top_k: stands for none of the others; training images may show it, or not
+    new_class: str | None = (
+        None  # format top_k: the class for none of the others; training images may or may not show it
+    )
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -90,7 +92,7 @@ class Competition:
         metric, wanted, classes = find_metric(self.metric), self.submission.format, self.labels.classes
         layout, submission = self.labels.layout, self.submission
         if layout in {"idx", "csv", "json"} and not self.files.train_labels:
-            raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; which?")
+            raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; name it")
         if self.task == "number" and classes:
             raise ValueError("labels.classes: a number has none")
         if self.task != "number" and len(classes) < (1 if self.task == "labels" else 2):
@@ -101,9 +103,9 @@ class Competition:
         if wanted not in metric.formats:
             raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
         if wanted == "labels" and self.task != "labels":
-            raise ValueError(f"submission.format: task {self.task} hands in one class: format label")
+            raise ValueError(f"submission.format: task {self.task} submits one class: format label")
         if wanted == "label" and self.task == "labels":
-            raise ValueError("submission.format: task labels hands in several classes: format labels")
+            raise ValueError("submission.format: task labels submits several classes: format labels")
         if wanted == "probability":
             if len(classes) != (1 if self.task == "labels" else 2):
                 raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
@@ -163,7 +165,7 @@ class Competition:
 
     @property
     def handed_in(self) -> tuple[str, ...]:
-        """What may stand in a submission: the classes, and one of the unknown where no training image shows it."""
+        """What a submission may hold: the classes, and one for the unknown where no training image shows it."""
         new = self.submission.new_class
         return self.classes if new is None or new in self.classes else (*self.classes, new)
 

@@ -37,7 +37,7 @@ def error(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; the first column is text, the others stand at the right."""
+    """A table; the first column is left-aligned, the others right-aligned."""
     view = Table(title=title, title_justify="left", title_style="bold", header_style="cyan")
     for number, column in enumerate(columns):
         view.add_column(column, justify="left" if number == 0 else "right", overflow="fold")

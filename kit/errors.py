@@ -1,4 +1,4 @@
-"""What goes wrong, said in one line. Every error that a user can cause is a `KitError`; anything else is a bug."""
+"""What goes wrong, in one line. Every error that a user can cause is a `KitError`; anything else is a bug."""
 
 import difflib
 from collections.abc import Iterable

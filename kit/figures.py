@@ -59,7 +59,6 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
     rate.grid(False)
     for axis in (left, right):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -74,7 +73,6 @@ def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, fl
     _logarithmic(axis, "x")
     axis.set(xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")
     axis.legend(fontsize=8)
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -88,12 +86,11 @@ def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: 
     axis.set(xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: rate test")
     axis.set_ylim(low - 0.05 * (losses[0] - low + 0.1), losses[0] + 0.5 * (losses[0] - low + 0.1))
     axis.legend()
-    figure.tight_layout()
     _save(figure, path)
 
 
 def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title: str, path: Path) -> None:
-    """What was expected and what Kaggle said, a point a submission."""
+    """CV against Kaggle's score, a point for each submission."""
     figure, axis = plt.subplots(figsize=(5, 5))
     values = np.array(list(points.values()))
     low, high = values.min(), values.max()
@@ -103,12 +100,11 @@ def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title:
         axis.plot(cv, lb, "o")
         axis.annotate(name, (cv, lb), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axis.set(xlabel=f"CV {metric}", ylabel=f"LB {metric}", title=title)
-    figure.tight_layout()
     _save(figure, path)
 
 
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
-    """How often is it so, where the model says so? `curves[name]`: (mean prediction, observed share, images) by bin."""
+    """Observed share against predicted probability; `curves[name]`: (mean prediction, observed share, images) by bin"""
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.5, 6.5), height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color="0.5")
     for number, (name, (said, seen, count)) in enumerate(curves.items()):
@@ -118,7 +114,6 @@ def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     above.legend()
     _logarithmic(below, "y")
     below.set(xlabel="predicted probability", ylabel="predictions")
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -134,7 +129,6 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title
         lines = [line if len(line) <= CAPTION else line[: CAPTION - 1] + "…" for line in caption.split("\n")]
         axis.set_title("\n".join(lines), fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -160,7 +154,6 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
         xticklabels=names, yticklabels=names, annot=counts if len(shown) <= 20 else False,
     )  # fmt: skip
     axis.set(xlabel="predicted", ylabel="true", title=title)
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -171,7 +164,6 @@ def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: P
     ends = [min(wanted.min(), said.min()), max(wanted.max(), said.max())]
     axis.plot(ends, ends, color="0.5", linewidth=1)
     axis.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=title)
-    figure.tight_layout()
     _save(figure, path)
 
 
@@ -243,5 +235,4 @@ def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Pa
         axis.set_ylim(0, axis.get_ylim()[1] * 1.3)
         axis.legend(title=f"average {name}", loc="upper right", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left")
-    figure.tight_layout()
     _save(figure, path)

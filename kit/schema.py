@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                twice = f"the key {str(key)!r} stands twice"
+                twice = f"the key {str(key)!r} appears twice"
                 raise yaml.constructor.ConstructorError(None, None, twice, node.start_mark)
         return super().construct_mapping(node, deep)
 

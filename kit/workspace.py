@@ -131,7 +131,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """Dictionaries and lists with none for every nan, which JSON does not have."""
+    """Dictionaries and lists with `None` for every nan, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -53,7 +53,7 @@ Config = Annotated[str, typer.Option("--config", "-c", help="An experiment's YAM
 _SET = "Change a key of the experiment: --set train.epochs=3. Repeatable."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=_SET)]
 Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it anew, in place of what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it again and replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
 _FROM = "Zips or folders that you already have, instead of Kaggle's."

@@ -22,7 +22,7 @@ def download(
 
 
 def _stage(verb: str) -> Callable[..., Any]:
-    """The command of a stage that takes a run, and does it anew with --force."""
+    """The command of a stage that takes a run and --force."""
 
     def command(
         config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE,
@@ -88,7 +88,7 @@ def submit(
     config: Config = DEFAULT_CONFIG,
     message: Annotated[str, typer.Option("--message", "-m", help="Shown on Kaggle; default: name and CV.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after validation; nothing is uploaded.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Upload bytes that were handed in before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Upload a file that was submitted before.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Upload a file that validation doubts.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="Wait this long for a score.")] = 10.0,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,

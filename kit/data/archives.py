@@ -41,7 +41,7 @@ def verify_zip(path: Path) -> int:
 
 
 def contents_fingerprint(path: Path) -> str:
-    """sha256 over a zip's names, sizes and CRCs, a folder's names and sizes, or a file's bytes; wherever it lies."""
+    """sha256 over a zip's names, sizes and CRCs, a folder's names and sizes, or a file's bytes."""
     if path.is_dir():
         lines = sorted(f"{f.relative_to(path)} {f.stat().st_size}" for f in path.rglob("*") if f.is_file())
     elif zipfile.is_zipfile(path):

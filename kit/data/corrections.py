@@ -29,7 +29,7 @@ def apply_corrections(
         raise KitError(f"{file}: relabel needs one class an image, not task {competition.task}; drop or fine would do")
     wrong = sorted(set(relabelled["target"]) - set(competition.classes))
     if wrong:
-        raise KitError(f"{file}: column 'target': {examples(wrong)} is none of {examples(competition.classes)}")
+        raise KitError(f"{file}: column 'target': {examples(wrong)} is not one of {examples(competition.classes)}")
     index, folds = index.copy(), folds.copy()
     index.loc[[row_of[i] for i in relabelled["image_id"]], TARGET] = relabelled["target"].tolist()
     dropped = [row_of[i] for i in table.loc[table["action"] == "drop", "image_id"]]
@@ -51,5 +51,5 @@ def read_corrections(file: Path) -> pd.DataFrame:
     require_one_row(table["image_id"], f"{file}: column 'image_id'")
     unknown = sorted(set(table["action"]) - set(ACTIONS))
     if unknown:
-        raise KitError(f"{file}: column 'action': '{unknown[0]}' is none of {', '.join(ACTIONS)}")
+        raise KitError(f"{file}: column 'action': '{unknown[0]}' is not one of {', '.join(ACTIONS)}")
     return table

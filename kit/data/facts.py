@@ -1,4 +1,4 @@
-"""A look at picture files, each decoded once: what the index says of them."""
+"""Facts about picture files, each decoded once: the index's columns."""
 
 import hashlib
 import multiprocessing
@@ -26,7 +26,7 @@ from kit.processes import die_with_parent, num_cores
 
 MANY = 2_000  # pictures, from which on processes are worth their start
 PART = 64  # pictures that a worker takes at a time
-_kept = threading.local()  # memory for a picture's channels: asking for it anew costs as much as filling it
+_kept = threading.local()  # memory for a picture's channels: allocating it again costs as much as filling it
 
 
 def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:

@@ -46,7 +46,7 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     strangers = joined[joined["_merge"] != "both"]
     if len(strangers):
         differ = f"{len(strangers):,} images differ: {examples(strangers['image_id'])}"
-        advice = "type `kit split --force`, then train anew under another name"
+        advice = "type `kit split --force`, then train again under another name"
         raise KitError(f"{path}: does not match the index any more ({differ}); {advice}")
     if not joined["fold"].isin(range(num_folds)).all():
         raise KitError(f"{path}: folds should be 0..{num_folds - 1}")

@@ -43,7 +43,7 @@ def decode(data: bytes, min_side: int | None = None) -> Picture:
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
-    """A grayscale or YCbCr JPEG without rotation and without a fault; none when Pillow should have a look."""
+    """A grayscale or YCbCr JPEG without rotation and faults; `None` when Pillow should take over."""
     if _orientation(data) != 1:
         return None
     try:

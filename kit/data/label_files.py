@@ -110,7 +110,7 @@ def parse_coco(data: bytes, file: str) -> Coco:
         expected = "images with id and file_name, annotations with image_id and category_id"
         raise KitError(f"{file}: is not COCO's JSON ({expected}): {type(error).__name__} {error}") from None
     if len(files) < len(raw["images"]):
-        raise KitError(f"{file}: images: an id stands twice")
+        raise KitError(f"{file}: images: an id appears twice")
     return Coco(files, marks, names)
 
 

@@ -25,8 +25,8 @@ def list_split(
     """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `place`:
     the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is one (a test
     set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural order, tables
-    in their own. A picture whose target is not known is a problem of its own, pictures of which none has one are a
-    wrong description (`KitError`). Hidden files are passed over."""
+    in their own. A picture without a known target is noted as a problem; if none has one, the
+    description is wrong (`KitError`). Hidden files are passed over."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
         table = _list_container(competition, split, place, labels)
@@ -97,7 +97,7 @@ def _list_folder(competition: Competition, split: str, folder: Path, wanted: Seq
 def _list_table(
     competition: Competition, split: str, folder: Path, labels: Path | None, wanted: Sequence[str] | None
 ) -> pd.DataFrame:
-    """csv and json: a table names the images, train and test may stand in one folder."""
+    """csv and json: a table names the images, train and test may share a folder."""
     files = _files(folder)
     table = read_labels(competition, labels) if labels is not None else pd.DataFrame({"image_id": [], "file": []})
     source = f"{labels}: column '{competition.labels.id_column}'" if labels is not None else "the sample submission"
@@ -126,7 +126,7 @@ def _list_table(
         raise KitError(f"{folder}: {len(several):,} ids name several files ({examples(several)}); rename them")
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
-        console.warn(f"{folder}: {len(files) - len(used):,} files stand in no row of {labels}; they are left out")
+        console.warn(f"{folder}: {len(files) - len(used):,} files are in no row of {labels}; they are left out")
     nowhere = [str(folder / name.replace("/", "_")) for name in names]  # no way out of the folder
     return table.assign(path=[str(f[0]) if f else path for f, path in zip(found, nowhere, strict=True)])
 

@@ -31,7 +31,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def split_row(path: Path) -> tuple[Path, int | None]:
-    """(the file, the row within it; none where the file is the picture)"""
+    """(the file, the row within it, or `None` where the file is the picture)"""
     name, mark, row = path.name.rpartition(MARK)
     return (path.with_name(name), int(row)) if mark and row.isdecimal() and not path.exists() else (path, None)
 
@@ -41,7 +41,7 @@ def holding_file(path: str) -> str:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """An idx file of unsigned bytes, of any rank, as uint8. Raises `KitError` when it is none."""
+    """An idx file of unsigned bytes, of any rank, as uint8. Raises `KitError` when it is not one."""
     return parse_idx(file.read_bytes(), str(file))
 
 

@@ -33,7 +33,7 @@ def read_index(path: Path) -> pd.DataFrame:
     index = _read(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
     missing = [column for column in [*LISTED, *SEEN] if column not in index]
     if missing or not target_columns(index):
-        raise KitError(f"{path}: column {(missing or ['target_'])[0]} is missing; `kit index --force` writes it anew")
+        raise KitError(f"{path}: column {(missing or ['target_'])[0]} is missing; `kit index --force` writes it again")
     return index
 
 
@@ -49,7 +49,7 @@ def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.Da
 
 
 def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
-    """Any CSV, every cell as text. Raises `KitError` with the file's name when it is none."""
+    """Any CSV, every cell as text. Raises `KitError` with the file's name when it is not one."""
     try:
         return pd.read_csv(source, dtype=str, keep_default_na=False, nrows=nrows)
     except ValueError as error:
@@ -136,10 +136,10 @@ def training_groups(index: pd.DataFrame) -> dict[str, int]:
 
 
 def require_one_row(ids: pd.Series, what: str) -> None:
-    """Raise `KitError` where an id stands twice."""
+    """Raise `KitError` where an id appears twice."""
     repeated = ids[ids.duplicated(keep=False)]
     if len(repeated):
-        raise KitError(f"{what}: {repeated.nunique():,} ids stand in several rows ({examples(repeated.unique())})")
+        raise KitError(f"{what}: {repeated.nunique():,} ids appear in several rows ({examples(repeated.unique())})")
 
 
 def channel_statistics(index: pd.DataFrame) -> tuple[list[float], list[float]]:

@@ -23,7 +23,7 @@ TRIES = 8  # of a transform that fires now and then
 
 
 def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
-    """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or none where there is nothing to do. A transform
+    """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or `None` where there is nothing to do. A transform
     that wants `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise. Raises
     `ConfigError` on an unknown transform or parameter."""
     if not lines:

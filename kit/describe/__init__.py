@@ -1,1 +1,1 @@
-"""What `kit init` finds out about a competition: its files, its labels, how it is handed in, where to begin."""
+"""What `kit init` finds out about a competition: its files, its labels, its submission, a first experiment."""

@@ -1,6 +1,6 @@
 """What competition is this? Files in, the mapping of a competition's YAML out, with a reason for every decision.
 
-Here: which file is what. Then `targets` finds what is to be predicted, `submission` how it is handed in and scored."""
+Here: which file is what. Then `targets` finds what is to be predicted, `submission` its format and metric."""
 
 from pathlib import PurePosixPath
 
@@ -109,7 +109,7 @@ def _labels(train: Entry, test: Entry, tables: list[Entry], jsons: list[Entry], 
         case.classes = sorted(classes, key=number_first)
     else:
         none = f"no table has a column with the names of {train.name}'s files ({examples(train.pictures)})"
-        raise KitError(f"no labels found: {none}, they stand in no class folders and are not called class.id.ext")
+        raise KitError(f"no labels found: {none}, they are in no class folders and not named class.id.ext")
     target_of_files(case)
 
 

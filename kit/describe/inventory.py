@@ -1,6 +1,6 @@
 """What a folder of downloads holds, zips included and not unpacked: pictures by folder, tables, COCO and idx files.
 
-Names are those that stand in raw/ after `kit download`; `role` is what the competition's YAML calls it."""
+Names are those in raw/ after `kit download`; `role` is what the competition's YAML calls it."""
 
 import io
 import zipfile
@@ -37,7 +37,7 @@ class Entry:
         return self.role.removesuffix(".zip")
 
     def table(self) -> pd.DataFrame:
-        """The CSV as text. Raises `KitError` when it is none."""
+        """The CSV as text. Raises `KitError` when it is not one."""
         if self.role not in self.held:
             self.held[self.role] = read_text_csv(io.BytesIO(self.read("")), self.role)
         return self.held[self.role]
@@ -47,7 +47,7 @@ class Entry:
         return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
 
     def size_of(self, picture: str) -> tuple[int, int] | None:
-        """(width, height) from the file's header; none where Pillow does not know it."""
+        """(width, height) from the file's header; `None` where Pillow does not know it."""
         try:
             return Image.open(io.BytesIO(self.read(picture))).size
         except (OSError, ValueError, Image.DecompressionBombError):

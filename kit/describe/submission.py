@@ -1,4 +1,4 @@
-"""How it is handed in, and scored: the last part of `detect`. Writes `metric` and `submission`, with reasons."""
+"""The submission's format and the metric: the last part of `detect`. Writes `metric` and `submission`, with reasons."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def describe_submission(case: Case) -> None:
         new = [word for word in case.cells.iloc[0].split() if word.lower().startswith(("new_", "new-", "unknown"))]
         if new:
             case.raw["submission"]["new_class"] = new[0]
-            case.because(f"'{new[0]}' stands for none of the others")
+            case.because(f"'{new[0]}' means none of the others")
     else:
         _one_column(case)
 
@@ -75,15 +75,15 @@ def _one_column_metric(case: Case) -> str:
     if len(case.raw["labels"]["classes"]) > 2:
         return "accuracy"
     if pd.to_numeric(case.cells, errors="coerce").mod(1).gt(0).any():
-        return _probability_metric(case, f"probabilities (the sample says {case.cells.iloc[0]})")
+        return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")
     options = [("accuracy", "hard classes"), ("log_loss", "probabilities"), ("roc_auc", "a ranking")]
-    return case.choose("files cannot tell accuracy, log loss and ROC AUC apart (--metric says it): which?", options)
+    return case.choose("files cannot tell accuracy, log loss and ROC AUC apart (--metric NAME does): which?", options)
 
 
 def _probability_metric(case: Case, text: str) -> str:
     options = [("log_loss", "how sure it is counts"), ("roc_auc", "only the order counts")]
     options = options[::-1] if case.raw["task"] == "labels" else options
-    return case.choose(f"{text}: files cannot tell log loss from ROC AUC (--metric says it): which?", options)
+    return case.choose(f"{text}: files cannot tell log loss from ROC AUC (--metric NAME does): which?", options)
 
 
 def _positive(case: Case, classes: list[str]) -> str:
@@ -94,7 +94,7 @@ def _positive(case: Case, classes: list[str]) -> str:
     if len(named) == 1:
         return named[0]
     options = [(classes[1], "by alphabet"), (classes[0], "the other one")]
-    return case.choose("whose probability is handed in?", options)
+    return case.choose("whose probability is submitted?", options)
 
 
 def _values(case: Case, classes: list[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def fold_batch_norms(model: nn.Module, pixels: torch.Tensor) -> nn.Module:
 
 
 def cast_weights(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convolutions' and linear layers' weights as `dtype`, in place: what autocast would do anew for every batch."""
+    """Convolutions' and linear layers' weights as `dtype`, in place: what autocast would do again for every batch."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
@@ -32,7 +32,7 @@ def cast_weights(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _pairs(model: nn.Module, pixels: torch.Tensor) -> list[tuple[str, str]]:
-    """(convolution's name, its batch norm's name) where the norm takes what that convolution alone has made."""
+    """(convolution's name, its batch norm's name) where the norm's only input is that convolution's output."""
     made: dict[int, tuple[str, torch.Tensor]] = {}  # the tensors are kept, so that no two have one id
     calls: list[str] = []
     pairs: list[tuple[str, str]] = []

@@ -222,7 +222,7 @@ def _request(kind: str, **fields: Any) -> Any:
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status, none where no answer came; Kaggle also hides one in the JSON of a 200."""
+    """The HTTP status, or `None` where no answer came; Kaggle also hides one in the JSON of a 200."""
     response = getattr(error, "response", None)
     if response is None:
         return 502 if isinstance(error, ValueError) else None

@@ -24,7 +24,7 @@ class Credentials:
 
 
 def find_credentials() -> Credentials | None:
-    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; none where there is none.
+    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` without any.
     Raises `KitError` on a kaggle.json that cannot be read."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -60,5 +60,5 @@ def _clean(secret: str, where: str) -> str:
     """Without the blanks and line ends of a sloppy copy; what would break an HTTP header is refused, unseen."""
     secret = secret.strip()
     if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise KitError(f"the Kaggle credentials in {where} hold characters that none has: copy them again")
+        raise KitError(f"the Kaggle credentials in {where} hold characters that no credentials have: copy them again")
     return secret

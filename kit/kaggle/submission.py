@@ -69,7 +69,7 @@ def make_submission(
 
 
 def validate(competition: Competition, sample: pd.DataFrame, file: Path, reference: pd.Series | None = None) -> Verdict:
-    """Hold a CSV against the sample: columns, ids, order, values. `reference`: P(positive class) by id from a
+    """Compare a CSV with the sample: columns, ids, order, values. `reference`: P(positive class) by id from a
     cross-validated model, where there is one: a file that contradicts it has its classes swapped, probably."""
     table = _read_csv(file)
     if list(table.columns) != list(sample.columns):
@@ -89,7 +89,7 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
     repeated = ids[ids.duplicated()]
     missing, extra = wanted[~wanted.isin(ids)], ids[~ids.isin(wanted)]
     if len(repeated):
-        errors.append(f"{len(repeated):,} ids stand twice ({examples(repeated)})")
+        errors.append(f"{len(repeated):,} ids appear twice ({examples(repeated)})")
     if len(missing):
         errors.append(f"{len(missing):,} ids of the sample are missing ({examples(missing)})")
     if len(extra):
@@ -140,7 +140,7 @@ def _check_values(
 ) -> list[str]:
     doubts, submission = [], competition.submission
     if len(table) > 1 and table[_value_columns(competition)].nunique().max() == 1:
-        doubts.append("every row says the same")
+        doubts.append("every row has the same answer")
     if submission.format == "probabilities" and competition.task != "labels":
         off = np.abs(values.sum(axis=1) - 1) > 0.02
         if off.any():

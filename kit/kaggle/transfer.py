@@ -52,7 +52,7 @@ class _Cut(Exception):
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the server says of the whole file; equal on both sides of a cut, or the file changed."""
+    """The whole file as the server describes it; equal on both sides of a cut, or the file changed."""
 
     size: int
     etag: str

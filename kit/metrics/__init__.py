@@ -35,7 +35,7 @@ def find_metric(name: str) -> Metric:
 
 
 def spelled(words: str) -> list[Metric]:
-    """The metrics that a page, or a person, calls so, the likelier first; none where the kit knows none."""
+    """The metrics that go by this name on a page or among people, the likelier first; may be empty."""
     plain = re.sub(r"[^a-z0-9]", "", words.lower())
     ranked = re.fullmatch(r"(?:map|meanaverageprecision|top)(\d+)(?:accuracy)?", plain)
     if ranked:

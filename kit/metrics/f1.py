@@ -50,7 +50,7 @@ def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spel
         return more | {"thresholds": best}
 
     def applies(targets: np.ndarray, _plain: Mapping[str, Any]) -> bool:
-        return targets.ndim == 2  # of classes the likeliest one is handed in
+        return targets.ndim == 2  # the likeliest class needs no threshold
 
     name = f"f1_{average}"
     return Metric(name, True, tasks, formats, measure, _decide, None, fit, applies, _rule, spellings=spellings)

@@ -36,7 +36,7 @@ def _fit(targets: np.ndarray, predictions: np.ndarray, _plain: Mapping[str, Any]
 
     def kappa(places: list[int]) -> float:
         edges = np.hstack([np.zeros((num_classes, 1)), below[:, places], totals])
-        seen = np.diff(edges, axis=1)  # (true, handed in)
+        seen = np.diff(edges, axis=1)  # (true, decided)
         chance = np.outer(seen.sum(axis=1), seen.sum(axis=0)) / seen.sum()
         return 1 - (weights * seen).sum() / max((weights * chance).sum(), 1e-12)
 

@@ -1,4 +1,4 @@
-"""A metric as one object: what it scores, what is handed in where it counts, and what can be fitted for it.
+"""A metric as one object: what it scores, what is submitted for it, and what can be fitted for it.
 
 Predictions are float (N, C): probabilities of classes (rows sum to 1) or of labels (each in 0..1), or a number (N, 1).
 Targets are int64 (N,) for classes, 0/1 (N, C) for labels, float (N, 1) for numbers. `decide` turns predictions into
@@ -24,7 +24,7 @@ NOTHING: Fixed = MappingProxyType({})
 
 
 def as_predicted(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]) -> np.ndarray:
-    """The predictions themselves are handed in."""
+    """The predictions themselves are submitted."""
     return predictions
 
 
@@ -53,10 +53,10 @@ class Metric:
     rule: Callable[[np.ndarray], Params] = lambda targets: {}
     calibrates: bool = False  # `fit` is a calibration: predictions are compared after it, so that none wins by it alone
     spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only
-    k: int = 1  # classes handed in for each image, of map@k and top@k
+    k: int = 1  # classes submitted for each image: map@k and top@k
 
     def decide(self, predictions: np.ndarray, labels: bool, params: Fixed = NOTHING) -> np.ndarray:
-        """What is handed in: int64 (N,) classes, bool (N, C) label sets, int64 (N, k) ranked classes, or predictions.
+        """What is submitted: int64 (N,) classes, bool (N, C) label sets, int64 (N, k) ranked classes, or predictions.
         `labels`: several labels an image, each column decides for itself."""
         return self.decide_with(predictions, labels, params)
 

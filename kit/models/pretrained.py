@@ -76,7 +76,7 @@ def _by_name(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> tuple[Ten
 
 
 def _by_order(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Tensors | None:
-    """Other names, but the same tensors in the same order (torchvision's VGG); none where they are not."""
+    """Other names, but the same tensors in the same order (torchvision's VGG); `None` where they are not."""
     names = [name for name in own if not name.endswith(_COUNTER)]
     values = [value for name, value in weights.items() if not name.endswith(_COUNTER)]
     if len(names) != len(values):

@@ -84,7 +84,7 @@ class Classifier(nn.Module):
         return self.network(normalise(pixels, self.mean, self.std))
 
     def set_number_scale(self, mean: float, std: float) -> None:
-        """The training targets' mean and standard deviation: what an output of 0, and a step of 1, stands for."""
+        """The training targets' mean and standard deviation: what an output of 0 means, and a step of 1."""
         self.target_scale.copy_(torch.tensor([mean, std]))
 
     def activate(self, outputs: torch.Tensor) -> torch.Tensor:

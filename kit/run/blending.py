@@ -15,7 +15,7 @@ from kit.run.member import Member
 from kit.scoring.blend import Known, Recipe, blend, fit_recipe, nested
 from kit.scoring.bootstrap import paired_difference
 
-SURE = 0.95  # a blend is handed in from this probability on that it beats its best member
+SURE = 0.95  # a blend is submitted from this probability on that it beats its best member
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
         verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
         console.stage("ensemble", f"{verdict}probability {better:.3f}")
     if settings.blend == "auto" and not better >= SURE:
-        console.stage("ensemble", f"no sure gain: {members[best].name} alone is handed in")
+        console.stage("ensemble", f"no sure gain: {members[best].name} alone is submitted")
         recipe, blended = alone, nested("best", known, aligned)
     facts, metric = _worth(members, aligned, recipe, known), truth.metric.name
     formats = {"weight": ".3f", "score": ".4f", "correlation": ".3f", "without": ".4f"}

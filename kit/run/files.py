@@ -22,7 +22,7 @@ class FoldFiles:
         self.predicted = folder / ".predict.json"  # the predictions' stamp
 
     def clear(self) -> None:
-        """Remove what a training and a prediction left: it is all made anew."""
+        """Remove what a training and a prediction left, before they are done again."""
         made = (self.trained, self.model, self.checkpoint, self.started, self.metrics, self.heads)
         for path in (*made, self.predicted, self.oof, self.test):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions as they would be handed in: what they are held against, what the metric rewards."""
+"""Out-of-fold predictions as they would be submitted: what they are compared with, what the metric rewards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from kit.settings import Ensemble
 
 @dataclass(frozen=True)
 class Scored:
-    """`oof`: a table of predictions; `probs` float (N, C): the same as an array; `post`: what is done before it is
-    handed in."""
+    """`oof`: a table of predictions; `probs` float (N, C): the same as an array; `post`: what is done to them
+    before they are submitted."""
 
     oof: pd.DataFrame
     truth: Truth
@@ -27,7 +27,7 @@ class Scored:
     post: Postprocess
 
     def decisions(self, metric: Metric) -> np.ndarray:
-        """What `metric` looks at: for the competition's own what would be handed in, postprocessed."""
+        """What `metric` looks at: for the competition's own what would be submitted, postprocessed."""
         if metric.name == self.truth.metric.name:
             return self.post.decisions
         return metric.decide_for(self.truth.targets, self.probs, clip_of(self.post.plain))
@@ -40,7 +40,7 @@ def clip_of(params: Params) -> Params:
 
 @dataclass(frozen=True)
 class HandIn:
-    """What decides how predictions are joined and handed in: the competition, the settings, the images' groups."""
+    """What decides how predictions are blended and submitted: the competition, the settings, the images' groups."""
 
     competition: Competition
     settings: Ensemble

@@ -30,7 +30,7 @@ class Member:
 
 
 def read_member(run: Run, use_full: bool = False) -> Member:
-    """A run's predictions, each of the model that stands beside it. `use_full`: the test's are of `--fold full` alone.
+    """A run's predictions, each of the model in its folder. `use_full`: the test's are of `--fold full` alone.
     Raises `KitError` where there are none, or where they do not belong together."""
     folder, competition = run.files.folder, run.competition
     predicted = [fold for fold in run.folds() if fold.files.predicted.is_file()]
@@ -82,13 +82,15 @@ def _picked_by_own_fold(run: Run) -> list[str]:
 
 
 def _require_same_origin(run: Run, folds: list[RunFold]) -> None:
-    """Predictions count only when they are of the models that stand beside them, and all by the same views."""
+    """Predictions count only when the models in their folders made them, all with the same views."""
     views = set()
     for fold in folds:
         facts = read_json(fold.files.predicted)
         views.add(fingerprint(facts.get("tta")))
         if not fold.files.model.is_file() or file_hash(fold.files.model) != facts.get("model"):
-            raise KitError(f"{fold.files.folder}: its predictions are not of the model beside them; type `kit predict`")
+            raise KitError(
+                f"{fold.files.folder}: its predictions are not of the model in this folder; type `kit predict`"
+            )
     if len(views) > 1:
         raise KitError(f"{run.files.folder}: its folds were predicted with different TTA views; type `kit predict`")
 

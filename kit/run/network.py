@@ -27,7 +27,7 @@ from kit.run.files import run_names
 from kit.run.frozen import Computing
 from kit.run.run import Run, RunFold
 from kit.run.settling import environment, settle_training, use_threads
-from kit.run.training_set import TrainingSet, say_pseudo_labels, training_set
+from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
 from kit.training.checkpoint import load_model
 from kit.training.history import history_of_kept
@@ -120,10 +120,10 @@ class Networks:
                 files.clear()
             for artifact in to_make("train", [self._artifact(fold, made)], force):
                 if train.pseudo_run is not None:
-                    say_pseudo_labels(fold, made)
+                    show_pseudo_labels(fold, made)
                 begun = read_json(files.started) if files.started.is_file() else {}
                 if files.checkpoint.is_file() and begun.get("inputs") != artifact.inputs:
-                    advice = "--force trains it anew, or give the run another name"
+                    advice = "--force trains it again, or give the run another name"
                     raise KitError(f"{files.folder}: holds a training of other images or weights; {advice}")
                 fold.begin(artifact.inputs)
                 use_threads(self.run, fold.computing.num_threads)

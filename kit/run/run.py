@@ -97,7 +97,7 @@ class Run:
 
     @classmethod
     def named(cls, name: str, workspace: Workspace | str | Path = ".") -> Self:
-        """A run that was made. Raises `ConfigError` with the nearest name where there is none."""
+        """A run that was made. Raises `ConfigError` with the nearest name where there is no such run."""
         place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
         files = RunFiles(place.run(name))
         if not files.experiment.is_file():
@@ -183,7 +183,7 @@ class Run:
         return other
 
     def refresh(self) -> None:
-        """Forget the tables and pixels that were loaded: a stage wrote them anew."""
+        """Forget the tables and pixels that were loaded: a stage rewrote them."""
         for name in ("index", "group_of", "samples", "training_samples"):
             self.__dict__.pop(name, None)
 

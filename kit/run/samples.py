@@ -35,7 +35,7 @@ class Samples:
         return np.flatnonzero(own | (self.index["split"] == "extra").to_numpy())
 
     def scored_rows(self, fold: Fold) -> np.ndarray:
-        """Rows that this fold's model never sees, and is scored on; none of `full`."""
+        """Rows that this fold's model never sees and is scored on; empty for `full`."""
         return np.flatnonzero(self.folds == fold) if fold != "full" else NOTHING
 
     @property

@@ -59,7 +59,7 @@ def training_set(fold: RunFold) -> TrainingSet:
     return TrainingSet(replace(samples, targets=targets), own, added)
 
 
-def say_pseudo_labels(fold: RunFold, made: TrainingSet) -> None:
+def show_pseudo_labels(fold: RunFold, made: TrainingSet) -> None:
     """How many test images of each class this fold is trained on too."""
     train, classes = fold.run.experiment.train, fold.run.competition.classes
     added = made.samples.targets[made.pseudo]

@@ -81,7 +81,7 @@ class Blend:
 @dataclass(frozen=True)
 class Known:
     """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`. `calibrated`:
-    log losses count as they will be handed in, after a temperature and a bias, so that none wins, or loses, by these
+    log losses are compared after a temperature and a bias, as submitted, so that none wins, or loses, by these
     alone."""
 
     truth: Truth

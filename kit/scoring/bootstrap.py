@@ -10,7 +10,7 @@ import numpy as np
 from kit.scoring.truth import Truth
 
 DRAWS = 1000
-SLOW_DRAWS = 200  # of a metric that has to be computed anew each time
+SLOW_DRAWS = 200  # of a metric that has to be computed each time
 CHUNK = 50  # draws held in memory
 
 

@@ -31,7 +31,7 @@ def medal_places(teams: int) -> dict[str, int]:
 
 
 def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.ndarray | None = None) -> Expectation:
-    """What OOF `decisions` (of `Metric.decide`) tell of a test set of `num_test` images like these. Both lucks count:
+    """What OOF `decisions` (of `Metric.decide`) say about a test set of `num_test` images like these. Both lucks count:
     that of the images that OOF was measured on, and that of the test's. `leaderboard`: the teams' scores."""
     draws = expected_scores(truth, decisions, num_test)
     draws = draws[~np.isnan(draws)]

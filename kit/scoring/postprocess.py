@@ -30,7 +30,7 @@ class Postprocess:
 
 
 def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, Any]) -> Postprocess:
-    """What suits the metric, judged on OOF. `plain`: what is done anyway (`clip`; a `threshold` for a `new_class` that
+    """What the metric rewards, by OOF. `plain`: what is done anyway (`clip`; a `threshold` for a `new_class` that
     has no training images), and facts (`new_class`; the `clips` to choose from)."""
     metric, targets, folds = truth.metric, truth.targets, truth.folds
     fixed = {k: value for k, value in plain.items() if k not in {"new_class", "clips"}} | metric.rule(targets)
@@ -41,7 +41,7 @@ def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, A
     if metric.fit is None or not metric.applies(targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
     smallest = min(int((folds != fold).sum()) for fold in np.unique(folds))
-    known = {**fixed, **plain, "images": smallest}  # what is judged is what is handed in: as many biases in both
+    known = {**fixed, **plain, "images": smallest}  # what is judged is what is submitted: as many biases in both
     after = cross_fitted(truth, predictions, known)
     difference = paired_difference(truth, before, after)
     kept = difference.probability >= KEEP

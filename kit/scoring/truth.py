@@ -1,4 +1,4 @@
-"""What predictions are held against."""
+"""What predictions are compared with."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self

@@ -69,7 +69,7 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
 
 
 def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
-    """What stands in raw/ and did not come from this source is somebody's: only --force replaces it."""
+    """Files in raw/ that did not come from this source belong to somebody: only --force replaces them."""
     roles = competition.files.roles().values()
     there = [path.name for names in roles for path in _spellings(raw, names) if path.exists()]
     if there:
@@ -77,7 +77,7 @@ def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None
 
 
 def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
-    """Where a role may stand in raw/: under its own name, what was zipped without the `.zip`."""
+    """Where a role may be in raw/: under its own name, without a `.zip` ending."""
     return [raw / name.removesuffix(".zip") for name in names]
 
 

@@ -87,7 +87,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
 
 
 def _name(runs: Sequence[Run], name: str | None) -> str:
-    """The submission's name; `ConfigError` where it is none, or another run's."""
+    """The submission's name. `ConfigError` where it is not a valid one, or is another run's."""
     names = [run.name for run in runs]
     name = name or (names[0] if len(names) == 1 else f"{names[0]}-blend")
     if not re.fullmatch(NAME_PATTERN, name):

@@ -174,7 +174,7 @@ def _report(stats: dict[str, Any], folder: Path) -> None:
     console.table("Sizes", ["", "min", "5 %", "median", "95 %", "max"], rows)
     near = stats["near_identical"]
     console.stage("explore", f"{counted(len(near['groups']), 'group')} of near-identical images")
-    texts = {"carry different labels": "with_contradicting_labels", "span train and test": "across_train_and_test"}
+    texts = {"have different labels": "with_contradicting_labels", "span train and test": "across_train_and_test"}
     for text, groups in ((text, near[which]) for text, which in texts.items()):
         if groups:
             console.warn(f"{len(groups)} of these groups {text}, for example {', '.join(groups[0][:3])}")

@@ -97,7 +97,7 @@ def _check(
 
 
 def _facts(file: str) -> tuple[int, int] | None:
-    """(bytes, when it was changed); none where there is no such file."""
+    """(size in bytes, time of the last change), or `None` where there is no such file."""
     try:
         seen = os.stat(file)
     except FileNotFoundError:

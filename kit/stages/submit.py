@@ -92,7 +92,7 @@ def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: 
         if entry.get("status") == "PENDING" and entry.get("ref"):
             return entry
         state = f"reference {entry['ref']}" if entry.get("ref") else "no answer came: look at Kaggle"
-        before = f"these bytes were handed in before ({state}, {entry.get('date', '')})"
+        before = f"these bytes were submitted before ({state}, {entry.get('date', '')})"
         raise KitError(f"{path}: {before}; --again spends a submission on them once more")
     return None
 
@@ -132,7 +132,7 @@ def _hand_in(
 
 
 def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], news: dict[str, Any]) -> None:
-    """Into the passport as it is now: `kit ensemble` may have written it anew while Kaggle was asked."""
+    """Into the passport as it is now: `kit ensemble` may have rewritten it meanwhile."""
     passport = _passport(passport_path, competition)
     entries = passport.setdefault("kaggle", [])
     same = [all(one.get(key) == entry[key] for key in ("sha256", "date")) for one in entries]

@@ -141,7 +141,7 @@ def _likeness(neighbours: NearestNeighbors, seen: np.ndarray, own: np.ndarray) -
 
 
 def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:
-    """Each kind's worst first, then each one's second, and so on; an image stands where it stands first."""
+    """Each kind's worst first, then each one's second, and so on; an image appears once, at its first place."""
     ranked = [table.assign(rank=np.arange(len(table)), kind_rank=number) for number, table in enumerate(lists)]
     together = pd.concat(ranked, ignore_index=True).sort_values(["rank", "kind_rank"], kind="stable")
     return together.drop_duplicates("image_id").drop(columns=["rank", "kind_rank"]).reset_index(drop=True)

@@ -28,7 +28,7 @@ class CompareResult:
 
 
 def compare(first: Run, second: Run) -> CompareResult:
-    """Hold run `second` against run `first`, on every metric that the task allows. It compares the predictions as they
+    """Compare run `second` with run `first` on every metric that the task allows. It compares the predictions as they
     are: before temperature, cut-points or thresholds."""
     competition, names = first.competition, (first.name, second.name)
     if competition.name != second.competition.name:

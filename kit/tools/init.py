@@ -35,7 +35,7 @@ def init(
 ) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml and configs/NAME.yaml under the workspace. `source`: a folder of downloads;
     `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles what files leave open; without it
-    the likelier reading is taken, and said. Existing files stay unless `force`."""
+    the likelier reading is taken, and printed. Existing files stay unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):

@@ -15,7 +15,7 @@ from kit.workspace import Workspace, read_json
 
 @dataclass(frozen=True)
 class Line:
-    """`experiment`: a short hash of what made it. `lb`: Kaggle's public score, where it has been handed in."""
+    """`experiment`: a short hash of what made it. `lb`: Kaggle's public score, where it was submitted."""
 
     name: str
     competition: str

@@ -21,5 +21,5 @@ def write_history(path: Path, history: list[Line]) -> None:
 
 
 def read_history(path: Path) -> list[Line]:
-    """The lines of a fold's metrics file; none where it has not begun."""
+    """The lines of a fold's metrics file; empty where it has not begun."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -22,7 +22,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file raises, the way out is the same
-        raise KitError(f"{path}: damaged ({reason(error)}); delete it to begin the fold anew") from None
+        raise KitError(f"{path}: damaged ({reason(error)}); delete it to start the fold again") from None
 
 
 def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
@@ -39,4 +39,4 @@ def load_model(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return weights, json.loads((file.metadata() or {})["kit"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise KitError(f"{path}: not a model of this kit: {error}; `kit train --force` makes it anew") from None
+        raise KitError(f"{path}: not a model of this kit: {error}; `kit train --force` trains it again") from None

@@ -11,7 +11,7 @@ def is_best(history: list[Line]) -> bool:
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
     """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's.
-    Without epochs there is none: the start's weights were kept."""
+    Without epochs the start's weights were kept, and the line is empty."""
     if not history:
         return {}
     if train.select != "best" or history[-1]["valid_loss"] is None:

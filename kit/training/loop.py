@@ -42,7 +42,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a training's state and result go, and who is told: `facts` stand beside the weights in `model`."""
+    """Where a training's state and result go, and who is told; `facts` are saved with the weights in `model`."""
 
     title: str
     checkpoint: Path

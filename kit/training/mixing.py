@@ -19,7 +19,7 @@ class Mixed:
 
 
 def mix(pixels: torch.Tensor, train: Train, epoch: int, step_key: tuple[int | str, ...]) -> Mixed | None:
-    """The batch mixed with itself in another order; none where the experiment does not ask for it, or not any more. The
+    """The batch mixed with itself in another order; `None` where the experiment does not, or no longer, ask for it. The
     share is drawn from Beta(alpha, alpha), one for the batch; where both kinds are asked for, a coin decides."""
     kinds = [(kind, alpha) for kind, alpha in (("mixup", train.mixup), ("cutmix", train.cutmix)) if alpha > 0]
     if not kinds or epoch >= train.epochs - train.unmixed_epochs:

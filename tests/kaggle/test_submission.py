@@ -84,7 +84,7 @@ def test_a_label_that_is_none(hard, sample, tmp_path):
 
 def test_doubts(redux, sample, tmp_path):
     good = make_submission(redux, sample, IDS, PROBS)
-    assert "every row says the same" in _verdict(redux, sample, tmp_path, good.assign(label=0.5)).doubts
+    assert "every row has the same answer" in _verdict(redux, sample, tmp_path, good.assign(label=0.5)).doubts
     assert "order" in _verdict(redux, sample, tmp_path, good.iloc[::-1]).doubts[0]
     reference = good.set_index("id")["label"]
     assert _verdict(redux, sample, tmp_path, good, reference=reference).doubts == []

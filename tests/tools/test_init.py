@@ -329,7 +329,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: pd.concat([t, t.head(2)])),
-            r"train\.csv: column 'image_id': 2 ids stand in several rows \(1000\.jpg, 1001\.jpg\)",
+            r"train\.csv: column 'image_id': 2 ids appear in several rows \(1000\.jpg, 1001\.jpg\)",
         ),
         (
             drawn.aptos2019, "kappa", lambda f: _edit(f / "train.csv", lambda t: t.replace({"diagnosis": {"4": "7"}})),
