@@ -1,15 +1,49 @@
-"""Processes: the cores that one may use, and that one which was started for another ends with it."""
+"""Processes: the cores that one may use, which of them live, and that one started for another ends with it."""
 
 import ctypes
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
 PARENT = "KIT_PARENT"  # in the environment of a process that should end with the process of this number
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+
+HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
+CGROUP, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def mark() -> str:
+    """`host-pid`: names this process in a temporary file, or as the holder of a lock."""
+    return f"{HOST}-{os.getpid()}"
+
+
+def may_live(mark: str) -> bool:
+    """Is the process of this mark alive? One on another host may be. (Of older files the mark is a pid alone.)"""
+    host, _, pid = mark.rpartition("-")
+    if host not in {"", HOST}:
+        return True
+    return pid.isdecimal() and _is_alive(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # there `os.kill` ends a process, whatever the signal
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        return bool(handle and ctypes.windll.kernel32.CloseHandle(handle))
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def die_with_parent(kind: int = signal.SIGKILL) -> None:
@@ -34,7 +68,19 @@ def end_with_parent() -> None:
 
 
 def num_cores() -> int:
-    """The cores that this process may use (fewer than the machine's in many containers)."""
+    """The cores that this process may use: its affinity, its container's quota, `OMP_NUM_THREADS`, `KIT_CORES`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get(CORES, "")
-    return min(allowed, int(given)) if given.isdecimal() and int(given) else allowed
+    given = [int(value) for value in map(os.environ.get, (CORES, "OMP_NUM_THREADS")) if value and value.isdecimal()]
+    return max(1, min([allowed, *_quotas(), *(number for number in given if number)]))
+
+
+def _quotas() -> Iterator[int]:
+    """Whole cores of the control groups that this process is in: version 2's cpu.max, version 1's cfs_quota."""
+    lines = OWN_GROUP.read_text().splitlines() if OWN_GROUP.is_file() else []
+    inside = next((line.partition("::")[2].strip("/") for line in lines if line.startswith("0::")), "")
+    places = [CGROUP / inside, *(CGROUP / inside).parents]
+    files = [place / "cpu.max" for place in places if place == CGROUP or CGROUP in place.parents]
+    texts = [file.read_text().split() for file in files if file.is_file()]
+    old = [CGROUP / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+    texts += [[file.read_text().strip() for file in old]] if all(file.is_file() for file in old) else []
+    yield from (max(1, int(quota) // int(period)) for quota, period in texts if quota.isdecimal())

@@ -1,8 +1,7 @@
-"""Every path on disk, atomic writes, fingerprints and locks.
+"""Every path on disk, atomic writes, fingerprints.
 
 A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all."""
 
-import fcntl
 import hashlib
 import json
 import math
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kit.errors import KitError
+from kit.processes import HOST, mark, may_live
 
 Fold = int | Literal["full"]
 _FULL = 1 << 20  # bytes free on a disk that is full for all we do
-_ORPHAN_SECONDS = 15.0  # a killed process's workers hold its locks until they notice
+_FOREIGN_SECONDS = 86_400  # what another host has not finished writing after that is left over
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,19 @@ class Workspace:
         return self.root / "submissions" / f"{name}.csv"
 
 
+def expanded(path: str | Path) -> Path:
+    """`~` as the home folder; where there is none (a container's user without a name) it stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; on success it is flushed to disk and renamed, on failure removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{mark()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except Exception:
@@ -84,12 +89,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place on success; an old `path` is kept until then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{mark()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        old = path.with_name(f".{path.name}.{mark()}.old")
         if path.is_symlink():
             path.unlink()
         elif path.exists():
@@ -103,7 +108,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def sweep_temporaries(folder: Path) -> None:
     """Remove what a killed process left half-written in `folder`; what a living one is writing stays."""
     for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
-        if _alive(left.name.split(".")[-2]):
+        writer = left.name.split(".")[-2]
+        foreign = "-" in writer and not writer.startswith(f"{HOST}-")
+        if may_live(writer) and not (foreign and time.time() - left.lstat().st_mtime > _FOREIGN_SECONDS):
             continue
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
@@ -156,39 +163,3 @@ def fingerprint(*parts: Any) -> str:
     """sha256 of JSON-able parts: equal inputs, equal fingerprint."""
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
-    """One process at a time; released by the system even when the process is killed. Raises `KitError` where another
-    one holds it for more than `patience` seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        began = time.monotonic()
-        ends = began + max(_ORPHAN_SECONDS, patience)
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip()
-                waited_enough = time.monotonic() - began >= patience
-                if (_alive(owner) and waited_enough) or time.monotonic() > ends:
-                    raise KitError(f"{what} is in use by another kit process (pid {owner or '?'})") from None
-                time.sleep(0.2)
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -14,8 +14,9 @@ from kit import console
 from kit.data.images import DECODED_BY, ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
 from kit.errors import KitError
+from kit.locks import lock
 from kit.processes import num_cores
-from kit.workspace import atomic_path, fingerprint, lock, require_free, sweep_temporaries
+from kit.workspace import atomic_path, fingerprint, require_free, sweep_temporaries
 
 VERSION = 1
 MOST_BYTES = 50_000_000_000  # of a competition's cache

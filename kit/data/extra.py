@@ -16,7 +16,8 @@ from kit.data.layouts import list_split
 from kit.data.sources import read_bytes
 from kit.data.table import TARGET, read_index, readable
 from kit.errors import ConfigError, KitError, counted, examples
-from kit.workspace import Workspace, atomic_path, fingerprint, lock
+from kit.locks import lock
+from kit.workspace import Workspace, atomic_path, fingerprint
 
 VERSION = 1
 PREFIX = "extra/"  # of their ids

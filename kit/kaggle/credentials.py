@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, reason
+from kit.workspace import expanded
 
 HOW = (
     "create a token at https://www.kaggle.com/settings (API) and put it into the environment variable "
@@ -50,9 +51,9 @@ def find_credentials() -> Credentials | None:
         return Credentials(where, _clean(username, where), _clean(key, where))
     given, home = os.environ.get("KAGGLE_CONFIG_DIR"), os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     for folder in (given, "~/.kaggle", f"{home}/kaggle"):
-        if folder and (file := Path(folder).expanduser() / "kaggle.json").is_file():
+        if folder and (file := expanded(folder) / "kaggle.json").is_file():
             return _from_json(file)
-    if Path("~/.kaggle/credentials.json").expanduser().is_file():
+    if expanded("~/.kaggle/credentials.json").is_file():
         return Credentials("~/.kaggle/credentials.json (kaggle auth login)")
     return None
 

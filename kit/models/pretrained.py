@@ -11,6 +11,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from kit.errors import ConfigError, KitError, nearest, reason
+from kit.workspace import expanded
 
 Tensors = dict[str, torch.Tensor]
 _COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
@@ -40,7 +41,7 @@ def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
 
 def weights_file(name: str) -> Path:
     """The file that `model.weights` names. Raises `ConfigError` where there is none."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         raise ConfigError(f"model.weights: {path}: no such file; expected none, timm, or a .safetensors or .pth file")
     return path

@@ -14,6 +14,7 @@ from kit.artifacts import Artifact, to_make
 from kit.data.table import channel_statistics, trainable
 from kit.errors import ConfigError, counted
 from kit.events import Line
+from kit.locks import lock
 from kit.models import Classifier
 from kit.randomness import key
 from kit.run.network import initial_model
@@ -25,7 +26,7 @@ from kit.tracking.metrics_file import read_history, write_history
 from kit.training.checkpoint import save_model
 from kit.training.heads import FittedHeads, Problem, fit_folds
 from kit.training.losses import number_scale
-from kit.workspace import fingerprint, lock
+from kit.workspace import fingerprint
 
 VERSION = 1
 PATIENCE = 3600.0  # seconds: another process may be fitting them

@@ -19,12 +19,13 @@ from kit.data.folds import read_folds
 from kit.data.table import read_index, read_rows, readable, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line
+from kit.locks import lock
 from kit.run.files import RunFiles, run_names
 from kit.run.frozen import Computing, continued, write_frozen
 from kit.run.samples import Samples
 from kit.schema import to_mapping
 from kit.tracking.metrics_file import read_history
-from kit.workspace import Fold, Workspace, fingerprint, lock, read_json, write_json, write_text
+from kit.workspace import Fold, Workspace, expanded, fingerprint, read_json, write_json, write_text
 
 if TYPE_CHECKING:  # most verbs need no torch
     import torch
@@ -205,7 +206,7 @@ class Run:
         folds = read_folds(file, index, experiment.data.num_folds)
         pixels = self._pixels(index)
         if experiment.data.corrections is not None:
-            corrections = Path(experiment.data.corrections).expanduser()
+            corrections = expanded(experiment.data.corrections)
             index, folds = apply_corrections(corrections, index, folds, self.competition)
         return Samples(index, folds, pixels, targets(index, self.competition))
 
@@ -215,7 +216,7 @@ class Run:
         own, folder = self.samples, self.experiment.data.extra
         if folder is None:
             return own
-        extra = extra_index(Path(folder).expanduser(), self.competition, own.index, self.workspace)
+        extra = extra_index(expanded(folder), self.competition, own.index, self.workspace)
         if extra.empty:  # all are copies of the competition's own
             return own
         return own.with_extra(extra, self._pixels(extra), targets(extra, self.competition))

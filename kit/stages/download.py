@@ -1,6 +1,5 @@
 """download: Kaggle's archives, or those one already has, verified and unpacked -> `data/<competition>/raw/`."""
 
-import os
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from kit.competition import Competition
 from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
 from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
+from kit.locks import lock
+from kit.processes import mark
 from kit.run.run import Run
-from kit.workspace import atomic_path, fingerprint, lock, read_json, require_free, sweep_temporaries, write_json
+from kit.workspace import atomic_path, fingerprint, read_json, require_free, sweep_temporaries, write_json
 
 VERSION = 1
 
@@ -185,7 +186,7 @@ def _link(source: Path, target: Path) -> None:
     """What stands unpacked somewhere (maybe in a read-only folder) is used where it is."""
     if target.exists() and target.resolve() == source.resolve():
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{mark()}.tmp")
     try:
         temporary.symlink_to(source.resolve(), target_is_directory=source.is_dir())
     except OSError as error:
@@ -193,7 +194,7 @@ def _link(source: Path, target: Path) -> None:
     if target.is_symlink() or not target.is_dir():
         temporary.replace(target)
         return
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    old = target.with_name(f".{target.name}.{mark()}.old")
     target.rename(old)
     temporary.rename(target)
     shutil.rmtree(old)

@@ -18,8 +18,9 @@ from kit.data.sources import holding_file
 from kit.data.table import SEEN, TARGET, class_counts, readable, target_columns
 from kit.errors import KitError, counted, examples
 from kit.kaggle.submission import read_sample
+from kit.locks import lock
 from kit.run.run import Run
-from kit.workspace import atomic_path, fingerprint, lock
+from kit.workspace import atomic_path, fingerprint
 
 VERSION = 5
 

@@ -14,8 +14,9 @@ from kit.data.table import read_text_csv
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate
+from kit.locks import lock
 from kit.run.run import Run
-from kit.workspace import Workspace, file_hash, lock, read_json, write_json
+from kit.workspace import Workspace, file_hash, read_json, write_json
 
 
 @dataclass(frozen=True)

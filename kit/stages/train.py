@@ -11,6 +11,7 @@ import numpy as np
 from kit import console
 from kit.device.accelerator import is_out_of_memory
 from kit.errors import ConfigError, KitError
+from kit.locks import lock
 from kit.run.drawing import draw_curves
 from kit.run.frozen import Computing
 from kit.run.method import Method, method_of
@@ -18,7 +19,7 @@ from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
 from kit.runners import Job, choose_runner
 from kit.training.loop import OutOfTime
-from kit.workspace import Fold, lock, write_json
+from kit.workspace import Fold, write_json
 
 PATIENCE = 600.0  # seconds: another process may be making this run
 

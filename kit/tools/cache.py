@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from kit import console
-from kit.workspace import Workspace, lock, sweep_temporaries
+from kit.locks import lock
+from kit.workspace import Workspace, sweep_temporaries
 
 
 @dataclass(frozen=True)

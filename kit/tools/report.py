@@ -17,7 +17,7 @@ from kit.data.corrections import ACTIONS, read_corrections
 from kit.errors import ConfigError, nearest
 from kit.run.files import RunFiles
 from kit.run.run import Run
-from kit.workspace import Workspace, read_json, write_text
+from kit.workspace import Workspace, expanded, read_json, write_text
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MOST_SUSPECTS = 300
@@ -93,7 +93,7 @@ def _suspects(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
     table = pd.read_csv(run.files.suspects, dtype=text, keep_default_na=False)
     earlier: dict[str, tuple[str, str]] = {}
     if run.experiment.data.corrections is not None:
-        old = read_corrections(Path(run.experiment.data.corrections).expanduser())
+        old = read_corrections(expanded(run.experiment.data.corrections))
         facts = zip(old["image_id"], old["action"], old["target"], strict=True)
         earlier = {str(image_id): (str(action), str(target)) for image_id, action, target in facts}
     row_of, pixels = run.samples.row_of(), run.samples.pixels

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from kit import processes
 from kit.config import Experiment
 from kit.device import accelerator
 from kit.device.accelerator import NO_BF16, has_bf16, runs_on, slots
@@ -68,6 +69,33 @@ def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(monkeypatc
     assert names == {"bf16" if flags else "fp32"}, "nothing else is timed"
     assert [option.memory_format for option in Wanted().candidates(CPU)] == ["channels_last", "contiguous"]
     assert Wanted("fp16", "contiguous").candidates(CPU) == [Precision("fp16", "contiguous")], "what is named is taken"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),  # half a core
+        ({"cpu.max": "400000 100000", "slice/cpu.max": "300000 100000"}, 3),  # the narrowest on the way counts
+        ({"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, 1),  # version 1
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_a_containers_quota_counts(monkeypatch, tmp_path, files, cores):
+    for name in (CORES, "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "own").write_text("0::/slice\n")
+    monkeypatch.setattr(processes, "CGROUP", tmp_path)
+    monkeypatch.setattr(processes, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert num_cores() == cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert num_cores() == min(cores, 2)
 
 
 def test_each_gpu_is_named_to_its_process_with_its_share_of_the_cores(monkeypatch):
