@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# fork is unsafe on macOS and missing on Windows
+START_METHOD = os.environ.get("KIT_START_METHOD") or ("fork" if sys.platform == "linux" else "spawn")
 CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
 PARENT = "KIT_PARENT"  # in the environment of a process that should end with the process of this number
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,18 @@ from kit.workspace import atomic_path, fingerprint, require_free, sweep_temporar
 VERSION = 1
 MOST_BYTES = 50_000_000_000  # of a competition's cache
 PATIENCE = 3600.0  # seconds: another process may be building it
+
+
+class Cached(np.memmap):
+    """An array in a file. A process that it is sent to opens the file itself."""
+
+    def __reduce__(self) -> Any:
+        whole = self.filename is not None and self.offset + self.nbytes == os.stat(self.filename).st_size
+        return (_open, (str(self.filename),)) if whole else np.asarray(self).__reduce__()
+
+
+def _open(file: str | Path) -> np.ndarray:
+    return np.load(file, mmap_mode="r").view(Cached)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def cached(
             with atomic_path(path) as temporary:
                 build(temporary)
         os.utime(path)  # used now
-        return np.load(path, mmap_mode="r")
+        return _open(path)
 
 
 def _drop_oldest(folder: Path, keep_bytes: int) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from kit.data.images import EXTENSIONS, ImageProblem, decode
 from kit.data.sources import read_bytes, split_row
 from kit.data.table import MEANS, VARIANCES
 from kit.errors import KitError
-from kit.processes import die_with_parent, num_cores
+from kit.processes import START_METHOD, die_with_parent, num_cores
 
 MANY = 2_000  # pictures, from which on processes are worth their start
 PART = 64  # pictures that a worker takes at a time
@@ -51,7 +50,7 @@ def _workers(num_pictures: int) -> Iterator[Executor]:
     cores = num_cores()
     cv2.setNumThreads(0)
     pool: Executor
-    if cores == 1 or num_pictures < MANY or sys.platform != "linux":
+    if cores == 1 or num_pictures < MANY or START_METHOD != "fork":
         pool = ThreadPoolExecutor(cores)
     else:
         pool = ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), _worker)

@@ -1,9 +1,12 @@
 """Batches of uint8 pixels, gathered from the cache. Normalisation happens in the model, on its device."""
 
 import math
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,10 +14,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from kit import console
 from kit.batch import Batch
 from kit.data.cache import Pixels
 from kit.data.transforms import Augment, resized
+from kit.errors import KitError, reason
+from kit.processes import START_METHOD
 from kit.randomness import key
+
+SHARED_MEMORY = Path("/dev/shm")  # of Linux; Docker gives 64 MB
+PREFETCH = 2  # batches that a worker is ahead
+DEADLINE = 300  # seconds for a batch
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,33 @@ class Batches(Dataset):
         return Batch(pixels, torch.from_numpy(self.targets[rows]), torch.from_numpy(rows))
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
-        """The batches from step `start` on, in order, prepared by `num_workers` processes."""
+        """The batches from step `start` on, in order, prepared by `num_workers` processes, or as many as the shared
+        memory is large enough for. `KitError` where one of them is killed, or hangs."""
+        num_workers = workers_that_fit(num_workers, self.batch_size * self.image_size**2 * 3)
         workers: dict[str, Any] = {"num_workers": num_workers, "worker_init_fn": _quiet_worker}
         if num_workers:
-            workers |= {"multiprocessing_context": "fork", "prefetch_factor": 2}  # the pixels are shared, not sent
+            workers |= {"multiprocessing_context": START_METHOD, "prefetch_factor": PREFETCH, "timeout": DEADLINE}
         steps = range(start, len(self))
-        yield from DataLoader(self, batch_size=None, sampler=steps, pin_memory=pin_memory, **workers)
+        try:
+            yield from DataLoader(self, batch_size=None, sampler=steps, pin_memory=pin_memory, **workers)
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            advice = "too little memory? --set machine.num_workers=0 goes on without such processes"
+            raise KitError(f"a process that prepares batches was ended, or hung ({reason(error)}): {advice}") from None
+
+
+@cache
+def workers_that_fit(num_workers: int, batch_bytes: int) -> int:
+    """As many of these workers as the shared memory has room for; said once, where it is too small for all of them."""
+    if not num_workers or not SHARED_MEMORY.is_dir():
+        return num_workers
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    fitting = min(num_workers, int(0.8 * free) // ((PREFETCH + 1) * batch_bytes))
+    if fitting < num_workers:
+        small = f"{SHARED_MEMORY} has {free / 1e6:,.0f} MB free (docker run --shm-size=2g gives more)"
+        console.warn(f"{small}: {fitting} of {num_workers} processes prepare the batches")
+    return fitting
 
 
 def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, epoch: int) -> np.ndarray:

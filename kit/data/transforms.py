@@ -7,7 +7,8 @@ import inspect
 import os
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,8 +19,19 @@ from kit.errors import ConfigError, nearest, reason
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for its newest version on import
 import albumentations as A
 
-Augment = Callable[[np.ndarray, int], np.ndarray]
 TRIES = 8  # of a transform that fires now and then
+
+
+@dataclass(frozen=True)
+class Augment:
+    """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3)"""
+
+    compose: A.Compose
+    image_size: int
+
+    def __call__(self, image: np.ndarray, key: int) -> np.ndarray:
+        self.compose.set_random_state(np.random.default_rng(key), random.Random(key))
+        return resized(self.compose(image=image)["image"], self.image_size)
 
 
 def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
@@ -29,13 +41,7 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
     if not lines:
         return None
     steps = [(name, params) for line in lines for name, params in line.items()]
-    compose = A.Compose([_build_one(name, dict(params or {}), image_size) for name, params in steps])
-
-    def augment(image: np.ndarray, key: int) -> np.ndarray:
-        compose.set_random_state(np.random.default_rng(key), random.Random(key))
-        return resized(compose(image=image)["image"], image_size)
-
-    return augment
+    return Augment(A.Compose([_build_one(name, dict(params or {}), image_size) for name, params in steps]), image_size)
 
 
 def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, image_size: int) -> None:
