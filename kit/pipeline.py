@@ -8,6 +8,7 @@ from pathlib import Path
 from kit import console
 from kit.config import Experiment
 from kit.errors import ConfigError
+from kit.models.registry import check_model
 from kit.run.run import Run
 from kit.runners import choose_runner
 from kit.stages.download import download
@@ -40,7 +41,9 @@ def run_pipeline(
     whole = Run.open(asked, whole.workspace)
     if asked.members and whole.exists:
         raise ConfigError(f"name: {asked.name} is a run of its own already; --set name=... names the blend")
-    choose_runner(on)  # a wrong one is refused before anything is done
+    choose_runner(on)  # a wrong one is refused before anything is done, as is a wrong model
+    for member in asked.members or [asked]:
+        check_model(member.model)
     began = time.monotonic()
     download(whole, Path(source) if source is not None else None, force)
     index(whole, force)

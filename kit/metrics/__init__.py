@@ -1,4 +1,4 @@
-"""The metrics, by name. Adding one is a file beside this one and a line in `METRICS`.
+"""The metrics, by name. Adding one is a file beside this one and a line in `_METRICS`.
 
 Every command reads these files: what a metric computes with is imported when it computes."""
 
@@ -15,9 +15,19 @@ from kit.metrics.ranking import mean_average_precision, top_accuracy
 from kit.metrics.roc_auc import ROC_AUC
 from kit.tasks import Task
 
-METRICS = {metric.name: metric for metric in (ACCURACY, LOG_LOSS, ROC_AUC, KAPPA, *F1.values(), RMSE, MAE)}
+_METRICS = (
+    ACCURACY,
+    LOG_LOSS,
+    ROC_AUC,
+    KAPPA,
+    *F1.values(),
+    RMSE,
+    MAE,
+)  # fmt: skip
+METRICS = {metric.name: metric for metric in _METRICS}
 FAMILIES = {"map": mean_average_precision, "top": top_accuracy}  # of the k likeliest classes: map@5, top@3
 MANY = 100  # classes
+# beside the competition's own, of its task
 SHOWN: dict[Task, tuple[Metric, ...]] = {
     "classes": (ACCURACY, LOG_LOSS, ROC_AUC), "labels": (ROC_AUC, LOG_LOSS, F1["macro"]),
     "ordinal": (KAPPA, ACCURACY, LOG_LOSS), "number": (RMSE, MAE),

@@ -37,9 +37,10 @@ def likeliest(predictions: np.ndarray, _labels: bool, _params: Mapping[str, Any]
 class Metric:
     """A competition's measure. `measure(targets, decisions)` is the score. `decide_with(predictions, labels, params)`
     makes the decisions; with `labels` each column decides for itself. `per_image(targets, decisions)`: float (N,), each
-    image's part where the score is their mean. `fit(targets, predictions, plain)`: the params that score best on these
-    images; `plain` holds what is fixed. `applies(targets, plain)`: is there anything to fit? `rule(targets)`: params
-    that the targets imply."""
+    image's part where the score is their mean (without it, intervals take fewer and slower draws). `fit(targets,
+    predictions, plain)`: the params that score best on these images; `plain` holds what is fixed. `applies(targets,
+    plain)`: is there anything to fit? `rule(targets)`: params that the targets imply, for the test predictions too.
+    Only the first five fields are needed."""
 
     name: str
     higher_is_better: bool

@@ -19,9 +19,7 @@ _COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
 
 def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool = False, **options: Any) -> nn.Module:
     """timm's model with a new head. `download` takes timm's own weights from the network."""
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name[:5]}*") or timm.list_models()
-        raise ConfigError(f"model.name: timm has no model '{name}'{nearest(name, close)}")
+    require_timm(name)
     try:
         return timm.create_model(name, pretrained=download, num_classes=num_classes, in_chans=in_channels, **options)
     except TypeError as error:
@@ -31,6 +29,13 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
             raise
         advice = "without a network, give a file: --set model.weights=FILE.safetensors"
         raise KitError(f"model.weights: timm cannot download '{name}' ({reason(error)}); {advice}") from None
+
+
+def require_timm(name: str) -> None:
+    """Raise `ConfigError`, with the nearest name, where timm has no such model."""
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name[:5]}*") or timm.list_models()
+        raise ConfigError(f"model.name: timm has no model '{name}'{nearest(name, close)}")
 
 
 def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
@@ -93,7 +98,7 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
         keys = "layer_decay, head_learning_rate, freeze_epochs and freeze_layers"
-        raise ConfigError(f"train.{keys} need a model that tells its layers; this timm model does not")
+        raise ConfigError(f"train.{keys} need a network with a `group_matcher`; this one has none")
     groups = group_parameters(model, matcher(coarse=False), reverse=True)
     head = head_names(model)
     deepest = max((number for name, number in groups.items() if not name.startswith(head)), default=0)
@@ -101,8 +106,11 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
 
 
 def head_names(model: nn.Module) -> tuple[str, ...]:
-    """What the names of the last layer's parameters begin with."""
-    own = getattr(model, "head_names", None) or (getattr(model, "pretrained_cfg", None) or {}).get("classifier", "fc")
+    """What the names of the last layer's parameters begin with; of one that does not say, the last `nn.Linear`."""
+    own = getattr(model, "head_names", None) or (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
+    if own is None:
+        linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+        own = linear[-1] if linear else "fc"
     return (own,) if isinstance(own, str) else tuple(own)
 
 

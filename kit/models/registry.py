@@ -1,4 +1,8 @@
-"""`build_model`: a name becomes a network. Adding one is a class and a line in `NETWORKS`."""
+"""`build_model`: a name becomes a network. Adding one is a file with its class, and a line in `NETWORKS`.
+
+The class takes `(num_classes, in_channels=3, ...)`; further arguments are its options (`model.options`), checked by
+their annotations. It may have `head_names` (its last layer's, where that is not the last `nn.Linear`), `feature_dim`
+(the features' width), and, for layer-wise learning rates and freezing, timm's `group_matcher` (as in `vgg`)."""
 
 import copy
 import inspect
@@ -11,7 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from kit.errors import ConfigError, nearest
-from kit.models.pretrained import build_timm, head_names, layer_depths, load_weights, own_normalisation, weights_file
+from kit.models.pretrained import (
+    build_timm,
+    head_names,
+    layer_depths,
+    load_weights,
+    own_normalisation,
+    require_timm,
+    weights_file,
+)
 from kit.models.resnet import ResNet
 from kit.models.vgg import VGG
 from kit.settings import Model
@@ -34,8 +46,7 @@ OURS = {"num_classes", "in_channels", "in_chans", "download", "pretrained"}  # a
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
     """A network with random weights: (N, in_channels, H, W) -> logits (N, num_classes). `name` is one of `NETWORKS` or
-    `timm:NAME`; `options` are the arguments of its class (`kit.models.resnet.ResNet`, `kit.models.vgg.VGG`) or timm's.
-    All of them have `forward_features` (the last map) and `forward_head`; `num_classes=0` gives features. Raises
+    `timm:NAME`; `options` are the arguments of its class, or timm's; `num_classes=0` gives features. Raises
     `ConfigError` on an unknown name or option."""
     if name.startswith("timm:"):
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
@@ -45,9 +56,10 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
     hints = get_type_hints(getattr(make, "func", make).__init__)
     for key, value in options.items():
         if key not in known:
-            raise ConfigError(f"model.options.{key}: {name} has no such option{nearest(key, known)}")
+            other = "; --set model.options={} drops another network's"
+            raise ConfigError(f"model.options.{key}: {name} has no such option{nearest(key, known)}{other}")
         try:
-            TypeAdapter(hints[key]).validate_python(value, strict=True)
+            TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
         except ValidationError as error:
             expected = error.errors()[0]["msg"].replace("Input should be", "should be")
             auto = " (or 'auto', in an experiment)" if key == "stem" else ""
@@ -56,6 +68,18 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
         return make(num_classes, in_channels=in_channels, **options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"model.options: {name} does not take {options}: {error}") from None
+
+
+def check_model(model: Model) -> None:
+    """Raise `ConfigError` where there is no such network, option or weights file: before any data is looked at."""
+    if model.name.startswith("timm:"):
+        require_timm(model.name.removeprefix("timm:"))
+    else:
+        stem = {"stem": "imagenet"} if model.options.get("stem") == "auto" else {}  # by the image size, later
+        with torch.device("meta"):
+            build_model(model.name, 2, **model.options | stem)
+    if model.weights not in {"none", "timm"}:
+        weights_file(model.weights)
 
 
 def network_options(name: str) -> dict[str, Any]:
@@ -97,9 +121,9 @@ class Classifier(nn.Module):
     def head(self) -> nn.Linear:
         """The last layer: features (N, D) -> outputs. Raises `ConfigError` where it is no linear one."""
         names = head_names(self.network)
-        last = self.network.get_submodule(names[0]) if len(names) == 1 else None
+        last = dict(self.network.named_modules()).get(names[0]) if len(names) == 1 else None
         if not isinstance(last, nn.Linear):
-            raise ConfigError("train.mode: features needs a network that ends in a linear layer; this one does not")
+            raise ConfigError("train.mode: features needs a network that ends in one linear layer; this one does not")
         return last
 
     def without_head(self) -> "Classifier":

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kit.errors import ConfigError, reason
+from kit.models.pretrained import head_names
 from kit.models.registry import build_model
 
 
@@ -47,7 +48,9 @@ def summarise(name: str, image_size: int, num_classes: int = 1000, **options: An
             network(picture)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"--size {image_size}: {name} does not run at this size: {reason(error)}") from None
-    dim: Any = getattr(network, "feature_dim", None) or getattr(network, "num_features", 0)
+    last: Any = dict(network.named_modules()).get(head_names(network)[0])
+    names = ((network, "feature_dim"), (network, "num_features"), (last, "in_features"))
+    dim = next((value for place, name in names if (value := getattr(place, name, None))), 0)
     return Summary(name, image_size, num_parameters(network), counter.get_total_flops() // 2, dim, stages)
 
 

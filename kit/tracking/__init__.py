@@ -1,4 +1,7 @@
-"""Who is told of a training's epochs. Adding one is a file beside this one and a line in `LISTENERS`."""
+"""Who is told of a training's epochs. Adding one is a file beside this one and a line in `LISTENERS`.
+
+A listener is told after each epoch, and once more of the last one when a killed training goes on (`again`); one that
+raises is left out from then on. Its own files go beside the metrics file: `path.with_name(...)`."""
 
 from collections.abc import Callable
 from pathlib import Path

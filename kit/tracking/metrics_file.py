@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from kit.errors import KitError
 from kit.events import Epoch, Line, Listener
 from kit.workspace import write_text
 
@@ -11,7 +12,10 @@ def listener(path: Path) -> Listener:
     """Writes every epoch so far into `path`."""
 
     def write(epoch: Epoch) -> None:
-        write_history(path, epoch.history)
+        try:
+            write_history(path, epoch.history)
+        except OSError as error:
+            raise KitError(f"{path}: cannot be written: {error.strerror}") from None
 
     return write
 

@@ -15,6 +15,7 @@ import torch
 
 from kit import console
 from kit.batch import Batch
+from kit.errors import KitError, reason
 from kit.events import Epoch, Line, Listener
 from kit.metrics.metric import Metric
 from kit.training.checkpoint import load_state, save_model, save_state
@@ -82,7 +83,7 @@ def fit(stepper: Stepper, feed: Feed, output: Output, deadline: float | None = N
 class _Training:
     def __init__(self, stepper: Stepper, feed: Feed, output: Output, deadline: float | None) -> None:
         self.stepper, self.feed, self.output, self.deadline = stepper, feed, output, deadline
-        self.train = stepper.train
+        self.train, self.listeners = stepper.train, list(output.listeners)
         self.ema = EMA(stepper.model, self.train.ema_decay) if self.train.ema_decay is not None else None
         self.chosen = self.ema.model if self.ema is not None else stepper.model  # what is validated and kept
         self.state = _State()
@@ -114,8 +115,14 @@ class _Training:
     def tell(self, again: bool = False) -> None:
         history = list(self.state.history)
         epoch = Epoch(self.output.title, self.train.epochs, self.feed.metric.name, history, again)
-        for listener in self.output.listeners:
-            listener(epoch)
+        for listener in list(self.listeners):
+            try:
+                listener(epoch)
+            except KitError:
+                raise
+            except Exception as error:  # a tracker's server that is down costs no night
+                console.warn(f"a listener of epochs failed, the training goes on without it: {reason(error)}")
+                self.listeners.remove(listener)
 
     def run(self) -> None:
         train, feed = self.train, self.feed

@@ -6,11 +6,12 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch import nn
 
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier, build_model
 from kit.models.pretrained import layer_depths, load_weights
-from kit.models.registry import UNKNOWN
+from kit.models.registry import NETWORKS, UNKNOWN, check_model
 from kit.models.summary import summarise
 from kit.settings import Model
 
@@ -315,6 +316,44 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 def test_a_wrong_model_is_one_helpful_line(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build_model(name, 2, **options)
+
+
+class Naive(nn.Module):
+    """What a newcomer writes: nothing of the kit's but the arguments' names."""
+
+    def __init__(self, num_classes, in_channels=3, width=1.0):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(in_channels, int(8 * width), 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(int(8 * width), num_classes)
+
+    def forward(self, x):
+        return self.classifier(self.body(x))
+
+
+def test_a_newcomers_network_needs_a_line_only(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "naive", Naive)
+    summary = summarise("naive", 32, num_classes=2, width=2.0)
+    assert summary.feature_dim == 16
+    model = build_classifier(Model("naive", options={"width": 0.5}), 2)
+    assert model.head() is model.network.classifier
+    assert model.without_head()(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
+    with pytest.raises(ConfigError, match=r"need a network with a `group_matcher`"):
+        model.layer_depths()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Model("resnet8"), r"model\.name: no network 'resnet8'"),
+        (Model("timm:resnet8x"), r"model\.name: timm has no model 'resnet8x'"),
+        (Model("vgg11", options={"stem": "auto"}), r"model\.options\.stem: vgg11 has no such option"),
+        (Model("resnet18", weights="nowhere.pth"), r"model\.weights: nowhere\.pth: no such file"),
+    ],
+)
+def test_a_wrong_model_is_refused_before_any_data_is_looked_at(model, message):
+    with pytest.raises(ConfigError, match=message):
+        check_model(model)
+    check_model(Model("resnet18", options={"stem": "auto"}))
 
 
 @pytest.mark.parametrize("name", ["resnet50", "vgg11"])

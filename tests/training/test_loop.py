@@ -206,6 +206,19 @@ def test_listeners_hear_of_every_epoch_and_once_more_when_it_goes_on(tmp_path):
     assert [line["epoch"] for line in heard[-1].history] == [1, 2, 3]
 
 
+def test_a_listener_that_fails_costs_no_training(tmp_path, capsys):
+    heard = []
+
+    def tracker(epoch):
+        heard.append(len(epoch.history))
+        raise ConnectionError("the tracker is down")
+
+    history = _fit(tmp_path, Train(**QUICK), listeners=[tracker, LISTENERS[0](tmp_path / "metrics.jsonl")])
+    assert heard == [1], "it is left out after its first failure"
+    assert len(history) == len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+    assert "goes on without it: the tracker is down" in "".join(capsys.readouterr())
+
+
 def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
     """Killed while only the head learns: the rest goes on as it would have."""
     train = Train(**{**QUICK, "epochs": 4, "freeze_epochs": 2, "layer_decay": 0.7})
