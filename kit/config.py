@@ -3,6 +3,7 @@
 `Experiment.load("dogs-vs-cats", ["train.epochs=3"])` reads configs/dogs-vs-cats.yaml; its sections are in
 `kit.settings`."""
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import field, replace
@@ -15,6 +16,7 @@ from kit import schema
 from kit.about import DEFAULT_CONFIG
 from kit.competition import MOST_LETTERS, NAME_PATTERN, NAME_WORDS, Name
 from kit.errors import ConfigError
+from kit.following import follow
 from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train
 from kit.workspace import Fold
 
@@ -79,9 +81,11 @@ class Experiment:
     def _read(cls, path: str | Path, overrides: Sequence[str]) -> tuple[Self, list[str], Path]:
         """(the experiment without its members, their names, the file)"""
         file = schema.find_config(path)
-        raw = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
+        own = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
+        raw = copy.deepcopy(own)
         for override in overrides:
             raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
+        follow(raw, own)
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own

@@ -136,6 +136,9 @@ def _first_problem(cls: type, error: ValidationError) -> str:
         return f"{name}: no such key{nearest(name, keys)}"
     if problem["type"] in {"missing", "missing_argument"}:
         return f"{name}: missing"
+    keys = _keys_at(cls, path)
+    if keys and not isinstance(problem["input"], dict):  # a section: `--set model=resnet50`
+        return f"{name}: holds keys of its own, for example {name}.{keys[0]}, got {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if problem["type"] == "value_error":
         return f"{name}: {message}" if name else message

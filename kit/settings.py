@@ -93,7 +93,7 @@ class Train:
     pseudo_threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs >= self.epochs > 0:
+        if self.warmup_epochs >= self.epochs > 0 and self.mode == "network":
             raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
         if self.select == "average" and self.early_stopping is not None:
             raise ValueError("select: average is of the last epochs; early_stopping may never reach them")

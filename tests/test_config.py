@@ -25,6 +25,30 @@ def test_every_shipped_competition_loads(file):
     assert Competition.load(file).name == file.stem
 
 
+@pytest.mark.parametrize("override", ["train.epochs=1", "data.image_size=320", "data.image_size=48"])
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda f: f.name)
+def test_what_a_newcomer_changes_first_fits_every_shipped_experiment(file, override):
+    experiment = Experiment.load(file, [override])
+    for one in (experiment, *experiment.members):
+        assert one.train.warmup_epochs < max(one.train.epochs, 1) or one.train.mode == "features"
+        assert (one.data.cache_size or one.data.image_size) >= max(one.data.image_size, one.side(0))
+
+
+def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
+    quick = REPOSITORY / "configs" / "dogs-vs-cats-quick.yaml"
+    short = Experiment.load(quick, ["train.epochs=2"])
+    assert short.train.warmup_epochs == pytest.approx(2 * 5 / 18, abs=1e-4)
+    assert "train.warmup_epochs: 0.5556 for 2 epochs, as the config has 5 for 18" in capsys.readouterr().out
+    assert Experiment.load(quick, ["train.epochs=9"]).train.warmup_epochs == 5, "it fits"
+    large = Experiment.load(quick, ["data.image_size=192"])
+    assert large.data.cache_size == 224
+    assert "data.cache_size: 224 for 192 px" in capsys.readouterr().out
+    for given in (["train.epochs=2", "train.warmup_epochs=3"], ["data.image_size=192", "data.cache_size=180"]):
+        with pytest.raises(ConfigError, match=r"warmup_epochs: expected fewer|cache_size: 180 is smaller"):
+            Experiment.load(quick, given)
+    assert Experiment.load(quick, ["data.image_size=64"]).data.cache_size == 112, "as it always was"
+
+
 def test_both_spellings_of_the_files_are_accepted():
     for name in ("dogs-vs-cats", "dogs-vs-cats-redux"):
         files = Competition.load(name).files
@@ -37,6 +61,8 @@ def test_both_spellings_of_the_files_are_accepted():
     [
         ("train.epoch=3", r"train\.epoch: no such key \(did you mean 'train\.epochs'\?\)"),
         ("trian.epochs=3", r"trian: no such key \(did you mean 'train'\?\)"),
+        ("model=resnet50", r"model: holds keys of its own, for example model\.name, got 'resnet50'"),
+        ("train=5", r"train: holds keys of its own, for example train\.mode, got 5"),
         ("data.image_size=0", r"data\.image_size: .*greater than or equal to 8, got 0"),
         ("train.epochs=ten", r"train\.epochs: .*valid integer, got \"ten\""),
         ("train.epochs=true", r"train\.epochs: .*valid integer, got true"),

@@ -1,0 +1,60 @@
+"""Keys that follow a key given on the command line, where they would not fit it any more."""
+
+from typing import Any
+
+from kit import console
+from kit.settings import Data, Train
+
+Raw = dict[str, Any]
+
+
+def follow(raw: Raw, file: Raw) -> None:
+    """Change `raw`, an experiment's YAML with overrides, in place, and say so; `file`: without them.
+
+    A warm-up shrinks with the training; a cache, and the sizes of progressive resizing, follow the pictures' size. What
+    was given too, and what is no number, stays, to be refused."""
+    train, data = raw.get("train"), raw.get("data")
+    if isinstance(train, dict):
+        _warmup(train, _section(file, "train"))
+    if isinstance(data, dict):
+        _sizes(data, train if isinstance(train, dict) else {}, file)
+
+
+def _section(raw: Raw, name: str) -> Raw:
+    section = raw.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _numbers(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _warmup(train: Raw, file: Raw) -> None:
+    usual = Train()
+    epochs, warmup = train.get("epochs", usual.epochs), train.get("warmup_epochs", usual.warmup_epochs)
+    unfit = _numbers(epochs, warmup) and warmup >= epochs > 0 and train.get("mode") != "features"
+    if not unfit or warmup != file.get("warmup_epochs", warmup):
+        return
+    before, share = file.get("epochs", usual.epochs), file.get("warmup_epochs", usual.warmup_epochs)
+    if "warmup_epochs" not in train:
+        before, share = usual.epochs, usual.warmup_epochs
+    if _numbers(before, share) and share < before:
+        train["warmup_epochs"] = round(epochs * share / before, 4)
+        fits = f"{train['warmup_epochs']:g} for {epochs:g} epochs"
+        console.warn(f"train.warmup_epochs: {fits}, as the config has {share:g} for {before:g}")
+
+
+def _sizes(data: Raw, train: Raw, file: Raw) -> None:
+    size: Any = data.get("image_size")
+    before: Any = _section(file, "data").get("image_size", Data().image_size)
+    cache: Any = data.get("cache_size")
+    sizes = train.get("sizes")
+    if not _numbers(size, before) or size == before or before <= 0:
+        return
+    if _numbers(cache) and cache < size and cache == _section(file, "data").get("cache_size"):
+        data["cache_size"] = round(cache * size / before)
+        console.warn(f"data.cache_size: {data['cache_size']} for {size} px, as the config has {cache} for {before} px")
+    most = max([size, *([data["cache_size"]] if _numbers(cache) else [])])
+    if sizes and sizes == _section(file, "train").get("sizes") and any(side > most for _, side in sizes):
+        train["sizes"] = [[epoch, max(8, round(side * size / before))] for epoch, side in sizes]
+        console.warn(f"train.sizes: {train['sizes']} for {size} px, as the config has {sizes} for {before} px")
