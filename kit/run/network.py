@@ -131,6 +131,7 @@ class Networks:
                 with artifact.making():
                     fit(self.stepper(fold), self.feed(fold), self.output(fold), deadline)
                 draw_curves(self.run)
+            files.checkpoint.unlink(missing_ok=True)  # four times the model, and of no more use
 
     def _artifact(self, fold: RunFold, made: TrainingSet) -> Artifact:
         """The fold's model: made of images and targets, the weights file's bytes, the model that it starts from."""

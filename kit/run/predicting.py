@@ -138,7 +138,7 @@ class FoldPredictors:
         """`pixels`: other pictures than the run's own; of its own, heads on a frozen network share the features."""
         self._run, self._pixels = run, run.samples.pixels if pixels is None else pixels
         self._models = {fold.number: fold.model() for fold in folds}
-        self._features = None
+        self._features, self._exact = None, set[Fold]()
         if has_frozen_network(run) and pixels is None:
             self._features = run_features(run, self._models[folds[0].number])
             return
@@ -156,7 +156,24 @@ class FoldPredictors:
             return predict_heads(heads, seen, views.average).numpy()
         pixels = self._pixels if pixels is None else pixels
         batches = stream(run, pixels, rows, f"predict with fold {', '.join(map(str, folds))}")
-        return predict([self._ready[fold] for fold in folds], batches, views).numpy()
+        made = predict([self._ready[fold] for fold in folds], batches, views).numpy()
+        for place, fold in enumerate(folds):
+            if not np.isfinite(made[place]).all():
+                self._make_exact(fold)
+                made[place] = self.predict([fold], rows, pixels)[0]
+        return made
+
+    def _make_exact(self, fold: Fold) -> None:
+        """Its predictions are nan: fp32 from now on; `KitError` where that is no better."""
+        name = self._run.experiment.machine.predict_precision
+        if name == "fp32" or fold in self._exact:
+            file = self._run.fold(fold).files.model
+            raise KitError(f"{file}: its predictions are nan in fp32, too; type `kit train --fold {fold} --force`")
+        console.warn(f"fold {fold}: predictions are nan in {name} (machine.predict_precision); fp32 for this model")
+        self._exact.add(fold)
+        model, layout = self._models[fold], prediction_compute(self._run).precision.memory_format
+        compute = Compute(self._run.device, Precision("fp32", layout))
+        self._ready[fold] = prepare(model, model.activate, compute, sample(self._run, self._pixels))
 
 
 def predictions_of(fold: RunFold) -> Artifact:

@@ -4,6 +4,7 @@ In: a model with its optimizer, batches as functions. Out: the weights, the line
 which a killed training goes on. What a batch is, and where it comes from, is the caller's business."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from kit.events import Epoch, Line, Listener
 from kit.metrics.metric import Metric
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA, running_mean
-from kit.training.guards import finite, refuse_broken
-from kit.training.history import is_best, stopped_early
+from kit.training.guards import Losses, refuse_broken
+from kit.training.history import history_of_kept, is_best, stopped_early
 from kit.training.optim import learning_rate, set_learning_rate, set_training
 from kit.training.step import Stepper
 
@@ -62,7 +63,11 @@ class _State:
     updates: int = 0  # optimizer steps since the beginning
     loss_sum: float = 0.0
     seconds: float = 0.0  # of this epoch's training pass
+    scale: float = 0.0  # fp16's loss scale, when it was last read
     history: list[Line] = field(default_factory=list)
+
+
+LOOK = 20  # steps after which a GPU's losses are read
 
 
 class OutOfTime(Exception):
@@ -146,7 +151,7 @@ class _Training:
         if feed.test is not None:
             loss, value = self.validate(feed.test)
             line |= {"test_loss": loss, f"test_{feed.metric.name}": value}
-        self.state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line])
+        self.state = _State(state.epoch + 1, 0, state.updates, history=[*state.history, line], scale=state.scale)
         if train.select == "best" and is_best(self.state.history):
             self.best = copy.deepcopy(self.chosen.state_dict())
         elif train.select == "average":
@@ -157,9 +162,14 @@ class _Training:
         name = self.feed.metric.name
         if self.train.select == "average" and self.best is not None and self.feed.validation is not None:
             self.chosen.load_state_dict(self.best)
-            value, last = self.validate(self.feed.validation)[1], self.state.history[-1]
+            (loss, value), last = self.validate(self.feed.validation), self.state.history[-1]
             text = f"{self.output.title}  mean of the last epochs' weights: {name} {value:.4f}"
             console.stage("train", f"{text}; the last one's alone: {last[f'valid_{name}']:.4f}")
+        else:
+            loss = history_of_kept(self.state.history, self.train).get("valid_loss")
+        if loss is not None and math.isnan(loss):
+            advice = "lower train.learning_rate, or --set machine.precision=fp32, under a new name"
+            raise KitError(f"{self.output.title}: the weights that would be kept predict nan; {advice}")
         weights = self.best if self.best is not None else self.chosen.state_dict()
         save_model(self.output.model, weights, self.output.facts)
 
@@ -167,7 +177,8 @@ class _Training:
         stepper, feed, train, state = self.stepper, self.feed, self.train, self.state
         set_training(stepper.model, train, state.epoch)
         saved_at, began, done_before = time.monotonic(), time.perf_counter(), state.seconds
-        steps_before, unchecked = state.step, None
+        steps_before, losses = state.step, Losses(state.epoch + 1, feed.image_ids)
+        often = 1 if stepper.compute.device.type == "cpu" else LOOK
         before = state.history[-1][f"valid_{feed.metric.name}"] if state.history else None
         last_metric = f"  {feed.metric.name} {before:.4f}" if before is not None else ""
         for batch in feed.batches(state.epoch, state.step):
@@ -180,25 +191,25 @@ class _Training:
             if whole:
                 stepper.update()
                 state.updates += 1
+                if state.updates % often == 0:
+                    self.discount_skipped()
                 if self.ema is not None:
                     self.ema.update(stepper.model, state.updates)
-            # The loss before this one: reading it does not make a GPU wait for the step just queued.
-            self.count(unchecked)
-            unchecked = (loss.detach(), batch.rows)
+            losses.add(loss, batch.rows, state.step)
+            if state.step % often == 0 or state.step == feed.num_steps:
+                state.loss_sum = losses.read(state.loss_sum)
             state.seconds = done_before + time.perf_counter() - began
             speed = (state.step - steps_before) * len(batch) / (time.perf_counter() - began)
-            mean_loss = state.loss_sum / max(state.step - 1, 1)
+            mean_loss = state.loss_sum / max(state.step - state.step % often, 1)
             note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {speed:,.0f} images/s"
             bar.advance(note=f"{note}{last_metric}")
             due = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60
             if whole and (due or self.is_late()) and state.step < feed.num_steps:
-                self.count(unchecked)
-                unchecked = None
+                state.loss_sum = losses.read(state.loss_sum)
                 self.save()
                 saved_at = time.monotonic()
                 if self.is_late():
                     raise OutOfTime
-        self.count(unchecked)
         if self.is_late() and state.step > steps_before and state.epoch + 1 < train.epochs:
             self.save()
             raise OutOfTime
@@ -206,12 +217,12 @@ class _Training:
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
 
-    def count(self, loss_and_rows: tuple[torch.Tensor, torch.Tensor] | None) -> None:
-        """Add a batch's loss to the epoch's; refuses one that is not finite."""
-        if loss_and_rows is not None:
-            loss, rows = loss_and_rows
-            state, image_ids = self.state, self.feed.image_ids
-            state.loss_sum += finite(loss.item(), state.epoch + 1, state.step, lambda: image_ids(rows.numpy()))
+    def discount_skipped(self) -> None:
+        """Updates that fp16's loss scaling left out are none: each halved the scale. (Reading it makes a GPU wait.)"""
+        if self.stepper.scaler.is_enabled():
+            before, self.state.scale = self.state.scale, self.stepper.scaler.get_scale()
+            if before > self.state.scale:
+                self.state.updates -= round(math.log2(before / self.state.scale))
 
     @torch.inference_mode()
     def validate(self, images: Callable[[], Iterable[Batch]] | None) -> tuple[float | None, float | None]:
@@ -228,5 +239,9 @@ class _Training:
             targets.append(batch.targets)
         model.train(was_training)
         outputs, wanted = torch.cat(parts), torch.cat(targets)
-        predictions = objective.activate(outputs).numpy()
+        predictions, nan = objective.activate(outputs).numpy(), float("nan")
+        bad = int((~np.isfinite(predictions)).any(axis=1).sum())
+        if bad:
+            console.warn(f"{self.output.title}: {bad:,} of {len(wanted):,} predictions are nan (machine.precision?)")
+            return nan, nan
         return objective.validation(outputs, wanted).item(), self.feed.metric.score(wanted.numpy(), predictions)
