@@ -1,6 +1,6 @@
 """Every path on disk, atomic writes, fingerprints and locks.
 
-A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all."""
+A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear complete or not at all."""
 
 import fcntl
 import hashlib
@@ -18,13 +18,13 @@ from typing import Any, Literal
 from kit.errors import KitError
 
 Fold = int | Literal["full"]
-_FULL = 1 << 20  # bytes free on a disk that is full for all we do
+_FULL = 1 << 20  # bytes free: below this, a disk is full for our purposes
 _ORPHAN_SECONDS = 15.0  # a killed process's workers hold its locks until they notice
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The paths of one workspace. Nothing is created before something is written."""
+    """The paths of one workspace. Nothing is created until something is written."""
 
     root: Path
 
@@ -73,7 +73,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except Exception:
-        if shutil.disk_usage(path.parent).free < _FULL:  # each library says it in another way
+        if shutil.disk_usage(path.parent).free < _FULL:  # each library reports it in its own way
             raise KitError(f"{path}: no space left on the disk; free some and type the same command again") from None
         raise
     finally:
@@ -101,7 +101,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what a killed process left half-written in `folder`; what a living one is writing stays."""
+    """Remove what a killed process left half-written in `folder`; what a live one is writing stays."""
     for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
         if _alive(left.name.split(".")[-2]):
             continue
@@ -126,12 +126,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as JSON; nan, which JSON does not have, as null."""
+    """Write `value` as JSON; NaN, which JSON does not have, as null."""
     write_text(path, json.dumps(without_nan(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def without_nan(value: Any) -> Any:
-    """Dictionaries and lists with `None` for every nan, which JSON does not have."""
+    """Dictionaries and lists with `None` for every NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -160,8 +160,8 @@ def fingerprint(*parts: Any) -> str:
 
 @contextmanager
 def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
-    """One process at a time; released by the system even when the process is killed. Raises `KitError` where another
-    one holds it for more than `patience` seconds."""
+    """One process at a time; the system releases it even when the process is killed. Raises `KitError` where another
+    process holds it for more than `patience` seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         began = time.monotonic()

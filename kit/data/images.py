@@ -1,4 +1,4 @@
-"""Bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
+"""From bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
 
 A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to a
 smaller scale); everything else through Pillow, and what Pillow does not know through OpenCV."""
@@ -21,7 +21,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageProblem(Exception):
-    """The bytes are no image, or a damaged one."""
+    """The bytes are not an image, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def decode(data: bytes, min_side: int | None = None) -> Picture:
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
-    """A grayscale or YCbCr JPEG without rotation and faults; `None` when Pillow should take over."""
+    """A grayscale or YCbCr JPEG without rotation or faults; `None` when Pillow should take over."""
     if _orientation(data) != 1:
         return None
     try:
@@ -87,7 +87,7 @@ def _any_image(data: bytes) -> Picture:
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 bits a channel, or more
         values = np.asarray(image).astype(np.float32)
-        # of these the range is known, whatever this one shows
+        # the range of these is known, whatever this one shows
         deep = image.mode.startswith("I;16") or (image.mode == "I" and name == "PPM")
         top = 65535.0 if deep or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
         gray = np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)
@@ -100,7 +100,7 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _opencv(data: bytes) -> Picture:
-    """16-bit colour TIFF and the like. OpenCV says nothing about damage, so it comes last."""
+    """16-bit colour TIFF and the like. OpenCV does not report damage, so it comes last."""
     buffer = np.frombuffer(data, np.uint8)
     try:
         bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
@@ -130,7 +130,7 @@ def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
 
 
 def halved(rgb: np.ndarray, least: int) -> np.ndarray:
-    """Means of 2x2 pixels, again while both sides stay at least `least`: a cheap beginning of a large reduction."""
+    """Means of 2x2 pixels, repeated while both sides stay at least `least`: a cheap first step of a large reduction."""
     height, width = rgb.shape[:2]
     while min(height, width) >= 2 * least:
         height, width = height // 2, width // 2

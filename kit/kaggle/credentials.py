@@ -8,8 +8,8 @@ from pathlib import Path
 from kit.errors import KitError
 
 HOW = (
-    "create a token at https://www.kaggle.com/settings (API) and put it into the environment variable "
-    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or put kaggle.json into ~/.kaggle"
+    "create a token at https://www.kaggle.com/settings (API) and put it in the environment variable "
+    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or put kaggle.json in ~/.kaggle"
 )
 
 
@@ -24,7 +24,7 @@ class Credentials:
 
 
 def find_credentials() -> Credentials | None:
-    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` without any.
+    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` if there are none.
     Raises `KitError` on a kaggle.json that cannot be read."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -57,7 +57,7 @@ def _from_json(file: Path) -> Credentials:
 
 
 def _clean(secret: str, where: str) -> str:
-    """Without the blanks and line ends of a sloppy copy; what would break an HTTP header is refused, unseen."""
+    """Without stray whitespace around a copied secret; what would break an HTTP header is refused, and not shown."""
     secret = secret.strip()
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise KitError(f"the Kaggle credentials in {where} hold characters that no credentials have: copy them again")

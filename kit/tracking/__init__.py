@@ -1,4 +1,4 @@
-"""Who is told of a training's epochs. Adding one is a file beside this one and a line in `LISTENERS`."""
+"""Who is told about a training's epochs. Adding a listener is a file beside this one and a line in `LISTENERS`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,4 +7,4 @@ from kit.events import Listener
 from kit.tracking import metrics_file, progress
 
 LISTENERS: list[Callable[[Path], Listener]] = [metrics_file.listener, progress.listener]
-"""what makes a listener, given the path of the fold's metrics file"""
+"""Each makes a listener, given the path of the fold's metrics file."""

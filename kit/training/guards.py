@@ -1,4 +1,4 @@
-"""What stops a training before it spoils anything: a loss or weights that are not finite."""
+"""What stops a training before it ruins anything: a loss or weights that are not finite."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from kit.errors import KitError, examples
 
 
 def finite(loss: float, epoch: int, step: int, image_ids: Callable[[], list[str]]) -> float:
-    """The loss itself; `KitError` with the batch's images where it is nan or infinite. `epoch` counts from 1."""
+    """The loss itself; raises `KitError` with the batch's images where it is NaN or infinite. `epoch` counts from 1."""
     if not np.isfinite(loss):
         where = f"in epoch {epoch} at or before batch {step}, on the images {examples(image_ids(), 8)}"
         advice = "lower train.learning_rate, set train.clip_grad_norm, or look at these images"
-        raise KitError(f"the loss became {loss} {where}; {advice}. Up to the last checkpoint nothing is lost")
+        raise KitError(f"the loss became {loss} {where}; {advice}. Nothing is lost up to the last checkpoint")
     return loss
 
 
@@ -22,6 +22,6 @@ def refuse_broken(model: nn.Module) -> None:
     """Weights that are not finite (a finite loss can have an infinite gradient) must not replace a good checkpoint."""
     if not torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all():
         raise KitError(
-            "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
-            "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
+            "the weights became NaN or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
+            "the changed experiment its own name (--set name=...). The last checkpoint is good"
         )

@@ -1,4 +1,4 @@
-"""What is read off a fold's history: the best epoch, the one that is kept, whether it is time to stop."""
+"""What a fold's history tells: the best epoch, the one that is kept, whether it is time to stop."""
 
 from kit.events import Line
 from kit.settings import Train
@@ -10,7 +10,7 @@ def is_best(history: list[Line]) -> bool:
 
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
-    """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's.
+    """The line of the weights that were kept; an average of epochs has no line of its own and gets the last one's.
     Without epochs the start's weights were kept, and the line is empty."""
     if not history:
         return {}
