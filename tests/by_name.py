@@ -4,15 +4,15 @@ from kit.metrics import find_metric
 from kit.run.files import RunFiles
 
 
-def score(name, targets, predictions, params=None):
+def score(name, targets, predictions, params={}):
     return find_metric(name).score(targets, predictions, params)
 
 
-def decide(name, labels, predictions, params=None):
+def decide(name, labels, predictions, params={}):
     return find_metric(name).decide(predictions, labels, params)
 
 
-def decide_for(name, targets, predictions, params=None):
+def decide_for(name, targets, predictions, params={}):
     return find_metric(name).decide_for(targets, predictions, params)
 
 

@@ -136,11 +136,11 @@ def _competition(tmp_path: Path, **changes) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "accuracy"}, r"submission\.format: accuracy is computed from label, not from 'probability'"),
+        ({"metric": "accuracy"}, r"submission\.format: accuracy needs label, not 'probability'"),
         ({"metric": "logloss"}, r"no metric 'logloss' \(did you mean 'log_loss'\?\)"),
         ({"submission__positive": "wolf"}, r"submission\.positive: should be one of cat, dog"),
-        ({"labels__classes": ["cat", "dog", "wolf"]}, r"one probability column fits two classes, there are 3"),
-        ({"labels__classes": ["cat", "cat"]}, r"a class stands twice"),
+        ({"labels__classes": ["cat", "dog", "wolf"]}, r"one probability column fits two classes, not 3"),
+        ({"labels__classes": ["cat", "cat"]}, r"a class appears twice"),
         ({"submission__values": {"cat": 0}}, r"should name each class once"),
         ({"submission__colunm": "x"}, r"submission\.colunm: no such key \(did you mean 'submission\.column'\?\)"),
     ],

@@ -15,6 +15,9 @@ from kit.processes import end_with_parent
 __all__ = ["app", "main", "pipeline", "tools"]
 
 
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
 class _Stopped(BaseException):
     """Ctrl-C or SIGTERM: our own exception, since Typer exits quietly on a KeyboardInterrupt."""
 
@@ -38,6 +41,13 @@ def main() -> None:
             traceback.print_exc()
         console.error(str(error))
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if flags["debug"] or missing == "kit":
+            raise
+        package = DISTRIBUTIONS.get(missing, missing)
+        console.error(f"this needs the package {package}, which is not installed: pip install {package}")
+        sys.exit(1)
     except _Stopped:
         again = "without --force " if "--force" in sys.argv else ""
         console.error(f"stopped; everything up to the last checkpoint is kept, type the same command {again}to go on")

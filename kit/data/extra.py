@@ -11,7 +11,7 @@ from kit import console
 from kit.competition import Competition
 from kit.data.duplicates import likeness, near_any
 from kit.data.facts import hash_values, look_at
-from kit.data.images import decode
+from kit.data.images import DECODED_BY, decode
 from kit.data.layouts import list_split
 from kit.data.sources import read_bytes
 from kit.data.table import TARGET, read_index, readable
@@ -32,7 +32,7 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
         raise ConfigError(f"data.extra: {folder}: no such folder; expected one that holds a folder per class")
     files = _labelled_files(folder, competition)
     facts = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files["path"]]
-    key = fingerprint(VERSION, facts, files[TARGET].tolist(), index["md5"].tolist())
+    key = fingerprint(VERSION, facts, files[TARGET].tolist(), index["md5"].tolist(), *DECODED_BY)
     kept = workspace.index(competition.name).with_name(f"extra-{key[:16]}.csv")
     with lock(kept.with_suffix(".lock"), str(kept), patience=3600):
         if not kept.is_file():

@@ -24,13 +24,13 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: i
     if (count := len(np.unique(groups))) < num_folds:
         few = f"there are {count} independent groups of images, too few for {num_folds} folds"
         raise KitError(f"{few}; lower data.num_folds, or correct `labels.group_column`")
-    small = list(too_small(labels, groups, num_folds))
-    labels = np.where(np.isin(labels, small), "\0small", labels.astype(str))
+    names, strata = np.unique(labels.astype(str), return_inverse=True)
+    strata = np.where(np.isin(names, list(too_small(labels, groups, num_folds)))[strata], -1, strata)
     folds = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for fold, (_, members) in enumerate(splitter.split(labels, labels, groups)):
+        for fold, (_, members) in enumerate(splitter.split(strata, strata, groups)):
             folds[members] = fold
     return folds
 

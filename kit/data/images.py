@@ -1,7 +1,8 @@
 """From bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
 
-A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to a
-smaller scale); everything else through Pillow, and what Pillow does not know through OpenCV."""
+A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to N/8 of
+the size), where that is installed; everything else through Pillow (JPEGs at 1/2, 1/4 or 1/8), and what Pillow does not
+know through OpenCV. Whole pictures are the same pixels either way, scaled ones are not."""
 
 import io
 import warnings
@@ -9,8 +10,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import simplejpeg
 from PIL import Image, ImageOps
+
+try:
+    import simplejpeg
+except ImportError:  # not on Kaggle's image
+    simplejpeg = None
 
 MAX_PIXELS = 200_000_000
 EXTENSIONS = {
@@ -18,6 +23,8 @@ EXTENSIONS = {
     ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
 _EXIF_ORIENTATION = 0x0112
+DECODER = "pillow" if simplejpeg is None else "simplejpeg"
+DECODED_BY = () if DECODER == "simplejpeg" else (DECODER,)  # for fingerprints; the first caches were simplejpeg's
 
 
 class ImageProblem(Exception):
@@ -39,12 +46,12 @@ def decode(data: bytes, min_side: int | None = None) -> Picture:
         picture = _plain_jpeg(data, min_side)
         if picture is not None:
             return picture
-    return _any_image(data)
+    return _any_image(data, min_side if simplejpeg is None else None)
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
-    """A grayscale or YCbCr JPEG without rotation or faults; `None` when Pillow should take over."""
-    if _orientation(data) != 1:
+    """A grayscale or YCbCr JPEG without rotation and faults; `None` when Pillow should take over."""
+    if simplejpeg is None or _orientation(data) != 1:
         return None
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=True)
@@ -66,7 +73,7 @@ def _orientation(data: bytes) -> int:
         return 1
 
 
-def _any_image(data: bytes) -> Picture:
+def _any_image(data: bytes, min_side: int | None) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -74,6 +81,8 @@ def _any_image(data: bytes) -> Picture:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageProblem(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
+            if min_side is not None:
+                image.draft("RGB", (min_side, min_side))
             image.load()  # the first frame
             return Picture(_to_rgb(ImageOps.exif_transpose(image), name), name)
     except Image.UnidentifiedImageError:

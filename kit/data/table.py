@@ -122,11 +122,11 @@ def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.
 
 
 def fold_groups(index: pd.DataFrame) -> np.ndarray:
-    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked through others."""
-    given = index["given_group"].where(index["given_group"] != "", [f"\0{row}" for row in range(len(index))])
-    codes, size = pd.factorize(given)[0], len(index)
+    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked by others."""
+    size, given = len(index), index["given_group"].to_numpy(str)
+    codes = np.where(given == "", size + np.arange(size), np.unique(given, return_inverse=True)[1])
     near = pd.factorize(index["group"])[0]
-    edges = coo_array((np.ones(size), (near, near.max(initial=-1) + 1 + codes)), shape=(2 * size + 2, 2 * size + 2))
+    edges = coo_array((np.ones(size), (near, near.max(initial=-1) + 1 + codes)), shape=(3 * size, 3 * size))
     return connected_components(edges, directed=False)[1][near].astype(np.int64)
 
 

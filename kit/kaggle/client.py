@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from kit import console
 from kit.errors import KitError
-from kit.kaggle.credentials import HOW, Credentials, find_credentials
+from kit.kaggle.credentials import HOW, Credentials, find_credentials, sdk
 from kit.kaggle.transfer import Transfer, download
 
 ATTEMPTS = 4  # for a call that may be repeated
@@ -66,24 +66,22 @@ class KaggleClient:
 
     @classmethod
     def connect(cls, transfer: Transfer | None = None, attempts: int = ATTEMPTS) -> "KaggleClient":
-        """A client with the credentials in force; raises `KitError` where there are none. Makes no call yet."""
-        from kagglesdk.kaggle_client import KaggleClient as Sdk
-        from kagglesdk.kaggle_creds import KaggleCredentials
-
+        """A client with the credentials in force; `KitError` where there are none. Makes no call yet."""
+        client, login = sdk("kaggle_client", "KaggleClient"), sdk("kaggle_creds", "KaggleCredentials")
         credentials, transfer = find_credentials(), transfer or Transfer()
         if credentials is None:
             raise KitError(f"no Kaggle credentials; {HOW}")
         token = credentials.token
         if token is None and credentials.password is None:  # kaggle auth login: fetch today's token
-            stored = KaggleCredentials.load(cls._open(Sdk(), transfer))
+            stored = login.load(cls._open(client(), transfer))
             try:
                 token = stored.get_access_token() if stored else None
             except requests.RequestException:
                 token = None
             if not token:
-                raise KitError(f"{credentials.source} no longer gives an access token; type `kaggle auth login`")
-        sdk = Sdk(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
-        return cls(cls._open(sdk, transfer), credentials, transfer, attempts)
+                raise KitError(f"{credentials.source} gives no access token any more; type `kaggle auth login`")
+        opened = client(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
+        return cls(cls._open(opened, transfer), credentials, transfer, attempts)
 
     @staticmethod
     def _open(sdk: Any, transfer: Transfer) -> Any:
@@ -213,9 +211,7 @@ class KaggleClient:
 
 def _request(kind: str, **fields: Any) -> Any:
     """One of the SDK's requests. (Its setters check the types.)"""
-    from kagglesdk.competitions.types import competition_api_service
-
-    request = getattr(competition_api_service, kind)()
+    request = sdk("competitions.types.competition_api_service", kind)()
     for name, value in fields.items():
         setattr(request, name, value)
     return request

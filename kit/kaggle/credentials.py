@@ -3,9 +3,11 @@
 import json
 import os
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from kit.errors import KitError
+from kit.errors import KitError, reason
 
 HOW = (
     "create a token at https://www.kaggle.com/settings (API) and put it in the environment variable "
@@ -23,13 +25,20 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
+def sdk(module: str, name: str) -> Any:
+    """A name of `kagglesdk`, the layer under `kaggle`. `KitError` where that is missing or older than the kit needs."""
+    try:
+        return getattr(import_module(f"kagglesdk.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise KitError(f"this needs the package kaggle: pip install 'kaggle>=2.2,<3' ({reason(error)})") from None
+
+
 def find_credentials() -> Credentials | None:
     """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` if there are none.
     Raises `KitError` on a kaggle.json that cannot be read."""
-    from kagglesdk.kaggle_env import get_access_token_from_env
-
+    from_env = sdk("kaggle_env", "get_access_token_from_env")
     try:
-        token, source = get_access_token_from_env()
+        token, source = from_env()
     except OSError:  # a long token is taken for a file's path, and the error repeats it
         token, source = os.environ.get("KAGGLE_API_TOKEN"), "KAGGLE_API_TOKEN"
     if token:

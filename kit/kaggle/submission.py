@@ -35,7 +35,8 @@ def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = (
     missing = [column for column in wanted if column not in sample]
     if missing:
         there = ", ".join(sample.columns)
-        raise KitError(f"{file}: has no column '{missing[0]}' (but {there}); correct `submission` in the YAML")
+        advice = "correct `submission` in the competition's YAML"
+        raise KitError(f"{file}: has no column '{missing[0]}' (its columns: {there}); {advice}")
     return sample
 
 

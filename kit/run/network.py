@@ -26,7 +26,7 @@ from kit.run.drawing import draw_curves
 from kit.run.files import run_names
 from kit.run.frozen import Computing
 from kit.run.run import Run, RunFold
-from kit.run.settling import environment, settle_training, use_threads
+from kit.run.settling import environment, settle_training, use_threads, warn_of_decoder
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
 from kit.training.checkpoint import load_model
@@ -94,6 +94,7 @@ class Networks:
 
     def _goes_on(self) -> None:
         """Folds that have begun keep the number format, layout and threads that they began with."""
+        warn_of_decoder(self.run)
         now = Computing.of(self.run.experiment.machine)
         console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
         for fold in self.run.folds([*range(self.run.experiment.data.num_folds), "full"]):

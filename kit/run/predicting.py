@@ -12,6 +12,7 @@ from kit import console
 from kit.artifacts import Artifact
 from kit.competition import Competition
 from kit.data.cache import Pixels, cached
+from kit.data.images import DECODED_BY
 from kit.data.loader import Batches
 from kit.device.accelerator import pins_memory
 from kit.device.measuring import Meter
@@ -22,6 +23,7 @@ from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
 from kit.run.run import Run, RunFold
+from kit.run.settling import warn_of_decoder
 from kit.schema import to_mapping
 from kit.settings import TTA, View
 from kit.workspace import Fold, atomic_path, file_hash, fingerprint
@@ -32,7 +34,8 @@ COMPILE_FROM = 120  # seconds of prediction, from which on seconds of compiling 
 
 
 def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
-    """Settle how the run predicts `num_images` (counting views and models) with these weights."""
+    """How the run predicts `num_images` (views and models counted), with these weights."""
+    warn_of_decoder(run)
     wanted = Wanted(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS))
     if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
         batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
@@ -91,7 +94,8 @@ def run_features(run: Run, model: Classifier) -> np.ndarray:
     size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
     network = [settings["model"]["name"], settings["model"]["options"], _hash(model.without_head())]
     names = [str(view) for view in views.views]
-    key = fingerprint(FEATURES_VERSION, md5, size, network, names, str(prediction_compute(run).precision))
+    made_of = (md5, size, network, names, str(prediction_compute(run).precision), *DECODED_BY)
+    key = fingerprint(FEATURES_VERSION, *made_of)
     shape = (len(views), len(pixels), model.head().in_features)
 
     def build(path: Path) -> None:

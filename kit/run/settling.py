@@ -2,13 +2,14 @@
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from kit import console
 from kit.config import Experiment
+from kit.data.images import DECODER
 from kit.device.accelerator import device_name
 from kit.device.measuring import Meter, Trial
 from kit.device.precision import Wanted
@@ -19,9 +20,10 @@ from kit.run.frozen import Computing
 from kit.run.run import Run
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
+from kit.workspace import read_json
 
-COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
-PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy", "scikit-learn")
+COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as they are imported
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class Settled:
 def use_threads(run: Run, threads: int | None = None) -> None:
     threads = threads or run.experiment.machine.num_threads or num_cores()
     torch.set_num_threads(threads if run.device.type == "cpu" else min(threads, num_cores()))
+
+
+def warn_of_decoder(run: Run) -> None:
+    """Where the run's pictures were decoded by another library than now; runs that name none are simplejpeg's."""
+    made = read_json(run.files.environment).get("decoder", "simplejpeg") if run.files.environment.is_file() else DECODER
+    if made != DECODER:
+        console.warn(f"run {run.name} learned from pictures decoded by {made}, here it is {DECODER}: other pixels")
 
 
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
@@ -77,7 +86,8 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
 def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
     """What a run was made with: versions, machine and measured speeds."""
     facts: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
-    facts |= {"packages": {name: metadata.version(name) for name in PACKAGES}, "device": device_name(run.device)}
+    facts |= {"packages": {name: import_module(name).__version__ for name in PACKAGES}, "decoder": DECODER}
+    facts["device"] = device_name(run.device)
     if settled is not None:
         facts["images_per_second"] = round(settled.images_per_second, 1)
         facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}

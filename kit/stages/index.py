@@ -12,6 +12,7 @@ from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
+from kit.data.images import DECODED_BY
 from kit.data.layouts import list_split
 from kit.data.sources import holding_file
 from kit.data.table import SEEN, TARGET, class_counts, readable, target_columns
@@ -42,7 +43,7 @@ def index(run: Run, force: bool = False) -> IndexResult:
         held = dict.fromkeys(map(holding_file, files["path"]))
         listing = [(_within(raw, file), *facts) for file in held if (facts := _facts(file)) is not None]
         described = files.drop(columns=["path", "problem"]).to_numpy().tolist()
-        inputs = fingerprint(VERSION, list(files.columns), described, listing)
+        inputs = fingerprint(VERSION, list(files.columns), described, listing, *DECODED_BY)
         made = Artifact(str(path), path.with_name(".index.json"), inputs, [path])
         for artifact in to_make("index", [made], force):
             with artifact.making(), atomic_path(path) as temporary:

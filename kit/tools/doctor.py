@@ -1,5 +1,6 @@
 """doctor: is this machine ready? Python, torch, devices, precision, disk, Kaggle. Read-only."""
 
+import contextlib
 import platform
 import shutil
 from collections.abc import Iterator
@@ -24,8 +25,13 @@ from kit.run.run import Run
 from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace
 
-BATCH = 16  # images per step when measuring: the answer should come soon
-PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn", "kaggle", "six")
+BATCH = 16  # images a step when measuring: the answer should come soon
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn")
+OPTIONAL = {  # what goes on without
+    "simplejpeg": "JPEGs are decoded by Pillow, which takes twice as long",
+    "kaggle": "no verb can ask Kaggle",
+    "cleanlab": "no `kit audit`",
+}
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,12 @@ def _findings(run: Run, offline: bool) -> Iterator[Finding]:
 
 
 def _packages() -> list[Finding]:
-    found, missing = [], []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    advice = f"missing: {', '.join(missing)}; pip install -r requirements.txt"
-    return [Finding("packages", "ok", ", ".join(found)), *([Finding("packages", "problem", advice)] if missing else [])]
+    there: dict[str, str] = {}
+    for name in (*PACKAGES, *OPTIONAL):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            there[name] = metadata.version(name)
+    missing = [Finding(name, "note", f"not installed: {text}") for name, text in OPTIONAL.items() if name not in there]
+    return [Finding("packages", "ok", ", ".join(f"{name} {version}" for name, version in there.items())), *missing]
 
 
 def _devices() -> list[Finding]:

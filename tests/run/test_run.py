@@ -173,7 +173,7 @@ def test_a_folder_with_an_odd_name_hides_no_other_run(place, tiny, capsys):
     odd = place.run("plain (copy)")
     shutil.copytree(place.run("plain"), odd)
     try:
-        with pytest.raises(ConfigError, match=r"'plain \(copy\)': a run's name has letters, digits"):
+        with pytest.raises(ConfigError, match=r"'plain \(copy\)': a run's name is of letters, digits"):
             Run.named("plain (copy)", place)
         assert "plain" in {line.name for line in runs(place)}
         assert "plain (copy)" in "".join(capsys.readouterr())

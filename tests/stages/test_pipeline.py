@@ -420,7 +420,7 @@ def test_a_run_is_no_better_than_itself_and_worse_than_one_that_knows(finished, 
     shutil.copytree(copy.run("tiny"), copy.run("knows"))
     columns = [f"prob_{k}" for k in range(10)]
     for fold in (0, 1):
-        path = copy.fold("knows", fold) / "oof.csv"
+        path = fold_folder(copy, "knows", fold) / "oof.csv"
         table = read_rows(path)
         truth = np.eye(10)[table[TARGET].astype(int)] * 0.9 + 0.01
         table[columns] = np.where(np.arange(len(table))[:, None] % 2 == 0, truth, table[columns])

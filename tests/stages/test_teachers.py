@@ -166,7 +166,8 @@ def test_runs_of_several_seeds_may_share_their_folds(teacher, tiny):
     train.train(Run.open(experiment, teacher), [0])
     one, two = ((teacher.run(name) / "folds.csv").read_bytes() for name in ("teacher", "seed1"))
     assert one == two
-    first, second = (load_model(teacher.fold(name, 0) / "model.safetensors")[0] for name in ("teacher", "seed1"))
+    models = [fold_folder(teacher, name, 0) / "model.safetensors" for name in ("teacher", "seed1")]
+    first, second = (load_model(file)[0] for file in models)
     assert not torch.equal(first["network.conv1.weight"], second["network.conv1.weight"])
 
 
