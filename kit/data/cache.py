@@ -48,8 +48,8 @@ Pixels = np.ndarray | Stacked
 
 
 def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:
-    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where there is no md5. An empty
-    md5 means: this file has no readable picture. Built by all cores where it is not there yet."""
+    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty, which
+    means that the file has no readable picture. Built by all cores if it is not there yet."""
     key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY)
     shape = (len(paths), size, size, 3)
 

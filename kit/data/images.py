@@ -2,7 +2,7 @@
 
 A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to N/8 of
 the size), where that is installed; everything else through Pillow (JPEGs at 1/2, 1/4 or 1/8), and what Pillow does not
-know through OpenCV. Whole pictures are the same pixels either way, scaled ones are not."""
+know through OpenCV. Full-size pictures have the same pixels either way; scaled ones do not."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 try:
     import simplejpeg
-except ImportError:  # not on Kaggle's image
+except ImportError:  # absent from Kaggle's image
     simplejpeg = None
 
 MAX_PIXELS = 200_000_000
@@ -50,7 +50,7 @@ def decode(data: bytes, min_side: int | None = None) -> Picture:
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
-    """A grayscale or YCbCr JPEG without rotation and faults; `None` when Pillow should take over."""
+    """A grayscale or YCbCr JPEG without rotation or faults; `None` when Pillow should take over."""
     if simplejpeg is None or _orientation(data) != 1:
         return None
     try:

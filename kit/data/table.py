@@ -122,7 +122,7 @@ def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.
 
 
 def fold_groups(index: pd.DataFrame) -> np.ndarray:
-    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked by others."""
+    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked through others."""
     size, given = len(index), index["given_group"].to_numpy(str)
     codes = np.where(given == "", size + np.arange(size), np.unique(given, return_inverse=True)[1])
     near = pd.factorize(index["group"])[0]

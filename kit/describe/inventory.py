@@ -82,7 +82,7 @@ def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, list[st
     try:
         archive = zipfile.ZipFile(source)
     except zipfile.BadZipFile as error:
-        raise KitError(f"{role}: is not a whole zip ({error}); get it again") from None
+        raise KitError(f"{role}: is a broken zip ({error}); get it again") from None
     return archive, [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
 

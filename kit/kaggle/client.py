@@ -66,7 +66,7 @@ class KaggleClient:
 
     @classmethod
     def connect(cls, transfer: Transfer | None = None, attempts: int = ATTEMPTS) -> "KaggleClient":
-        """A client with the credentials in force; `KitError` where there are none. Makes no call yet."""
+        """A client with the credentials in force; raises `KitError` where there are none. Makes no call yet."""
         client, login = sdk("kaggle_client", "KaggleClient"), sdk("kaggle_creds", "KaggleCredentials")
         credentials, transfer = find_credentials(), transfer or Transfer()
         if credentials is None:
@@ -79,7 +79,7 @@ class KaggleClient:
             except requests.RequestException:
                 token = None
             if not token:
-                raise KitError(f"{credentials.source} gives no access token any more; type `kaggle auth login`")
+                raise KitError(f"{credentials.source} no longer gives an access token; type `kaggle auth login`")
         opened = client(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
         return cls(cls._open(opened, transfer), credentials, transfer, attempts)
 

@@ -26,7 +26,7 @@ class Credentials:
 
 
 def sdk(module: str, name: str) -> Any:
-    """A name of `kagglesdk`, the layer under `kaggle`. `KitError` where that is missing or older than the kit needs."""
+    """A name of `kagglesdk`, the layer under `kaggle`. Raises `KitError` where that is missing or too old."""
     try:
         return getattr(import_module(f"kagglesdk.{module}"), name)
     except (ImportError, AttributeError) as error:

@@ -34,7 +34,7 @@ COMPILE_FROM = 120  # seconds of prediction, from which on seconds of compiling 
 
 
 def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
-    """How the run predicts `num_images` (views and models counted), with these weights."""
+    """Settle how the run predicts `num_images` (counting views and models) with these weights."""
     warn_of_decoder(run)
     wanted = Wanted(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS))
     if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:

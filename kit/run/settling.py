@@ -22,8 +22,8 @@ from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
 from kit.workspace import read_json
 
-COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
-PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as they are imported
+COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as imported
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def use_threads(run: Run, threads: int | None = None) -> None:
 
 
 def warn_of_decoder(run: Run) -> None:
-    """Where the run's pictures were decoded by another library than now; runs that name none are simplejpeg's."""
+    """Warn if the run's pictures were decoded by a library other than today's; runs that name none used simplejpeg."""
     made = read_json(run.files.environment).get("decoder", "simplejpeg") if run.files.environment.is_file() else DECODER
     if made != DECODER:
-        console.warn(f"run {run.name} learned from pictures decoded by {made}, here it is {DECODER}: other pixels")
+        console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 
 
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:

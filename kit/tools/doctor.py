@@ -25,11 +25,11 @@ from kit.run.run import Run
 from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace
 
-BATCH = 16  # images a step when measuring: the answer should come soon
+BATCH = 16  # images per step when measuring: the answer should come soon
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn")
-OPTIONAL = {  # what goes on without
+OPTIONAL = {  # the rest works without
     "simplejpeg": "JPEGs are decoded by Pillow, which takes twice as long",
-    "kaggle": "no verb can ask Kaggle",
+    "kaggle": "no command can reach Kaggle",
     "cleanlab": "no `kit audit`",
 }
 
