@@ -70,7 +70,7 @@ class Train:
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
     warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
     step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
-    # auto: by the task: cross_entropy (classes, ordinal), bce (labels) or mse (number); `ordinal` adds the distance
+    # auto: cross_entropy (classes, ordinal), bce (labels) or mse (number), by the task; `ordinal` adds the distance
     loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
     focal_gamma: NonNegativeFloat = 2.0  # focal: higher values down-weight easy examples

@@ -41,7 +41,7 @@ class Gpus:
     def run(self, jobs: Sequence[Job]) -> list[Job]:
         """Output lines are prefixed with their job's name. After a failure no new job starts; those running finish.
         However this ends, no process is left."""
-        accelerator.release_memory(accelerator.default_device())  # memory measured with here is theirs now
+        accelerator.release_memory(accelerator.default_device())  # measuring used it; now it is theirs
         console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:

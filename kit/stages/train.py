@@ -28,7 +28,7 @@ class TrainResult:
     run: Path
     folds: list[Fold]
     metric: str
-    scores: dict[str, float]  # fold -> the validation metric of the kept epoch, or of the last before averaging
+    scores: dict[str, float]  # fold -> the validation metric of the kept epoch (for an average, the last)
     finished: bool  # False: --max-hours ran out first
     seconds: float
     penalties: dict[str, float] = field(default_factory=dict)  # fold -> its head's, on a frozen network

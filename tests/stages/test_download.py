@@ -67,7 +67,7 @@ def test_other_files_need_force(tiny, workspace, digits, tmp_path):
 def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
     for file in {"train.zip", "test1.zip", "sampleSubmission.csv"} - {missing}:
         (tmp_path / file).write_bytes((digits / file).read_bytes())
-    with pytest.raises(KitError, match=f"holds no {missing}"):
+    with pytest.raises(KitError, match=f"contains no {missing}"):
         download.download(Run.open(tiny(), workspace), tmp_path)
     with pytest.raises(ConfigError, match="no such file or folder"):
         download.download(Run.open(tiny(), workspace), tmp_path / "nowhere")
