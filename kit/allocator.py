@@ -1,7 +1,7 @@
-"""Memory that is freed is kept for the next batch, not handed back to the system and asked for again.
+"""Freed memory is kept for the next batch instead of being returned to the system and requested again.
 
 glibc gives every block of more than 32 MB a mapping of its own, and the kernel clears each of its pages at every step:
-much of the time of a small network at a large size. PyTorch is told to ask for huge pages as well. `python
+a large part of a small network's time at a large size. PyTorch is told to ask for huge pages as well. `python
 benchmarks/allocator.py` measures both."""
 
 import ctypes
@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of <malloc.h>
 
 
 def keep_freed_memory() -> bool:
-    """Set up this process so, before torch is imported; whether it could be done (on glibc)."""
+    """Set up this process so, before torch is imported; returns whether that was possible (only on glibc)."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # https://docs.pytorch.org, memory allocation on CPU
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,4 +1,4 @@
-"""What stages make. Whether it is there already, of these very inputs, is decided here for all of them."""
+"""What stages make. Whether it already exists, made of exactly these inputs, is decided here for all of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from kit.workspace import read_json, write_json
 
 @dataclass(frozen=True)
 class Artifact:
-    """Files that a stage makes together. `inputs`: a fingerprint of all that decides their content. `stamp`: says which
-    inputs they were made of, and `facts` about them; it is written last. `name` is what the screen calls them."""
+    """Files that a stage makes together. `inputs`: a fingerprint of everything that decides their content. `stamp`: the
+    file, written last, that records the inputs and `facts` about the outputs. `name` is what the screen calls them."""
 
     name: str
     stamp: Path
@@ -30,14 +30,14 @@ class Artifact:
 
     @contextmanager
     def making(self) -> Iterator[Self]:
-        """Make the files inside: a kill on the way leaves no stamp."""
+        """Make the files inside this context: a kill halfway leaves no stamp."""
         self.stamp.unlink(missing_ok=True)
         yield self
         write_json(self.stamp, {"inputs": self.inputs, **self.facts})
 
 
 def to_make(stage: str, artifacts: Sequence[Artifact], force: bool = False) -> list[Artifact]:
-    """Those that are not done, or all of them with `force`; the screen says which are up to date."""
+    """Those not done yet, or all of them with `force`; the screen says which are up to date."""
     missing = [artifact for artifact in artifacts if force or not artifact.is_done]
     for artifact in artifacts:
         if artifact not in missing:

@@ -1,4 +1,4 @@
-"""A batch: what every part hands on."""
+"""A batch, as it is passed from part to part."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -19,5 +19,5 @@ class Batch:
         return len(self.rows)
 
     def pin_memory(self) -> Self:
-        """For the copy to a GPU; torch's loader calls it."""
+        """Called by torch's loader, for the copy to a GPU."""
         return replace(self, pixels=self.pixels.pin_memory(), targets=self.targets.pin_memory())

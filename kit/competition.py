@@ -1,4 +1,4 @@
-"""A competition, described: where its files are, how its labels are read, how it scores, what it wants back.
+"""A competition, described: where its files are, how its labels are read, how it scores, what it expects back.
 
 `Competition.load("dogs-vs-cats")` reads configs/competitions/dogs-vs-cats.yaml. Nothing else in the kit knows a
 competition's name."""
@@ -26,22 +26,22 @@ ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Files:
-    """Accepted spellings, in order of preference; `train.zip` also means a folder `train`."""
+    """Accepted names, in order of preference; `train.zip` also means a folder `train`."""
 
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     test: Annotated[tuple[str, ...], Field(min_length=1)]
-    sample_submission: tuple[str, ...] = ()  # none: a row per test image, in their order
+    sample_submission: tuple[str, ...] = ()  # empty: a row per test image, in their order
     train_labels: tuple[str, ...] = ()  # layouts csv, json and idx
-    test_labels: tuple[str, ...] = ()  # of a benchmark that gives them away; they only ever score
+    test_labels: tuple[str, ...] = ()  # of a benchmark that publishes them; they only ever score
 
     def roles(self) -> dict[str, tuple[str, ...]]:
-        """Role -> accepted spellings, of the roles that this competition has."""
+        """Role -> accepted names, of the roles that this competition has."""
         return {role: names for role in ROLES if (names := getattr(self, role))}
 
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Labels:
-    """Where a training image's target stands."""
+    """Where a training image's target is found."""
 
     classes: tuple[str, ...] = ()  # the order of the model's outputs; empty where the target is a number
     # filename: class.id.ext. folders: a folder per class. csv: a table of ids. json: COCO's images and annotations.
@@ -50,7 +50,7 @@ class Labels:
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
     id_column: str = "id"  # csv: a file's name, with or without its ending
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
-    wide: bool = False  # csv: a column of 0 and 1 per class, named like it, instead of `column`
+    wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
     separator: str = " "  # csv, task labels: between the classes in one cell
     group_column: str | None = None  # csv: images of one patient, site, ... stay in one fold
     first_id: int = 0  # idx and pixels-csv: the first picture's id
@@ -62,7 +62,7 @@ class Labels:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Submission:
-    """What the competition wants back; columns as in its sample file."""
+    """What the competition expects back; columns as in its sample file."""
 
     format: Format
     id_column: str = "id"
@@ -77,7 +77,7 @@ class Submission:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Competition:
-    """One competition. `name` is its folder under data/, `slug` its address on Kaggle (none: it is not there)."""
+    """One competition. `name` is its folder under data/, `slug` its address on Kaggle (None: it is not on Kaggle)."""
 
     name: Name
     title: str
@@ -103,9 +103,9 @@ class Competition:
         if wanted not in metric.formats:
             raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
         if wanted == "labels" and self.task != "labels":
-            raise ValueError(f"submission.format: task {self.task} submits one class: format label")
+            raise ValueError(f"submission.format: task {self.task} submits one class: use format label")
         if wanted == "label" and self.task == "labels":
-            raise ValueError("submission.format: task labels submits several classes: format labels")
+            raise ValueError("submission.format: task labels submits several classes: use format labels")
         if wanted == "probability":
             if len(classes) != (1 if self.task == "labels" else 2):
                 raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
@@ -143,7 +143,7 @@ class Competition:
 
     @property
     def num_outputs(self) -> int:
-        """Width of the model's answer: a logit per class, or one number."""
+        """Width of the model's output: a logit per class, or one number."""
         return len(self.classes) or 1
 
     @property
@@ -165,7 +165,7 @@ class Competition:
 
     @property
     def handed_in(self) -> tuple[str, ...]:
-        """What a submission may hold: the classes, and one for the unknown where no training image shows it."""
+        """What a submission may hold: the classes, plus one for the unknown where no training image shows it."""
         new = self.submission.new_class
         return self.classes if new is None or new in self.classes else (*self.classes, new)
 

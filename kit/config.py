@@ -43,7 +43,7 @@ class Experiment:
     tta: TTA = field(default_factory=TTA)
     ensemble: Ensemble = field(default_factory=Ensemble)
     machine: Machine = field(default_factory=Machine)
-    # in YAML the names of their configs: `kit run` makes each of them a run, and blends them as `ensemble` says
+    # in YAML the names of their configs: `kit run` runs each of them, and blends them as `ensemble` says
     members: tuple["Experiment", ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,8 +60,8 @@ class Experiment:
 
     @classmethod
     def load(cls, path: str | Path = DEFAULT_CONFIG, overrides: Sequence[str] = ()) -> Self:
-        """Read an experiment's YAML (looked up here, then in the repository) with `key=value` laid over it. `name` is
-        the file's own when it does not say. A blend's members are looked up beside it first, and get the overrides too.
+        """Read an experiment's YAML (looked up here, then in the repository) with the `key=value` overrides applied.
+        `name` defaults to the file's. A blend's members are looked up beside it first, and get the overrides too.
         Raises `ConfigError` with the key's path."""
         experiment, names, file = cls._read(path, overrides)
         own = {item.partition("=")[0].strip() for item in overrides}
@@ -72,7 +72,7 @@ class Experiment:
             if of_it:
                 raise ConfigError(f"members: {member.name} is a blend itself; name its members instead")
             members.append(member)
-        # a blend that is given a name gives its members names of their own, so that one may change what they are
+        # a renamed blend renames its members too, so that they may differ from the original ones
         members = _renamed(members, experiment.name) if "name" in own else members
         _require_fitting(experiment, members)
         return replace(experiment, members=tuple(members))
@@ -108,9 +108,9 @@ class Experiment:
         return ([self.data.image_size] + [side for begins, side in self.train.sizes if begins <= epoch])[-1]
 
     def named(self, name: str) -> Self:
-        """The same under another name. Raises `ConfigError` where that is no name for a run."""
+        """The same under another name. Raises `ConfigError` where it is not a valid run name."""
         if not re.fullmatch(NAME_PATTERN, name) or len(name) > MOST_LETTERS:
-            raise ConfigError(f"'{name}': a run's name is of {NAME_WORDS}, {MOST_LETTERS} of them at most")
+            raise ConfigError(f"'{name}': a run's name consists of {NAME_WORDS}, {MOST_LETTERS} of them at most")
         return replace(self, name=name)
 
     def with_machine(self, **changes: Any) -> Self:
@@ -118,8 +118,8 @@ class Experiment:
         return replace(self, machine=replace(self.machine, **changes))
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run the run that it is: all but how it is predicted, joined, and done by a machine. (Heads on a
-        frozen network are fitted on the views, and fitted again where these change.)"""
+        """What identifies a run: everything except how it is predicted, blended, and computed by a machine. (Heads on a
+        frozen network are fitted on the views, and fitted again when these change.)"""
         free = ("tta", "ensemble", "machine")
         return {key: value for key, value in schema.to_mapping(self).items() if key not in free}
 
@@ -144,14 +144,14 @@ class Experiment:
             raise ConfigError("--seed: this config has members; give each its seed in its own config")
         seeds = list(dict.fromkeys(numbers(text, f"--seed {text}", "a number, 0..2 or 0,7")))
         if not seeds:
-            raise ConfigError(f"--seed {text}: holds no number; the smaller one comes first")
+            raise ConfigError(f"--seed {text}: contains no number; the smaller one comes first")
         data = replace(self.data, split_seed=self.split_seed)
         members = tuple(replace(self.named(f"{self.name}-seed{seed}"), seed=seed, data=data) for seed in seeds)
         return replace(self.named(f"{self.name}-seeds"), members=members)
 
 
 def numbers(text: str, flag: str, expected: str) -> list[int]:
-    """`2`, `0..4`, `0,2,4` -> numbers, in order; `ConfigError` that names `flag` and what was `expected`."""
+    """`2`, `0..4`, `0,2,4` -> numbers, in order; raises a `ConfigError` that names `flag` and what was `expected`."""
     found: list[int] = []
     for part in text.replace(" ", "").split(","):
         first, dots, last = part.partition("..")
@@ -162,10 +162,10 @@ def numbers(text: str, flag: str, expected: str) -> list[int]:
 
 
 def _require_fitting(blend: Experiment, members: Sequence[Experiment]) -> None:
-    """Raise `ConfigError` where members have one name, or are of other images or folds than the blend."""
+    """Raise `ConfigError` where members share a name, or differ from the blend in competition or folds."""
     names = [blend.name, *(one.name for one in members)]
     if len(set(names)) < len(names):
-        raise ConfigError(f"members: two of them have one name ({', '.join(names)})")
+        raise ConfigError(f"members: two of them share a name ({', '.join(names)})")
     keys = ("competition", "data.num_folds", "seed or data.split_seed")
     wanted = (blend.competition, blend.data.num_folds, blend.split_seed)
     for one in members:
@@ -176,7 +176,7 @@ def _require_fitting(blend: Experiment, members: Sequence[Experiment]) -> None:
 
 
 def _renamed(members: Sequence[Experiment], prefix: str) -> list[Experiment]:
-    """Each with the blend's name before its own, also where one starts from another."""
+    """Each with the blend's name as a prefix, also where one starts from another."""
     new = {one.name: f"{prefix}-{one.name}" for one in members}
     renamed = []
     for one in members:

@@ -74,7 +74,7 @@ def _shows_bars() -> bool:
 
 @contextmanager
 def progress(title: str, total: float, start: float = 0, unit: str = "items") -> Iterator[Bar]:
-    """A bar while the work runs; it goes away afterwards. `unit="bytes"` shows sizes and speed."""
+    """A bar while the work runs, removed afterwards. `unit="bytes"` shows sizes and speed."""
     amounts = [bars.DownloadColumn(), bars.TransferSpeedColumn()] if unit == "bytes" else [bars.MofNCompleteColumn()]
     columns = [bars.TextColumn(f"[cyan]{escape(title)}"), bars.BarColumn(), bars.TaskProgressColumn(), *amounts]
     columns += [bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}")]

@@ -17,16 +17,16 @@ class ConfigError(KitError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """` (did you mean 'train.epochs'?)` for a mistyped word, else the list of what there is."""
+    """` (did you mean 'train.epochs'?)` for a mistyped word, else the list of what is available."""
     words = list(words)
     matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if matches:
         return f" (did you mean '{matches[0]}'?)"
-    return f" (there is: {', '.join(words)})" if words else ""
+    return f" (available: {', '.join(words)})" if words else ""
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an exception says, or its kind where it says nothing."""
+    """The first line of an exception's message, or its class where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 

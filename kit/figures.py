@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from kit.workspace import atomic_path
 
-sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two dollars in a name are no formula
-MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters a line
+sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two $ in a name are no formula
+MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters per line
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -28,7 +28,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _logarithmic(axes: Axes, which: str) -> None:
-    """A logarithmic axis (x or y) with plain numbers: matplotlib's own labels are formulas, which are not parsed."""
+    """A logarithmic axis (x or y) with plain numbers: matplotlib's own labels are formulas, not parsed here."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter("{x:g}")
@@ -36,7 +36,7 @@ def _logarithmic(axes: Axes, which: str) -> None:
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
-    """Losses at the left (training dotted), the metric and the learning rate at the right; a colour a fold. A fold
+    """Losses on the left (training dotted), the metric and the learning rate on the right; one colour per fold. A fold
     without validation images shows the test set's, where its labels are known."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     rate = right.twinx()
@@ -63,7 +63,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
 
 
 def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, float], title: str, path: Path) -> None:
-    """A fold's loss by the penalty of its head: `paths` float (folds, tried); rings at what was `chosen`."""
+    """Each fold's loss by the penalty of its head: `paths` float (folds, tried); rings mark those `chosen`."""
     figure, axis = plt.subplots(figsize=(6, 4))
     for fold, losses in enumerate(paths):
         axis.plot(tried, losses, marker=".", color=f"C{fold % 10}", label=f"fold {fold}")
@@ -71,19 +71,19 @@ def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, fl
             place = list(tried).index(chosen[str(fold)])
             axis.plot(chosen[str(fold)], losses[place], "o", fillstyle="none", markersize=11, color=f"C{fold % 10}")
     _logarithmic(axis, "x")
-    axis.set(xlabel="penalty", ylabel="loss of the fold's own images", title=f"{title}: heads")
+    axis.set(xlabel="penalty", ylabel="loss on the fold's own images", title=f"{title}: heads")
     axis.legend(fontsize=8)
     _save(figure, path)
 
 
 def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: str, path: Path) -> None:
-    """The smoothed loss at an ever higher learning rate, and the rate that is suggested."""
+    """The smoothed loss as the learning rate rises, and the suggested rate."""
     figure, axis = plt.subplots(figsize=(6, 4))
     axis.plot(rates, losses)
     axis.axvline(suggestion, color="C1", linestyle="--", label=f"suggested: {suggestion:.1e}")
     low = float(losses.min())
     _logarithmic(axis, "x")
-    axis.set(xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: rate test")
+    axis.set(xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: LR range test")
     axis.set_ylim(low - 0.05 * (losses[0] - low + 0.1), losses[0] + 0.5 * (losses[0] - low + 0.1))
     axis.legend()
     _save(figure, path)
@@ -104,7 +104,7 @@ def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title:
 
 
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
-    """Observed share against predicted probability; `curves[name]`: (mean prediction, observed share, images) by bin"""
+    """Observed share by predicted probability; `curves[name]`: (mean prediction, observed share, count) per bin."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.5, 6.5), height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color="0.5")
     for number, (name, (said, seen, count)) in enumerate(curves.items()):
@@ -133,7 +133,7 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title
 
 
 def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Counts, true class by row; `targets` and `guesses` int (N,). Of many classes, those with most errors."""
+    """Counts, one row per true class; `targets` and `guesses` int (N,). Of many classes, those with the most errors."""
     wrong = targets != guesses
     errors = np.bincount(targets[wrong], minlength=len(classes)) + np.bincount(guesses[wrong], minlength=len(classes))
     shown = np.sort(np.argsort(-errors, kind="stable")[:MANY_CLASSES])
@@ -144,7 +144,7 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
     np.add.at(counts, (place[targets[inside]], place[guesses[inside]]), 1)
     totals = np.bincount(targets, minlength=len(classes))[shown]
     if len(shown) < len(classes):
-        title += f"; the {len(shown)} of {len(classes):,} classes with most errors"
+        title += f"; the {len(shown)} of {len(classes):,} classes with the most errors"
     side = max(4.0, 0.55 * len(shown) + 2.5) if len(shown) <= 20 else 0.25 * len(shown) + 4
     figure, axis = plt.subplots(figsize=(side + 0.8, side))
     shares = counts / np.maximum(totals[:, None], 1)
@@ -168,7 +168,7 @@ def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: P
 
 
 def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
-    """ROC AUC of each label; of many, the lowest."""
+    """ROC AUC of each label; of many labels, the lowest."""
     lowest = dict(sorted(scores.items(), key=lambda item: item[1])[:MANY_CLASSES])
     figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(lowest) + 1)))
     bars = axis.barh(list(lowest), list(lowest.values()), color="C0")
@@ -180,7 +180,7 @@ def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
 
 
 def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
-    """How often which value occurs; `values` float (N,)."""
+    """How often each value occurs; `values` float (N,)."""
     figure, axis = plt.subplots(figsize=(8, 4))
     axis.hist(values, bins=50)
     axis.set(xlabel=name, ylabel="images", title=title)

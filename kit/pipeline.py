@@ -1,4 +1,4 @@
-"""The whole way in order: what `kit run` and a notebook call."""
+"""The whole pipeline in order: what `kit run` and a notebook call."""
 
 import time
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ def run_pipeline(
     folds: Fold | str | Sequence[Fold] | None = None, seeds: int | str | Sequence[int] | None = None,
     max_hours: float | None = None, on: str | None = None, force: bool = False,
 ) -> EnsembleResult | None:  # fmt: skip
-    """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: one, or a
-    config's path or name; `source`: the competition's files, where you have them. `folds` and `seeds` as on the command
-    line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their blend) or as lists.
-    `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first. Raises `KitError` with what to
-    do."""
+    """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: an
+    `Experiment`, or a config's path or name; `source`: the competition's files, if you have them. `folds` and `seeds`
+    as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their
+    blend) or as lists. `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first. Raises
+    `KitError` that says what to do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)
@@ -40,7 +40,7 @@ def run_pipeline(
         asked = replace(asked, ensemble=replace(asked.ensemble, models="full"))
     whole = Run.open(asked, whole.workspace)
     if asked.members and whole.exists:
-        raise ConfigError(f"name: {asked.name} is a run of its own already; --set name=... names the blend")
+        raise ConfigError(f"name: {asked.name} is already a run of its own; name the blend with --set name=...")
     choose_runner(on)  # a wrong one is refused before anything is done, as is a wrong model
     for member in asked.members or [asked]:
         check_model(member.model)

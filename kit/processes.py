@@ -14,7 +14,7 @@ from pathlib import Path
 # fork is unsafe on macOS and missing on Windows
 START_METHOD = os.environ.get("KIT_START_METHOD") or ("fork" if sys.platform == "linux" else "spawn")
 CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
-PARENT = "KIT_PARENT"  # in the environment of a process that should end with the process of this number
+PARENT = "KIT_PARENT"  # in the environment: the id of the process that this one should end with
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
@@ -49,19 +49,19 @@ def _is_alive(pid: int) -> bool:
 
 
 def die_with_parent(kind: int = signal.SIGKILL) -> None:
-    """Ask Linux to send this process `kind` when its parent is gone; elsewhere nothing happens."""
+    """Ask Linux to send this process the signal `kind` when its parent is gone; does nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, kind)
 
 
 def end_with_parent() -> None:
-    """For a process that was started with `PARENT` in its environment: end, by SIGTERM, when that one has ended."""
+    """For a process that was started with `PARENT` in its environment: end, by SIGTERM, when that process has ended."""
     parent = os.environ.pop(PARENT, "")
     if not parent.isdecimal():
         return
     die_with_parent(signal.SIGTERM)
 
-    def watch() -> None:  # where the system does not tell, or the parent was gone before it was asked
+    def watch() -> None:  # where the system does not signal it, or the parent was already gone
         while os.getppid() == int(parent):
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)

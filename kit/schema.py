@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML reads `1e-4` as a string (YAML 1.1 wants a dot) and lets a repeated key win silently; neither here."""
+    """PyYAML reads `1e-4` as a string (YAML 1.1 requires a dot) and silently lets a repeated key win; not here."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -57,7 +57,7 @@ def find_config(path: str | Path, folder: str = "") -> Path:
     given = Path(path)
     names = [given] if given.suffix in {".yaml", ".yml"} else [given.with_name(given.name + ".yaml"), given]
     roots = [Path(), Path("configs") / folder, REPOSITORY, REPOSITORY / "configs" / folder]
-    bare = given.name == str(given) and not given.suffix  # a name, not a path: looked up among its own kind only
+    bare = given.name == str(given) and not given.suffix  # a name, not a path: looked up in its own folder only
     for root in roots[1::2] if bare else roots:
         for name in names:
             if (root / name).is_file():
@@ -78,7 +78,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str], flag: str = "--set") -> dict[str, Any]:
-    """`key.path=value` items of a command's `flag`, laid over a mapping (in place); the value is YAML."""
+    """`key.path=value` items of a command's `flag`, applied to a mapping (in place); the value is YAML."""
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
@@ -88,21 +88,21 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str], flag: str = "
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"{flag} {item}: '{parent}' holds a value, not keys")
+                raise ConfigError(f"{flag} {item}: '{parent}' is a value, not a section of keys")
         node[last] = parse_yaml(text, f"{flag} {item}")
     return raw
 
 
 def rename_keys(raw: dict[str, Any], spellings: Mapping[str, str], source: str | None = None) -> dict[str, Any]:
-    """A mapping with old key paths (`train.precision`) moved to their new place. A key under both is an error in the
-    file `source`; without a source, the old spelling came later and wins."""
+    """A mapping with old key paths (`train.precision`) moved to their new place. With a file `source`, a key under both
+    is an error; without, the old spelling came later and wins."""
     raw = copy.deepcopy(raw)
     for old, new in spellings.items():
         (old_parent, old_key), (new_parent, new_key) = old.split("."), new.split(".")
         if isinstance(raw.get(old_parent), dict) and old_key in raw[old_parent]:
             place = raw[new_parent] = raw.get(new_parent) or {}
             if source is not None and isinstance(place, dict) and new_key in place:
-                raise ConfigError(f"{source}: {old} is the old spelling of {new}, and both are there; leave {old} out")
+                raise ConfigError(f"{source}: {old} is the old spelling of {new}, and both are given; leave {old} out")
             if isinstance(place, dict):
                 place[new_key] = raw[old_parent].pop(old_key)
     return raw
@@ -117,7 +117,7 @@ def build(cls: type[T], raw: dict[str, Any], source: str) -> T:
 
 
 def to_mapping(instance: Any) -> dict[str, Any]:
-    """The plain values of a typed instance: what `build` would take again."""
+    """The plain values of a typed instance: what `build` accepts again."""
     return TypeAdapter(type(instance)).dump_python(instance, mode="json")
 
 

@@ -1,4 +1,4 @@
-"""The sections of an experiment's YAML: each field says its unit and its default here; a YAML holds what differs."""
+"""The sections of an experiment's YAML: each field's meaning, unit and default; a YAML states what differs."""
 
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal
@@ -24,13 +24,13 @@ class Data:
     """What the model sees."""
 
     image_size: ImageSize = 224  # pixels a side, at the model's input
-    cache_size: ImageSize | None = None  # pixels a side, as kept on disk for the augmentation to crop from
+    cache_size: ImageSize | None = None  # pixels a side, as cached on disk, for the augmentation to crop from
     resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
-    split_seed: NonNegativeInt | None = None  # of the folds; none: the experiment's
-    corrections: str | None = None  # a corrections.csv: training images that are dropped or relabelled
+    split_seed: NonNegativeInt | None = None  # of the folds; null: the experiment's
+    corrections: str | None = None  # a corrections.csv: training images to drop or relabel
     extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
-    mean: Channels | None = None  # RGB in [0, 1]; none: pretrained weights' own, else the fold's training images'
+    mean: Channels | None = None  # RGB in [0, 1]; null: pretrained weights' own, else the fold's training images'
     std: Channels | None = None
 
     def __post_init__(self) -> None:
@@ -46,57 +46,57 @@ class Model:
 
     name: str = "resnet18"
     weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
-    start: Name | None = None  # a run: each fold begins with that run's model of the same fold
-    options: dict[str, Any] = field(default_factory=dict)  # passed on to the model's function
+    start: Name | None = None  # a run: each fold starts from that run's model of the same fold
+    options: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
 
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Train:
     """How it learns."""
 
-    mode: Literal["network", "features"] = "network"  # features: the network stays as it is, a linear head is fitted
-    epochs: NonNegativeInt = 10  # 0: the models of `model.start` as they are, for other views or another size
+    mode: Literal["network", "features"] = "network"  # features: frozen network, a linear head is fitted
+    epochs: NonNegativeInt = 10  # 0: the models of `model.start` unchanged, for other views or another size
     batch_size: PositiveInt = 64
-    accumulate_steps: PositiveInt = 1  # batches to one optimizer step
+    accumulate_steps: PositiveInt = 1  # batches per optimizer step
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 1e-3  # the schedule's highest
-    head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; none: as all others
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of the layer's above it
+    head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; null: like all others
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of that of the layer above
     freeze_epochs: NonNegativeInt = 0  # train only the head for this many epochs
-    freeze_layers: Fraction = 0.0  # this share of the layers, from the picture on, never learns
-    freeze_norms: bool = False  # batch norms keep the statistics that they came with, as pretrained features expect
-    weight_decay: NonNegativeFloat = 0.05  # on weights; biases and norms have none
+    freeze_layers: Fraction = 0.0  # this share of the layers, from the input on, is never trained
+    freeze_norms: bool = False  # batch norms keep the statistics they came with, as pretrained features expect
+    weight_decay: NonNegativeFloat = 0.05  # on weights, not on biases and norms
     momentum: Fraction = 0.9  # sgd's, or Adam's beta1
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
     warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
     step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
-    # auto: by the task, cross_entropy (classes, ordinal), bce (labels) or mse (number); `ordinal` adds the distance
+    # auto: cross_entropy (classes, ordinal), bce (labels) or mse (number), by the task; `ordinal` adds the distance
     loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
     focal_gamma: NonNegativeFloat = 2.0  # focal: higher values down-weight easy examples
     label_smoothing: Fraction = 0.0
-    mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's share is drawn; 0: none
+    mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's mix is drawn; 0: off
     cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
-    unmixed_epochs: NonNegativeInt = 0  # the last ones do without
+    unmixed_epochs: NonNegativeInt = 0  # the last epochs, without mixup or cutmix
     clip_grad_norm: PositiveFloat | None = None
     head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-    # features: penalties to choose from, for each fold by a cross-validation within its training images
+    # features: penalties to choose from, for each fold by cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
     early_stopping: PositiveInt | None = None  # epochs without a better validation loss
     # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights (which
-    # ones, the fold's labels do not say: OOF stays honest, and the log says what the average gains on it)
+    # ones does not depend on the fold's labels: OOF stays unbiased, and the log says what the average gains on it)
     select: Literal["last", "best", "average"] = "last"
     average_epochs: PositiveInt = 3  # select: average
     # progressive resizing: (epoch, pixels a side from then on)
     sizes: tuple[tuple[NonNegativeFloat, ImageSize], ...] = ()
-    pseudo_run: Name | None = None  # test images that this run is sure of are trained on too, by each fold's own model
+    pseudo_run: Name | None = None  # also train on test images that this run's same-fold model is confident about
     pseudo_threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
 
     def __post_init__(self) -> None:
         if self.warmup_epochs >= self.epochs > 0 and self.mode == "network":
             raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
         if self.select == "average" and self.early_stopping is not None:
-            raise ValueError("select: average is of the last epochs; early_stopping may never reach them")
+            raise ValueError("select: average is over the last epochs; early_stopping may never reach them")
         if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):
             raise ValueError(f"sizes: expected rising epochs, got {self.sizes}")
         if self.schedule == "step" and not self.step_epochs:
@@ -105,7 +105,7 @@ class Train:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class View:
-    """One TTA transform: the picture scaled, a window of the model's size cut from it, then mirrored."""
+    """One TTA transform: the picture scaled, a window of the model's size cropped from it, then mirrored."""
 
     scale: Annotated[float, Field(ge=0.25, le=4)] = 1.0  # of image_size; without a crop the model sees that size
     crop: Crop = "none"
@@ -122,7 +122,7 @@ NamedView = Literal["identity", "hflip", "vflip", "five_crop", "ten_crop"]
 
 @dataclass(frozen=True, config=schema.STRICT)
 class TTA:
-    """Predictions are the mean over views, on OOF and test alike."""
+    """Predictions are averaged over views, for OOF and test alike."""
 
     views: Annotated[tuple[NamedView | View, ...], Field(min_length=1)] = ("identity",)
     average: Literal["probs", "logits"] = "probs"
@@ -130,16 +130,16 @@ class TTA:
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Ensemble:
-    """How folds, and runs, become one prediction."""
+    """How folds and runs become one prediction."""
 
     average: Literal["probs", "logits"] = "probs"
     # of several runs. best: one of them; mean; hill: greedy selection; weights: the lowest loss; stack: a sum of logits
-    # with a bias; auto: the plainest of these that do best, and the best run alone where none surely beats it
+    # with a bias; auto: the plainest of those that do best, or the best run alone where none surely beats it
     blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"
-    models: Literal["folds", "full"] = "folds"  # full: the model of `--fold full` alone predicts test
-    # for log loss, probabilities stay within [clip, 1 - clip]; none: fitted on OOF with the temperature, else 1e-4
+    models: Literal["folds", "full"] = "folds"  # full: test is predicted by `--fold full`'s model alone
+    # for log loss, probabilities stay within [clip, 1 - clip]; null: fitted on OOF with the temperature, else 1e-4
     clip: Annotated[float, Field(ge=0, lt=0.5)] | None = None
-    new_class_threshold: Fraction = 0.5  # of a class of the unknown that no training image has
+    new_class_threshold: Fraction = 0.5  # for a class of the unknown that no training image has
     postprocess: Literal["auto", "none"] = "auto"  # what the metric rewards, fitted on OOF, kept where it helps
 
 
@@ -149,22 +149,22 @@ Layout = Literal["auto", "channels_last", "contiguous"]
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Machine:
-    """How a machine does it. What decides bits is settled when a run is made; the rest may change at any time."""
+    """How a machine computes. What decides bits is settled when a run is made; the rest may change at any time."""
 
-    precision: NumberFormat = "auto"  # auto: bf16 where the device computes in it, else fp16 on a GPU, fp32 on a CPU
-    memory_format: Layout = "auto"  # auto: the faster one on a CPU; channels_last on a GPU, not on Apple's
-    # torch.compile; auto: tried on a GPU when the run is long enough to pay (on a CPU it gained nothing in training)
+    precision: NumberFormat = "auto"  # auto: bf16 where native to the device, else fp16 on a GPU, fp32 on a CPU
+    memory_format: Layout = "auto"  # auto: the faster one on a CPU; channels_last on a GPU, except Apple's
+    # torch.compile; auto: tried on a GPU when the run is long enough to pay off (no gain when training on a CPU)
     compile: Literal["auto"] | bool = "auto"
     num_threads: PositiveInt | None = None  # torch's on the CPU; null: one per core
     predict_precision: NumberFormat = "auto"
     predict_memory_format: Layout = "auto"
     predict_compile: Literal["auto"] | bool = "auto"  # auto: tried when there are minutes of prediction ahead
-    # these decide no bits:
-    num_workers: Literal["auto"] | NonNegativeInt = "auto"  # processes that prepare batches; auto: as many as it takes
+    # these do not affect bits:
+    num_workers: Literal["auto"] | NonNegativeInt = "auto"  # processes that prepare batches; auto: as many as needed
     checkpoint_minutes: PositiveFloat = 5.0  # a checkpoint is also written within an epoch
 
     def settled_by(self, earlier: "Machine") -> "Machine":
-        """With what is left open here as it was settled earlier."""
+        """The same, with what is left open here as it was settled earlier."""
         return replace(self, **{key: getattr(earlier, key) for key in SETTLED if getattr(self, key) in {"auto", None}})
 
 

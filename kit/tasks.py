@@ -3,9 +3,9 @@
 from typing import Literal
 
 Task = Literal["classes", "labels", "ordinal", "number"]
-"""classes: one of several (softmax). labels: any of several (a sigmoid each). ordinal: one of several that have an
+"""classes: one of several (softmax). labels: any of several (a sigmoid each). ordinal: one of several with an
 order (softmax; the mean class counts). number: a real value."""
 
 Format = Literal["label", "labels", "top_k", "probability", "probabilities", "number"]
-"""label: a column of hard classes. labels: a column of several, delimited. top_k: the k likeliest, delimited.
+"""label: a column of hard classes. labels: a column of several classes, delimited. top_k: the k likeliest, delimited.
 probability: one column. probabilities: a column per class. number: a column of real values."""

@@ -1,6 +1,6 @@
 """Every path on disk, atomic writes, fingerprints.
 
-A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear whole or not at all."""
+A workspace is a folder with data/, runs/ and submissions/ (layout: README.md). Files appear complete or not at all."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _FOREIGN_SECONDS = 86_400  # what another host has not finished writing after th
 
 @dataclass(frozen=True)
 class Workspace:
-    """The paths of one workspace. Nothing is created before something is written."""
+    """The paths of one workspace. Nothing is created until something is written."""
 
     root: Path
 
@@ -78,7 +78,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except Exception:
-        if shutil.disk_usage(path.parent).free < _FULL:  # each library says it in another way
+        if shutil.disk_usage(path.parent).free < _FULL:  # each library reports it in its own way
             raise KitError(f"{path}: no space left on the disk; free some and type the same command again") from None
         raise
     finally:
@@ -106,7 +106,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what a killed process left half-written in `folder`; what a living one is writing stays."""
+    """Remove what a killed process left half-written in `folder`; what a live one is writing stays."""
     for left in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
         writer = left.name.split(".")[-2]
         foreign = "-" in writer and not writer.startswith(f"{HOST}-")
@@ -133,12 +133,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as JSON; nan, which JSON does not have, as null."""
+    """Write `value` as JSON; NaN, which JSON does not have, as null."""
     write_text(path, json.dumps(without_nan(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def without_nan(value: Any) -> Any:
-    """Dictionaries and lists with `None` for every nan, which JSON does not have."""
+    """Dictionaries and lists with `None` for every NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -80,7 +80,7 @@ def test_both_spellings_of_the_files_are_accepted():
         ("name=../evil", r"name: "),
         ("train.epochs", r"expected key=value"),
         ("train.epochs=[1", r"not valid YAML"),
-        ("seed.x=1", r"'seed' holds a value|seed"),
+        ("seed.x=1", r"'seed' is a value|seed"),
         ("train.sizes=[[0, 1024]]", r"train\.sizes: 1024 px is more than the \d+ px that data\.cache_size keeps"),
         ("train.freeze_norms=true", r"train\.freeze_norms: random weights come without statistics"),
     ],

@@ -19,7 +19,7 @@ DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "sklearn": "s
 
 
 class _Stopped(BaseException):
-    """Ctrl-C, or SIGTERM: our own, since Typer would end quietly on a KeyboardInterrupt."""
+    """Ctrl-C or SIGTERM: our own exception, since Typer exits quietly on a KeyboardInterrupt."""
 
 
 def _stop(*_: Any) -> None:
@@ -29,7 +29,7 @@ def _stop(*_: Any) -> None:
 
 
 def main() -> None:
-    """The console script. Exit 0 done, 1 the work failed, 2 the command or a config is wrong."""
+    """The console script. Exit codes: 0 done, 1 the work failed, 2 the command or a config is wrong."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     end_with_parent()

@@ -41,7 +41,7 @@ def _finish(result: Any, **_: Any) -> None:
 
 
 app = typer.Typer(
-    help="A Kaggle competition submission kit for image classification. `kit demo` shows the whole way in minutes; "
+    help="A Kaggle competition submission kit for image classification. `kit demo` shows it all in minutes; "
     "`kit run` goes from download to a validated submission.csv; `kit submit` uploads it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,14 +52,14 @@ app = typer.Typer(
 Config = Annotated[str, typer.Option("--config", "-c", help="An experiment's YAML, here or in the kit's configs/.")]
 _SET = "Change a key of the experiment: --set train.epochs=3. Repeatable."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=_SET)]
-Root = Annotated[Path, typer.Option("--workspace", help="Holds data/, runs/ and submissions/.")]
+Root = Annotated[Path, typer.Option("--workspace", help="The folder of data/, runs/ and submissions/.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again and replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
 _FROM = "Zips or folders that you already have, instead of Kaggle's."
 From = Annotated[Path | None, typer.Option("--from", metavar="DIR", help=_FROM)]
 Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
-_ON = "here, or gpus (a fold on each); default: every GPU that is visible."
+_ON = "here, or gpus (a fold on each); default: every visible GPU."
 On = Annotated[str | None, typer.Option("--on", metavar="PLACE", help=_ON)]
 _HOURS = "Stop at a checkpoint after this many hours."
 MaxHours = Annotated[float | None, typer.Option("--max-hours", min=0, help=_HOURS)]
@@ -71,7 +71,7 @@ def _global(version: Annotated[bool, typer.Option("--version", callback=_version
 
 
 def do(room: str, *arguments: Any) -> Any:
-    """Call the function that a verb's room (`tools.bench`) is named after; the room is imported only now."""
+    """Call the function that a verb's module (`tools.bench`) is named after; the module is imported only now."""
     return getattr(import_module(f"kit.{room}"), room.rpartition(".")[2])(*arguments)
 
 

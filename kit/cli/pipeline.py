@@ -1,4 +1,4 @@
-"""The pipeline's verbs, and the whole way: parse, call, print."""
+"""The pipeline's verbs, one by one and end to end: parse, call, print."""
 
 import shlex
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _stage(verb: str) -> Callable[..., Any]:
 
 for _verb, _help in {
     "index": "Look at every image once: sizes, statistics, near-duplicates, problems -> index.csv.",
-    "explore": "Statistics and figures of the data: classes, sizes, channels, contact sheets, train against test.",
+    "explore": "Statistics and figures of the data: classes, sizes, channels, contact sheets, train versus test.",
     "split": "Make the folds: stratified by class, near-identical images together.",
 }.items():
     app.command(_verb, help=_help, rich_help_panel="The pipeline")(_stage(_verb))
@@ -46,7 +46,7 @@ def train(
     config: Config = DEFAULT_CONFIG, fold: Folds = "all", max_hours: MaxHours = None, on: On = None, set_: Set = [],
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Train a model per fold. Killed? Type the same command: it goes on from its last checkpoint."""
+    """Train a model per fold. Killed? Type the same command: it resumes from its last checkpoint."""
     run = open_run(config, set_, workspace)
     folds = run.asked.fold_numbers(fold)
     return do("stages.train", run, folds, force, max_hours, on)
@@ -56,7 +56,7 @@ def train(
 def predict(
     config: Config = DEFAULT_CONFIG,
     fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all that are trained.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="These pictures instead.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Predict these instead.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --images: the CSV; default: in runs/NAME.")] = None,
     set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -89,7 +89,7 @@ def submit(
     message: Annotated[str, typer.Option("--message", "-m", help="Shown on Kaggle; default: name and CV.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after validation; nothing is uploaded.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Upload a file that was submitted before.")] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Upload a file that validation doubts.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Upload a file despite validation's doubts.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="Wait this long for a score.")] = 10.0,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -101,7 +101,7 @@ def submit(
 def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
     fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
-    seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run for each seed, same folds, joined.")] = None,
+    seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run per seed on the same folds, blended.")] = None,
     max_hours: MaxHours = None, on: On = None, set_: Set = [],
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -128,7 +128,7 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
 
 
 def _submit_command(file: Path, config: str, overrides: list[str], workspace: Path) -> str:
-    """As one types it: this very file, to this very competition."""
+    """As one would type it: for exactly this file and this competition."""
     words = ["kit", "submit", str(file), "-c", config]
     words += [word for item in overrides if item.startswith("competition=") for word in ("--set", item)]
     return shlex.join(words + (["--workspace", str(workspace)] if workspace != HERE else []))

@@ -16,13 +16,13 @@ from kit.workspace import Workspace
 @app.command(rich_help_panel="The whole way")
 def init(
     source: From = None,
-    slug: Annotated[str | None, typer.Option("--slug", help="Kaggle's name: download it, read its metric.")] = None,
+    slug: Annotated[str | None, typer.Option("--slug", help="Name on Kaggle: download it, read its metric.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: the slug's, or the folder's.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="The competition's: roc_auc, ...")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: the likelier reading.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the likelier reading.")] = False,
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Your own competition: look at its files, write its YAML and a first experiment's."""
+    """Your own competition: look at its files, write its YAML and a first experiment's YAML."""
     ask = None if yes or not sys.stdin.isatty() else _ask
     return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force)
 
@@ -39,7 +39,7 @@ def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:
 @app.command(rich_help_panel="Beside it")
 def doctor(
     config: Config = DEFAULT_CONFIG,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Kaggle.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not contact Kaggle.")] = False,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Is this machine ready? Python, torch, GPUs, precision, disk, Kaggle credentials."""
@@ -50,7 +50,7 @@ def doctor(
 def bench(
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """How fast this machine reads, augments, trains and predicts your data, and what limits it. Two minutes."""
+    """How fast this machine reads, augments, trains and predicts your data, and what limits it. Takes two minutes."""
     return do("tools.bench", open_run(config, set_, workspace))
 
 
@@ -59,7 +59,7 @@ def audit(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the experiment's own.")] = None,
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Which labels are wrong? Suspects from a run's OOF, from twins, from odd pictures (of frozen features)."""
+    """Which labels are wrong? Suspects from a run's OOF, near-duplicates and outliers (in frozen features)."""
     own = open_run(config, set_, workspace)
     return do("tools.audit", own.named(run or own.name, own.workspace))
 
@@ -67,7 +67,7 @@ def audit(
 @app.command(rich_help_panel="Beside it")
 def leaderboard(
     config: Config = DEFAULT_CONFIG,
-    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV with a column score.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV with a column `score`.")] = None,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """The teams' scores, and where the medals lie; `kit ensemble` then shows the rank to expect."""
@@ -88,16 +88,16 @@ def runs(
 @app.command("lr-find", rich_help_panel="Beside it")
 def lr_find(
     config: Config = DEFAULT_CONFIG,
-    steps: Annotated[int, typer.Option("--steps", min=20, help="Batches, from a rate of 1e-6 to 1.")] = 100,
+    steps: Annotated[int, typer.Option("--steps", min=20, help="Batches, while the rate rises from 1e-6 to 1.")] = 100,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """A learning rate for this experiment: a short training with an ever higher one, a figure, a suggestion."""
+    """A learning rate for this experiment: a short training at an ever higher one, a figure, a suggestion."""
     return do("tools.lr_find", open_run(config, set_, workspace), steps)
 
 
 @app.command(rich_help_panel="Beside it")
 def cache(
-    what: Annotated[str, typer.Argument(metavar="[clear]", help="clear removes it; without, a list.")] = "list",
+    what: Annotated[str, typer.Argument(metavar="[clear]", help="clear removes it; default: a list.")] = "list",
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """What is kept to save time: pixels, features, measured speeds. `kit cache clear` removes it."""
@@ -109,13 +109,13 @@ def cache(
 @app.command(rich_help_panel="Beside it")
 def models(
     name: Annotated[str | None, typer.Argument(help="resnet18, vgg16, timm:NAME; default: all of ours.")] = None,
-    size: Annotated[int, typer.Option("--size", min=8, help="Pixels a side of the picture.")] = 224,
+    size: Annotated[int, typer.Option("--size", min=8, help="The input's side, in pixels.")] = 224,
     options: Annotated[
         list[str], typer.Option("--option", metavar="KEY=VALUE", help="As in model.options: --option width=0.5.")
     ] = [],
     json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Networks: parameters, multiply-adds, and what each stage hands on."""
+    """Networks: parameters, multiply-adds, and each stage's output."""
     return do("tools.models", name, size, options)
 
 

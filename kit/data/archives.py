@@ -1,4 +1,4 @@
-"""Zip files from elsewhere: verified first, unpacked second, whole or not at all."""
+"""Zip files from elsewhere: first verified, then unpacked, whole or not at all."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ from kit.errors import KitError, examples
 from kit.workspace import atomic_folder
 
 MAX_RATIO = 200  # unpacked to packed bytes; pictures hardly shrink, deflate's own limit is 1,032
-FREE_RATIO_BYTES = 100_000_000  # up to here any ratio is harmless
+FREE_RATIO_BYTES = 100_000_000  # up to this size any ratio is harmless
 _CHUNK = 1 << 20
 
 
 def verify_zip(path: Path) -> int:
-    """Check a zip whole: readable, no hostile member, no bomb, every CRC. Returns the unpacked size in bytes. Raises
+    """Check a whole zip: readable, no hostile member, no bomb, every CRC. Returns the unpacked size in bytes. Raises
     `KitError` naming the archive, the member, and what to do."""
     again = f"get {path.name} again"
     try:
@@ -34,7 +34,7 @@ def verify_zip(path: Path) -> int:
                     _read_through(archive, member, path, bar)
             return total
     except zipfile.BadZipFile as error:
-        what = "is a web page, not a zip" if head.startswith((b"<!doctype", b"<html")) else f"is no whole zip ({error})"
+        what = "is a web page, not a zip" if head.startswith((b"<!doctype", b"<html")) else f"is a broken zip ({error})"
         raise KitError(f"{path}: {what}; {again}") from None
     except OSError as error:
         raise KitError(f"{path}: cannot be read: {error}") from None
@@ -49,14 +49,14 @@ def contents_fingerprint(path: Path) -> str:
             with zipfile.ZipFile(path) as archive:
                 lines = sorted(f"{m.filename} {m.file_size} {m.CRC}" for m in archive.infolist())
         except zipfile.BadZipFile as error:
-            raise KitError(f"{path}: is no whole zip ({error}); get {path.name} again") from None
+            raise KitError(f"{path}: is a broken zip ({error}); get {path.name} again") from None
     else:
         lines = [hashlib.sha256(path.read_bytes()).hexdigest()]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def unpack_zip(path: Path, folder: Path) -> None:
-    """Unpack a verified zip so that `folder` appears whole; a single top folder of the same name is left out."""
+    """Unpack a verified zip so that `folder` appears whole; a single top-level folder of the same name is left out."""
     with zipfile.ZipFile(path) as archive, atomic_folder(folder) as temporary:
         files = [member for member in archive.infolist() if not member.is_dir()]
         _refuse_hostile(path, files)
@@ -100,7 +100,7 @@ def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
     counts = Counter(os.path.normpath(name) for name in names)
     if len(counts) < len(names):
         repeated = [name for name, count in counts.most_common(4) if count > 1]
-        raise KitError(f"{path}: holds a file twice: {examples(repeated)}")
+        raise KitError(f"{path}: contains a file twice: {examples(repeated)}")
     total = sum(member.file_size for member in members)
     packed = min(sum(member.compress_size for member in members), path.stat().st_size)  # members may overlap
     if total > max(FREE_RATIO_BYTES, MAX_RATIO * packed):

@@ -62,8 +62,8 @@ Pixels = np.ndarray | Stacked
 
 
 def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:
-    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where there is no md5. An empty
-    md5 means: this file has no readable picture. Built by all cores where it is not there yet."""
+    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty, which
+    means that the file has no readable picture. Built by all cores if it is not there yet."""
     key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY)
     shape = (len(paths), size, size, 3)
 
@@ -85,9 +85,9 @@ def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: i
 def cached(
     folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, build: Callable[[Path], None]
 ) -> np.ndarray:
-    """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it where it is not there yet.
-    Two processes build it once, a killed one leaves nothing. The folder keeps to `MOST_BYTES`: what was used longest
-    ago goes first."""
+    """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it if it is not there yet.
+    Several processes build it once, a killed one leaves nothing behind. The folder stays within `MOST_BYTES`: the least
+    recently used goes first."""
     path = folder / f"{name}.npy"
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock", str(folder), patience=PATIENCE):
@@ -112,8 +112,8 @@ def _drop_oldest(folder: Path, keep_bytes: int) -> None:
 
 
 def _read_square(path: Path, size: int, resize: str) -> np.ndarray:
-    """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or no picture."""
+    """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or not a picture."""
     try:
         return resize_square(decode(read_bytes(path), min_side=size).rgb, size, resize)
     except (OSError, ImageProblem) as error:
-        raise KitError(f"{path}: {error}; it changed since `kit index`, type `kit index --force`") from None
+        raise KitError(f"{path}: {error}; it has changed since `kit index`, type `kit index --force`") from None

@@ -1,4 +1,4 @@
-"""What a look at the suspects changed: `corrections.csv` (image_id, action: drop, relabel, fine; target), replayed."""
+"""What a review of suspects changed: `corrections.csv` (image_id, action: drop, relabel, fine; target), applied."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ ACTIONS = ("drop", "relabel", "fine")
 def apply_corrections(
     file: Path, index: pd.DataFrame, folds: np.ndarray, competition: Competition
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """(index, folds) as they are with the corrections; every image that they do not name stays as it is, in its fold. A
+    """(index, folds) with the corrections applied; every image that they do not name stays as it is, in its fold. A
     dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
-    Raises `KitError` where a row names no training image, no class, or an action that does not fit."""
+    Raises `KitError` where a row does not name a training image or a class, or its action does not fit the task."""
     table = read_corrections(file)
     train = index.index[index["split"] == "train"]
     row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
     strangers = [image_id for image_id in table["image_id"] if image_id not in row_of]
     if strangers:
-        raise KitError(f"{file}: {len(strangers):,} ids are no training image ({examples(strangers)})")
+        raise KitError(f"{file}: {len(strangers):,} ids are not training images ({examples(strangers)})")
     relabelled = table[table["action"] == "relabel"]
     if len(relabelled) and competition.task not in {"classes", "ordinal"}:
-        raise KitError(f"{file}: relabel needs one class an image, not task {competition.task}; drop or fine would do")
+        raise KitError(f"{file}: relabel needs one class per image, not task {competition.task}; drop or fine would do")
     wrong = sorted(set(relabelled["target"]) - set(competition.classes))
     if wrong:
         raise KitError(f"{file}: column 'target': {examples(wrong)} is not one of {examples(competition.classes)}")

@@ -24,11 +24,11 @@ PREFIX = "extra/"  # of their ids
 
 
 def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """The folder's pictures as rows of the index, split `extra`; without those near-identical to a competition's.
-    `folder` holds a folder of pictures per class. Paths are absolute. Looked at once, kept beside the index. Raises
+    """The folder's pictures as rows of the index, split `extra`; without those near-identical to the competition's.
+    `folder` holds a folder of pictures per class. Paths are absolute. Computed once, kept beside the index. Raises
     `ConfigError` where there is no such folder, `KitError` where it holds no class."""
     if competition.task not in {"classes", "ordinal"}:
-        raise ConfigError(f"data.extra: needs classes, one an image; this competition's task is {competition.task}")
+        raise ConfigError(f"data.extra: needs one class per image; this competition's task is {competition.task}")
     if not folder.is_dir():
         raise ConfigError(f"data.extra: {folder}: no such folder; expected one that holds a folder per class")
     files = _labelled_files(folder, competition)
@@ -46,7 +46,7 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
 def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
     inside = sorted(place.name for place in folder.iterdir() if place.is_dir())
     if not set(inside) & set(competition.classes):
-        raise KitError(f"{folder}: no folder in it is named like a class ({examples(competition.classes, 6)})")
+        raise KitError(f"{folder}: no folder in it is named after a class ({examples(competition.classes, 6)})")
     by_folder = replace(competition.labels, layout="folders", wide=False, group_column=None)
     files = list_split(replace(competition, labels=by_folder), "train", folder.resolve())
     return files[files[TARGET] != ""].reset_index(drop=True)

@@ -23,14 +23,14 @@ from kit.data.table import MEANS, VARIANCES
 from kit.errors import KitError
 from kit.processes import START_METHOD, die_with_parent, num_cores
 
-MANY = 2_000  # pictures, from which on processes are worth their start
+MANY = 2_000  # pictures, from which on processes are worth starting
 PART = 64  # pictures that a worker takes at a time
 _kept = threading.local()  # memory for a picture's channels: allocating it again costs as much as filling it
 
 
 def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
     """(the index's columns from `format` to `problem`, without `group`; miniatures uint8 (N, 16, 16, 3)). A file that
-    is no picture has width 0, a problem, and a black miniature."""
+    is not a picture has width 0, a problem, and a black miniature."""
     rows: list[dict[str, Any]] = []
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
@@ -45,8 +45,8 @@ def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 @contextmanager
 def _workers(num_pictures: int) -> Iterator[Executor]:
-    """One for each core. Threads wait for each other twenty times a picture; on Linux processes take over where there
-    is much to do."""
+    """One per core. Threads wait for each other twenty times per picture; on Linux, processes take over where there is
+    much to do."""
     cores = num_cores()
     cv2.setNumThreads(0)
     pool: Executor
@@ -57,14 +57,14 @@ def _workers(num_pictures: int) -> Iterator[Executor]:
     try:
         yield pool
     except BrokenProcessPool:
-        raise KitError("a process that looked at pictures was ended from outside (out of memory?); try again") from None
+        raise KitError("a process that read pictures was killed from outside (out of memory?); try again") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    die_with_parent()  # or it would hold that one's locks for ever
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    die_with_parent()  # or it would hold the main process's locks for ever
 
 
 def hash_values(dhash: pd.Series) -> np.ndarray:

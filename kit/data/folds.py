@@ -12,14 +12,14 @@ from kit.errors import KitError, examples
 
 
 def too_small(labels: np.ndarray, groups: np.ndarray, num_folds: int) -> dict[str, int]:
-    """Strata with fewer independent images than folds -> how many they have: some folds hold none of them."""
+    """Strata with fewer independent images than folds -> how many they have: some folds get none of them."""
     pairs = pd.DataFrame({"label": labels, "group": groups}).drop_duplicates()
     counts = pairs["label"].value_counts()
     return {str(label): int(count) for label, count in counts.items() if count < num_folds}
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """int64 (N,): each image's fold; what is too small to be spread over all folds is spread together. Raises
+    """int64 (N,): each image's fold; strata too small to be spread over all folds are spread together. Raises
     `KitError` where there are fewer groups than folds."""
     if (count := len(np.unique(groups))) < num_folds:
         few = f"there are {count} independent groups of images, too few for {num_folds} folds"
@@ -36,7 +36,8 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: i
 
 
 def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
-    """int64 (N,) per index row: its fold, or -1 for rows that no fold scores. Refuses folds of another index."""
+    """int64 (N,) per index row: its fold, or -1 for rows that no fold scores. Refuses (`KitError`) another index's
+    folds."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit split` first")
     table = read_rows(path)
@@ -47,7 +48,7 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     if len(strangers):
         differ = f"{len(strangers):,} images differ: {examples(strangers['image_id'])}"
         advice = "type `kit split --force`, then train again under another name"
-        raise KitError(f"{path}: does not match the index any more ({differ}); {advice}")
+        raise KitError(f"{path}: no longer matches the index ({differ}); {advice}")
     if not joined["fold"].isin(range(num_folds)).all():
         raise KitError(f"{path}: folds should be 0..{num_folds - 1}")
     torn = joined.groupby("group")["fold"].nunique()

@@ -1,8 +1,8 @@
-"""Bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
+"""From bytes to the RGB picture that a person sees. Judged by content, never by the file's name.
 
 A plain JPEG goes through libjpeg-turbo (`simplejpeg`, strict: damage is an error, and it can decode straight to N/8 of
 the size), where that is installed; everything else through Pillow (JPEGs at 1/2, 1/4 or 1/8), and what Pillow does not
-know through OpenCV. Whole pictures are the same pixels either way, scaled ones are not."""
+know through OpenCV. Full-size pictures have the same pixels either way; scaled ones do not."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 try:
     import simplejpeg
-except ImportError:  # not on Kaggle's image
+except ImportError:  # absent from Kaggle's image
     simplejpeg = None
 
 MAX_PIXELS = 200_000_000
@@ -28,7 +28,7 @@ DECODED_BY = () if DECODER == "simplejpeg" else (DECODER,)  # for fingerprints; 
 
 
 class ImageProblem(Exception):
-    """The bytes are no image, or a damaged one."""
+    """The bytes are not an image, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def decode(data: bytes, min_side: int | None = None) -> Picture:
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
-    """A grayscale or YCbCr JPEG without rotation and faults; `None` when Pillow should take over."""
+    """A grayscale or YCbCr JPEG without rotation or faults; `None` when Pillow should take over."""
     if simplejpeg is None or _orientation(data) != 1:
         return None
     try:
@@ -96,7 +96,7 @@ def _any_image(data: bytes, min_side: int | None) -> Picture:
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith(("I", "F")):  # 16 bits a channel, or more
         values = np.asarray(image).astype(np.float32)
-        # of these the range is known, whatever this one shows
+        # the range of these is known, whatever this one shows
         deep = image.mode.startswith("I;16") or (image.mode == "I" and name == "PPM")
         top = 65535.0 if deep or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
         gray = np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)
@@ -109,7 +109,7 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _opencv(data: bytes) -> Picture:
-    """16-bit colour TIFF and the like. OpenCV says nothing about damage, so it comes last."""
+    """16-bit colour TIFF and the like. OpenCV does not report damage, so it comes last."""
     buffer = np.frombuffer(data, np.uint8)
     try:
         bgr = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
@@ -139,7 +139,7 @@ def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
 
 
 def halved(rgb: np.ndarray, least: int) -> np.ndarray:
-    """Means of 2x2 pixels, again while both sides stay at least `least`: a cheap beginning of a large reduction."""
+    """Means of 2x2 pixels, repeated while both sides stay at least `least`: a cheap first step of a large reduction."""
     height, width = rgb.shape[:2]
     while min(height, width) >= 2 * least:
         height, width = height // 2, width // 2

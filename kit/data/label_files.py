@@ -1,7 +1,7 @@
 """Tables of labels: a CSV with a row per image, or COCO's JSON -> image_id, target columns, given_group, file.
 
 Everything is text; a label is "0" or "1". `file` is empty where the id itself names the picture's file. A cell that
-does not fit the competition's description is a `KitError` that names the file, the column and examples."""
+does not fit the competition's description raises a `KitError` that names the file, the column and examples."""
 
 import json
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarr
     if (count != 1).any():
         row, more = int(np.flatnonzero(count != 1)[0]), (count != 1).sum() - 1
         found = f"{table[competition.labels.id_column].iloc[row]} has {count[row]:.0f} classes, expected one"
-        raise KitError(f"{file}: {found} (and {more:,} more such rows); for several an image, set task: labels")
+        raise KitError(f"{file}: {found} (and {more:,} more such rows); for several per image, set task: labels")
     return np.array(columns)[numbers.argmax(axis=1)][:, None]
 
 
@@ -65,7 +65,7 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
         numbers = pd.to_numeric(cells, errors="coerce")
         wrong = cells[~np.isfinite(numbers)]
         if len(wrong):
-            raise KitError(f"{where}: {len(wrong):,} cells are no numbers ({examples(map(repr, wrong.unique()))})")
+            raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
         return cells.to_numpy(str)[:, None]
     if competition.task == "labels":
         sets = [[part.strip() for part in cell.split(competition.labels.separator) if part.strip()] for cell in cells]
@@ -79,7 +79,7 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
     strangers = sorted(found - set(competition.classes))
     if strangers:
         both = f"{examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}"
-        wrong = f"{len(strangers):,} values are none of the {len(competition.classes)} classes ({both})"
+        wrong = f"{len(strangers):,} values are not among the {len(competition.classes)} classes ({both})"
         raise KitError(f"{where}: {wrong}; correct `labels.classes` in the competition's YAML, or the cells")
 
 
@@ -94,7 +94,7 @@ class Coco:
 
 def parse_coco(data: bytes, file: str) -> Coco:
     """images (id, file_name), annotations (image_id, category_id), categories (id, name); `file`: its name in errors. A
-    class is called by its category's name, by the id where names are missing or not unique."""
+    class is called by its category's name, or by the id where names are missing or not unique."""
     try:
         raw = json.loads(data)
         files = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}

@@ -1,4 +1,4 @@
-"""Which pictures there are, and what is to be predicted of each, by the competition's layout."""
+"""Which pictures there are, and what is to be predicted for each, by the competition's layout."""
 
 import os
 import re
@@ -24,9 +24,9 @@ def list_split(
 ) -> pd.DataFrame:
     """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `place`:
     the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is one (a test
-    set may have it too); `wanted`: the ids that the sample submission asks for. Files go by id in natural order, tables
-    in their own. A picture without a known target is noted as a problem; if none has one, the
-    description is wrong (`KitError`). Hidden files are passed over."""
+    set may have it too); `wanted`: the ids that the sample submission asks for. Files are in natural order of their
+    ids, tables in their own order. A picture without a known target is noted as a problem; if none has one, the
+    description is wrong (`KitError`). Hidden files are skipped."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
         table = _list_container(competition, split, place, labels)
@@ -36,19 +36,19 @@ def list_split(
         table = _list_folder(competition, split, place, wanted)
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
-        raise KitError(f"{place}: two files, one id: {examples(Path(p).name for p in repeated['path'])}; rename one")
+        raise KitError(f"{place}: files share an id: {examples(Path(p).name for p in repeated['path'])}; rename one")
     columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
     table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
     if split == "train":
         unknown = (table[competition.targets] == "").any(axis=1) & (table["problem"] == "")
-        table.loc[unknown, "problem"] = "what it shows is not known"
+        table.loc[unknown, "problem"] = "its target is not known"
     return table
 
 
 def _files(folder: Path) -> list[Path]:
     """Every file that may be a picture, in natural order."""
     if not folder.is_dir():
-        raise KitError(f"{folder}: is no folder of pictures; correct `labels.layout` in the competition's YAML")
+        raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
     files = sorted(walk(folder), key=_natural)
     if not files:
         raise KitError(f"{folder}: no files; expected images there")
@@ -56,8 +56,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Ordinary files that are not hidden, in no order, as the folders' listings give them, without a stat for each.
-    Linked folders are entered, except one that contains itself (`above`: the real paths that led here)."""
+    """Ordinary files that are not hidden, unsorted, as the folders' listings give them, without a stat for each. Linked
+    folders are entered, except one that contains itself (`above`: the real paths that led here)."""
     here = os.path.realpath(folder)
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -71,7 +71,7 @@ def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
 
 
 def _list_folder(competition: Competition, split: str, folder: Path, wanted: Sequence[str] | None) -> pd.DataFrame:
-    """filename and folders: the files themselves say what they are."""
+    """filename and folders: the files' paths give the class."""
     classes, by_folder = competition.classes, competition.labels.layout == "folders"
     files = _files(folder)
     ids = [file.stem for file in files]
@@ -79,7 +79,7 @@ def _list_folder(competition: Competition, split: str, folder: Path, wanted: Seq
         ids = [file.name for file in files]
     elif by_folder and len(set(ids)) < len(ids):  # cat/1.jpg and dog/1.jpg
         ids = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
-    expected = "in a folder named like its class:" if by_folder else "class.id.ext with one of"
+    expected = "in a folder named after its class:" if by_folder else "class.id.ext with one of"
     labels = [""] * len(files)
     if split == "train":
         names = [file.parent.name if by_folder else file.name.split(".")[0] for file in files]
@@ -97,7 +97,7 @@ def _list_folder(competition: Competition, split: str, folder: Path, wanted: Seq
 def _list_table(
     competition: Competition, split: str, folder: Path, labels: Path | None, wanted: Sequence[str] | None
 ) -> pd.DataFrame:
-    """csv and json: a table names the images, train and test may share a folder."""
+    """csv and json: a table names the images; train and test may share a folder."""
     files = _files(folder)
     table = read_labels(competition, labels) if labels is not None else pd.DataFrame({"image_id": [], "file": []})
     source = f"{labels}: column '{competition.labels.id_column}'" if labels is not None else "the sample submission"
@@ -119,15 +119,15 @@ def _list_table(
         raise KitError(f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({both}); {advice}")
     missing = [name for name, places in zip(names, found, strict=True) if not places]
     if missing and split == "test":
-        advice = "is all unpacked, and `files.test` of the competition's YAML the right folder?"
-        raise KitError(f"{source}: {len(missing):,} ids are no file in {folder} ({examples(missing)}); {advice}")
+        advice = "is everything unpacked, and `files.test` in the competition's YAML the right folder?"
+        raise KitError(f"{source}: {len(missing):,} ids are not files in {folder} ({examples(missing)}); {advice}")
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
         raise KitError(f"{folder}: {len(several):,} ids name several files ({examples(several)}); rename them")
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
         console.warn(f"{folder}: {len(files) - len(used):,} files are in no row of {labels}; they are left out")
-    nowhere = [str(folder / name.replace("/", "_")) for name in names]  # no way out of the folder
+    nowhere = [str(folder / name.replace("/", "_")) for name in names]  # cannot leave the folder
     return table.assign(path=[str(f[0]) if f else path for f, path in zip(found, nowhere, strict=True)])
 
 
@@ -152,7 +152,7 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
         elif split == "train":
             there = ", ".join(table.columns) or "nothing"
             advice = "correct `labels.column` in the competition's YAML"
-            raise KitError(f"{file}: has no column '{column}' (beside its pixels: {there}); {advice}")
+            raise KitError(f"{file}: has no column '{column}' (besides its pixels: {there}); {advice}")
     problems = np.where([not label or label in competition.classes for label in known], "", "not one of the classes")
     ids = [str(competition.labels.first_id + row) for row in range(count)]
     target = [label if label in competition.classes else "" for label in known]

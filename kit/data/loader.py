@@ -87,23 +87,23 @@ def workers_that_fit(num_workers: int, batch_bytes: int) -> int:
 
 
 def epoch_order(rows: np.ndarray, batch_size: int, seed: int, fold: int | str, epoch: int) -> np.ndarray:
-    """`rows` shuffled for this epoch; what does not fill a last batch waits for another epoch."""
+    """`rows` shuffled for this epoch; those that do not fill a last batch are left to another epoch."""
     shuffled = np.random.default_rng(key("order", seed, fold, epoch)).permutation(rows)
     whole = len(rows) // batch_size * batch_size
     return shuffled[: whole or len(rows)]
 
 
 def workers_needed(network: float, one_core: float, cores: int, on_gpu: bool) -> int:
-    """Processes that prepare batches, from images/s of the network and of one core that prepares. Beside a GPU the main
+    """How many processes prepare batches, from images/s of the network and of one preparing core. Beside a GPU the main
     process prepares the next batch while the GPU works; where that takes more than a third of the GPU's time, processes
-    take over, with a fifth to spare. On a CPU every process takes its core from the network (two cores: one idle
-    process made the training three times slower), so they come only where preparing is the longer part of the work."""
+    take over, with a fifth to spare. On a CPU every process takes a core from the network (on two cores, one idle
+    process made training three times slower), so they are used only where preparing is the longer part of the work."""
     if not on_gpu:
         return cores if one_core * cores < network and cores > 1 else 0
     return 0 if network < one_core / 3 else min(cores, math.ceil(1.2 * network / one_core))
 
 
 def _quiet_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -1,8 +1,8 @@
 """Where a picture's bytes are: in a file of its own, or a row of one file that holds many.
 
 `train.csv#17` is row 17 of a table of pixels (`pixels-csv`: columns pixel0, pixel1, ... of a square picture, row by
-row), `train-images-idx3-ubyte.gz#17` picture 17 of an idx file (LeCun's MNIST format, gzipped or not). Such a row
-comes as a PGM file's bytes, so that whoever reads pictures need not know."""
+row), `train-images-idx3-ubyte.gz#17` picture 17 of an idx file (LeCun's MNIST format, gzipped or not). Such a row comes
+as a PGM file's bytes, so that readers of pictures need not know."""
 
 import gzip
 import math
@@ -21,7 +21,7 @@ _reading = threading.Lock()  # several threads that want one container read it o
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of the picture at `path`; raises `OSError` like a file would."""
+    """The bytes of the picture at `path`; raises `OSError` as a file would."""
     file, row = split_row(path)
     if row is None:
         return path.read_bytes()
@@ -53,18 +53,18 @@ def parse_idx(data: bytes, file: str) -> np.ndarray:
         except (OSError, EOFError, zlib.error) as error:
             raise KitError(f"{file}: damaged: {error}; get it again") from None
     if data[:3] != b"\0\0\x08" or len(data) < 4:
-        raise KitError(f"{file}: is no idx file of unsigned bytes (it begins with {data[:4]!r}, expected 00 00 08)")
+        raise KitError(f"{file}: is not an idx file of unsigned bytes (it begins with {data[:4]!r}, expected 00 00 08)")
     rank = data[3]
     if len(data) < 4 + 4 * rank:
         raise KitError(f"{file}: ends within its header; get it again")
     shape = np.frombuffer(data, ">u4", rank, 4).astype(int)
     if len(data) != 4 + 4 * rank + shape.prod():
-        raise KitError(f"{file}: says it holds {' x '.join(map(str, shape))} bytes, and does not; get it again")
+        raise KitError(f"{file}: claims to hold {' x '.join(map(str, shape))} bytes, and does not; get it again")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
 def read_pixel_table(file: Path) -> pd.DataFrame:
-    """The columns of a pixels-csv that are no pixels, as text."""
+    """The columns of a pixels-csv that are not pixels, as text."""
     header = pd.read_csv(file, nrows=0).columns
     others = [column for column in header if not _is_pixel(column)]
     if not others:
@@ -73,7 +73,7 @@ def read_pixel_table(file: Path) -> pd.DataFrame:
 
 
 def _container(file: Path) -> np.ndarray:
-    """uint8 (N, H, W), read once while it does not change."""
+    """uint8 (N, H, W), read once as long as it does not change."""
     with _reading:
         return _read_container(file, file.stat().st_mtime_ns)
 
@@ -104,7 +104,7 @@ def _pixel_csv(file: Path) -> np.ndarray:
     values = table.to_numpy()
     bad = ~((values >= 0) & (values <= 255) & (values % 1 == 0)).all(axis=1)
     if bad.any():
-        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel that is no whole number of 0..255")
+        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel that is not a whole number in 0..255")
     return values.astype(np.uint8).reshape(-1, side, side)
 
 

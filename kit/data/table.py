@@ -27,7 +27,7 @@ _TEXT = ("image_id", "split", "path", "given_group", "format", "md5", "dhash", "
 
 
 def read_index(path: Path) -> pd.DataFrame:
-    """The index with ids and targets as text and empty text as ""; raises `KitError` when it is not there or none."""
+    """The index with ids and targets as text and empty text as ""; raises `KitError` where there is none."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit index` first")
     index = _read(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
@@ -81,7 +81,7 @@ def labelled_test(index: pd.DataFrame) -> np.ndarray:
 
 
 def targets(table: pd.DataFrame, competition: Competition) -> np.ndarray:
-    """What is to be predicted, by row. Classes: int64 (N,), the place in `competition.classes`, -1 where unknown.
+    """What is to be predicted, by row. Classes: int64 (N,), the position in `competition.classes`, -1 where unknown.
     Labels: float32 (N, C) of 0 and 1. A number: float32 (N, 1). Unknown labels and numbers are nan."""
     if competition.task in {"classes", "ordinal"}:
         place = {name: number for number, name in enumerate(competition.classes)}
@@ -106,8 +106,8 @@ def predictions(table: pd.DataFrame, competition: Competition) -> np.ndarray:
 
 
 def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.ndarray:
-    """text (N,): what every fold should hold its share of. Classes as they are; combinations of labels, rare ones by
-    their rarest label; numbers by tenths of their range of ranks."""
+    """text (N,): the strata that every fold should hold its share of. Classes as they are; combinations of labels, rare
+    ones by their rarest label; numbers by tenths of their ranks."""
     if competition.task in {"classes", "ordinal"}:
         return index[TARGET].to_numpy(str)
     values = targets(index, competition)
@@ -122,7 +122,7 @@ def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.
 
 
 def fold_groups(index: pd.DataFrame) -> np.ndarray:
-    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked by others."""
+    """int64 (N,): images that must share a fold: near-identical, of one given group, or linked through others."""
     size, given = len(index), index["given_group"].to_numpy(str)
     codes = np.where(given == "", size + np.arange(size), np.unique(given, return_inverse=True)[1])
     near = pd.factorize(index["group"])[0]

@@ -1,7 +1,7 @@
 """The one place that knows albumentations (2.0.8): an experiment's `augment` lines become a function of (image, key).
 
-`Compose.set_random_seed` and `Compose(seed=)` hand every transform the same seed, so that a horizontal and a vertical
-flip always fire together; a random state of its own per image keeps them independent and reproducible."""
+`Compose.set_random_seed` and `Compose(seed=)` give every transform the same seed, so that a horizontal and a vertical
+flip always fire together; a random state per image keeps them independent and reproducible."""
 
 import inspect
 import os
@@ -16,7 +16,7 @@ import numpy as np
 
 from kit.errors import ConfigError, nearest, reason
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network for its newest version on import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it looks up its newest version online on import
 import albumentations as A
 
 TRIES = 8  # of a transform that fires now and then
@@ -36,7 +36,7 @@ class Augment:
 
 def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
     """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or `None` where there is nothing to do. A transform
-    that wants `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise. Raises
+    that takes `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise. Raises
     `ConfigError` on an unknown transform or parameter."""
     if not lines:
         return None
@@ -45,21 +45,21 @@ def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: 
 
 
 def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, image_size: int) -> None:
-    """Raise `ConfigError` where `augment` makes no uint8 picture of one of `kept` pixels a side."""
+    """Raise `ConfigError` where `augment` does not make a uint8 picture of one of `kept` pixels a side."""
     shown = np.full((kept, kept, 3), 128, np.uint8)
     for number, line in enumerate(lines, 1):
         name, augment = next(iter(line)), build_augment(lines[:number], image_size)
         for key in range(TRIES):
             try:
                 made = augment(shown, key) if augment is not None else shown
-            except Exception as error:  # a transform raises what it likes
+            except Exception as error:  # a transform may raise anything
                 raise ConfigError(f"augment.{name}: does not run on {kept} px: {reason(error)}") from None
             if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != (3,):
                 raise ConfigError(f"augment.{name}: should leave pixels at 0 to 255; the model normalises them itself")
 
 
 def resized(image: np.ndarray, image_size: int) -> np.ndarray:
-    """uint8 (image_size, image_size, 3), resized only where it is not that already."""
+    """uint8 (image_size, image_size, 3), resized only if it is not that size already."""
     if image.shape[:2] == (image_size, image_size):
         return image
     shrinks = max(image.shape[:2]) > image_size

@@ -1,6 +1,6 @@
 """What competition is this? Files in, the mapping of a competition's YAML out, with a reason for every decision.
 
-Here: which file is what. Then `targets` finds what is to be predicted, `submission` its format and metric."""
+Here: which file is which. Then `targets` finds what is to be predicted, `submission` its format and metric."""
 
 from pathlib import PurePosixPath
 
@@ -17,8 +17,8 @@ ENOUGH = 0.9  # of the ids must be files
 
 def describe_files(entries: list[Entry], metrics: list[Metric], choose: Choose) -> Case:
     """files, labels, task, metric and submission of a competition, in `raw` of the result. `metrics`: what the
-    competition's may be, the likelier first; empty: it is not known. Where files allow two readings, `choose` is asked.
-    Raises `KitError` where nothing fits, `ConfigError` where the metric does not."""
+    competition's may be, the likelier first; empty: it is not known. Where the files can be read in two ways, `choose`
+    is asked. Raises `KitError` where nothing fits, `ConfigError` where the metric does not."""
     case = Case(metrics, choose, {"files": {}, "labels": {}})
     sample = _sample(entries, case)
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]
@@ -33,7 +33,7 @@ def describe_files(entries: list[Entry], metrics: list[Metric], choose: Choose) 
     elif idx:
         _idx_files(idx, case)
     else:
-        raise KitError(f"no pictures: there is {examples(entry.name for entry in entries)}")
+        raise KitError(f"no pictures; found {examples(entry.name for entry in entries)}")
     if sample is not None:
         case.raw["files"]["sample_submission"] = [sample.role]
     describe_submission(case)
@@ -53,7 +53,7 @@ def _sample(entries: list[Entry], case: Case) -> Entry | None:
 
 
 def _picture_roles(pictures: list[Entry], case: Case) -> tuple[Entry, Entry]:
-    """(train, test): by name; one folder serves both."""
+    """(train, test): by name; one folder may serve both."""
     ordered = sorted(pictures, key=lambda entry: (len(entry.name), entry.name))
     train = next((e for e in ordered if "train" in e.name.lower()), None)
     test = next((e for e in ordered if "test" in e.name.lower() and e is not train), None)
@@ -72,7 +72,7 @@ def _picture_roles(pictures: list[Entry], case: Case) -> tuple[Entry, Entry]:
 
 
 def _labels(train: Entry, test: Entry, tables: list[Entry], jsons: list[Entry], case: Case) -> None:
-    """Where the labels of pictures stand: a table, COCO's JSON, class folders, or the file names."""
+    """Where the pictures' labels are: a table, COCO's JSON, class folders, or the file names."""
     found = [(entry, column) for entry in tables if (column := _id_column(entry, train)) is not None]
     found = [(entry, column) for entry, column in found if "test" not in entry.name.lower()]
     if found:
@@ -109,7 +109,7 @@ def _labels(train: Entry, test: Entry, tables: list[Entry], jsons: list[Entry], 
         case.classes = sorted(classes, key=number_first)
     else:
         none = f"no table has a column with the names of {train.name}'s files ({examples(train.pictures)})"
-        raise KitError(f"no labels found: {none}, they are in no class folders and not named class.id.ext")
+        raise KitError(f"no labels found: {none}, and they are neither in class folders nor named class.id.ext")
     target_of_files(case)
 
 
@@ -127,10 +127,10 @@ def _pixel_tables(tables: list[Entry], case: Case) -> None:
     train = next((e for e in tables if "train" in e.name.lower()), tables[0])
     others = sorted((e for e in tables if e is not train), key=lambda e: "test" not in e.name.lower())
     if not others:
-        raise KitError(f"pixels in {train.name}, and no second table of pixels for the test")
+        raise KitError(f"pixels in {train.name}, but no second table of pixels for the test set")
     named = [column for column in train.columns if not column.startswith("pixel")]
     if len(named) != 1:
-        raise KitError(f"{train.name}: expected one column beside its pixels, the class, got {examples(named)}")
+        raise KitError(f"{train.name}: expected one column besides its pixels, the class, got {examples(named)}")
     first = str(case.sample.iloc[0, 0]) if case.sample is not None and len(case.sample) else "0"
     number = int(first) if first.isdecimal() else 0
     case.raw["files"] |= {"train": [train.role], "test": [others[0].role]}
@@ -151,7 +151,7 @@ def _idx_files(entries: list[Entry], case: Case) -> None:
     there = {role: entry for role, entry in roles.items() if entry is not None}
     missing = [role for role in ("train", "train_labels", "test") if role not in there]
     if missing:
-        raise KitError(f"idx files without {missing[0]}: there is {examples(entry.name for entry in entries)}")
+        raise KitError(f"idx files without {missing[0]}; found {examples(entry.name for entry in entries)}")
     case.raw["files"] |= {role: [entry.role] for role, entry in there.items()}
     case.raw["labels"]["layout"] = "idx"
     case.because("pictures and labels in idx files, MNIST's format")

@@ -1,4 +1,4 @@
-"""The experiment to begin with: what fits a competition's pictures, their number, and this machine."""
+"""The experiment to start with: it fits a competition's pictures, their number, and this machine."""
 
 import math
 from statistics import median
@@ -37,7 +37,7 @@ def first_experiment(competition: Competition, entries: list[Entry], reading: Ca
     network = {"name": "resnet34", "options": {"stem": "auto"}}
     if not on_gpu:
         network = {"name": "resnet18", "options": {"stem": "auto", "width": 0.5}}
-    decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * steps))  # the mean reaches back two epochs
+    decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * steps))  # the average reaches back two epochs
     return {
         "name": competition.name,
         "competition": competition.name,

@@ -1,4 +1,4 @@
-"""What a folder of downloads holds, zips included and not unpacked: pictures by folder, tables, COCO and idx files.
+"""What a folder of downloads holds, zips included but not unpacked: pictures by folder, tables, COCO and idx files.
 
 Names are those in raw/ after `kit download`; `role` is what the competition's YAML calls it."""
 
@@ -29,7 +29,7 @@ class Entry:
     role: str
     read: Callable[[str], bytes]
     pictures: list[str] = field(default_factory=list)
-    held: dict[str, pd.DataFrame] = field(default_factory=dict)  # the table, once it is read
+    held: dict[str, pd.DataFrame] = field(default_factory=dict)  # the table, once read
 
     @property
     def name(self) -> str:
@@ -55,14 +55,14 @@ class Entry:
 
 
 def scan(folder: Path) -> list[Entry]:
-    """Everything of use in a folder, or in the one bundle zip that it holds. Raises when there is nothing."""
+    """Everything of use in a folder, or in the one bundle zip in it. Raises `KitError` when there is nothing."""
     if not folder.exists():
         raise ConfigError(f"--from {folder}: no such file or folder")
     tops = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     bundle = [path for path in tops if path.suffix == ".zip" and _is_bundle(path)]
     entries = _bundle(bundle[0]) if len(bundle) == 1 and len(tops) <= 2 else [e for p in tops if (e := _entry(p))]
     if not entries:
-        raise KitError(f"{folder}: holds no pictures, no tables and no zips of them")
+        raise KitError(f"{folder}: contains no pictures, no tables and no zips of them")
     return entries
 
 
@@ -82,7 +82,7 @@ def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, list[st
     try:
         archive = zipfile.ZipFile(source)
     except zipfile.BadZipFile as error:
-        raise KitError(f"{role}: is no whole zip ({error}); get it again") from None
+        raise KitError(f"{role}: is a broken zip ({error}); get it again") from None
     return archive, [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
 
@@ -91,7 +91,7 @@ def _zipped(role: str, source: Path | IO[bytes]) -> Entry | None:
     archive, members = _open(role, source)
     pictures = [name for name in members if _is_picture(name)]
     if pictures:
-        top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg, and is unpacked without that folder
+        top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg and is unpacked without that folder
         prefix = top if all(name.startswith(top) for name in pictures) else ""
         inside = [name.removeprefix(prefix) for name in pictures]
         return Entry(role, _reader(role, archive, prefix), inside)
@@ -100,7 +100,7 @@ def _zipped(role: str, source: Path | IO[bytes]) -> Entry | None:
 
 
 def _reader(role: str, archive: zipfile.ZipFile, prefix: str) -> Callable[[str], bytes]:
-    """Reads the member `prefix` + what it is given. A bomb, an encrypted or a damaged member is a `KitError`."""
+    """Reads the member `prefix` + its argument. A bomb, an encrypted or a damaged member raises `KitError`."""
 
     def read(inside: str) -> bytes:
         member = archive.getinfo(prefix + inside)
@@ -126,7 +126,7 @@ def _bundle(path: Path) -> list[Entry]:
         if inside:
             entries.append(Entry(top, _reader(path.name, archive, f"{top}/"), inside))
         elif top.endswith(".zip"):
-            stored = archive.getinfo(top).compress_type == zipfile.ZIP_STORED  # gigabytes, read where they lie
+            stored = archive.getinfo(top).compress_type == zipfile.ZIP_STORED  # gigabytes, read in place
             inner = archive.open(top) if stored else io.BytesIO(_reader(path.name, archive, top)(""))
             entries.append(_zipped(top, inner))
         elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):

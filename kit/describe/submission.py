@@ -20,7 +20,7 @@ def describe_submission(case: Case) -> None:
         raise ConfigError(f"--metric {first.name}: scores {' or '.join(first.tasks)}; these files show {task}")
     case.metrics = fitting[:1]
     if task == "number":
-        _settle(case, "number", "rmse", "a number a row")
+        _settle(case, "number", "rmse", "a number per row")
     elif len(case.wanted) > 1:
         _columns_per_class(case)
     elif task == "labels":
@@ -57,7 +57,7 @@ def _columns_per_class(case: Case) -> None:
 
 
 def _one_column(case: Case) -> None:
-    """One answer a row: a hard class, or the probability of one of two."""
+    """One answer per row: a hard class, or the probability of one of two."""
     classes = case.raw["labels"]["classes"]
     metric = case.metrics[0].name if case.metrics else _one_column_metric(case)
     if "probability" in find_metric(metric).formats and len(classes) == 2:
@@ -65,7 +65,7 @@ def _one_column(case: Case) -> None:
         _settle(case, "probability", metric, f"one column for two classes: the probability of '{positive}'")
         case.raw["submission"]["positive"] = positive
     else:
-        _settle(case, "label", metric, "one class a row")
+        _settle(case, "label", metric, "one class per row")
         case.raw["submission"] |= _values(case, classes)
 
 
@@ -81,19 +81,19 @@ def _one_column_metric(case: Case) -> str:
 
 
 def _probability_metric(case: Case, text: str) -> str:
-    options = [("log_loss", "how sure it is counts"), ("roc_auc", "only the order counts")]
+    options = [("log_loss", "confidence counts"), ("roc_auc", "only the order counts")]
     options = options[::-1] if case.raw["task"] == "labels" else options
     return case.choose(f"{text}: files cannot tell log loss from ROC AUC (--metric NAME does): which?", options)
 
 
 def _positive(case: Case, classes: list[str]) -> str:
-    """1 of 0 and 1; the class that the sample's column names; else it is asked."""
+    """1 of 0 and 1; else the class that the sample's column names; else the user is asked."""
     if set(classes) <= {"0", "1"}:
         return "1"
     named = [name for name in classes if case.wanted and name.lower() in case.wanted[0].lower()]
     if len(named) == 1:
         return named[0]
-    options = [(classes[1], "by alphabet"), (classes[0], "the other one")]
+    options = [(classes[1], "the last alphabetically"), (classes[0], "the other one")]
     return case.choose("whose probability is submitted?", options)
 
 
@@ -107,7 +107,7 @@ def _values(case: Case, classes: list[str]) -> dict[str, Any]:
         case.because("the sample has numbers: the categories' ids")
         return {"values": {name: case.numbers[name] for name in classes}}
     numbers = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
-    case.because(f"the sample has numbers: {numbers} (by alphabet: check it)")
+    case.because(f"the sample has numbers: {numbers} (alphabetically: check it)")
     return {"values": {name: number for number, name in enumerate(classes)}}
 
 

@@ -18,14 +18,14 @@ Choose = Callable[[str, Sequence[tuple[str, str]]], str]
 _OF = "patient|subject|person|individual|animal|case|study|site|series|group|hospital"
 GROUP = re.compile(rf"^({_OF})[_ ]?(id|no|number)?$")
 ORDERED = re.compile(r"diagnosis|grade|level|severity|stage|score|rating|isup|quality|degree")
-MANY = 30  # distinct numbers that are no grades any more
+MANY = 30  # with more distinct numbers they are not grades
 
 
 @dataclass
 class Case:
     """A competition as far as it is understood. `raw` is the YAML's mapping, `reasons` say why. `metrics`: what the
-    competition's may be, empty where it is not known; `sample`: the sample submission; `table`: the labels' CSV as
-    text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels; `numbers`:
+    competition's metric may be, empty where it is not known; `sample`: the sample submission; `table`: the labels' CSV
+    as text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels; `numbers`:
     class -> the number that stands for it (COCO)."""
 
     metrics: list[Metric]
@@ -47,7 +47,7 @@ class Case:
 
     @property
     def cells(self) -> pd.Series:
-        """The sample's answers where it has one column of them."""
+        """The sample's answers, where they are one column."""
         if self.sample is None or len(self.wanted) != 1:
             return pd.Series([], dtype=str)
         return self.sample[self.wanted[0]].str.strip()
@@ -57,7 +57,7 @@ class Case:
 
 
 def target_of_files(case: Case) -> None:
-    """Classes that folders, file names, idx files or tables of pixels tell."""
+    """Classes known from folders, file names, idx files or tables of pixels."""
     classes = case.classes or []
     case.because(f"{len(classes)} classes: {examples(classes, 6)}")
     case.raw["task"] = "classes"
@@ -69,7 +69,7 @@ def target_of_coco(case: Case, coco: Coco) -> None:
     names = coco.names
     used = sorted({name for _, name in coco.marks}, key=number_first)
     several = len(set(coco.marks)) > len({image for image, _ in coco.marks})
-    case.because(f"{len(used)} classes: {examples(used, 6)}" + (", several to an image" if several else ""))
+    case.because(f"{len(used)} classes: {examples(used, 6)}" + (", several per image" if several else ""))
     case.raw["task"] = "labels" if several else "classes"
     case.raw["labels"]["classes"] = used
     case.numbers = {name: int(number) for number, name in names.items() if str(number).isdecimal() and name in used}
@@ -103,12 +103,12 @@ def _wide(case: Case) -> None:
     single = bool((case.table[wanted].apply(pd.to_numeric).sum(axis=1) == 1).all())
     case.raw["task"] = "classes" if single else "labels"
     case.raw["labels"] |= {"wide": True, "classes": wanted}
-    kind = "always one set: one class an image" if single else "any number set: several labels an image"
+    kind = "always one set: one class per image" if single else "any number set: several labels per image"
     case.because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
 
 
 def _target_column(case: Case) -> str:
-    """The column that the sample asks for, or that holds what the sample's cells hold."""
+    """The column that the sample asks for, or that has the values of the sample's cells."""
     assert case.table is not None
     table, wanted = case.table, case.wanted
     if len(wanted) == 1 and wanted[0] in table:
@@ -117,7 +117,7 @@ def _target_column(case: Case) -> str:
     others = [str(column) for column in table if column != case.id_column]
     if len(wanted) > 1:
         found = [column for column in others if set(table[column].unique()) <= set(wanted)]
-        why = "the sample has its strings as columns"
+        why = "the sample has its values as columns"
     else:
         answers = {part for cell in case.cells.head(1000) for part in [cell, *cell.split()]}
         found = [column for column in others if answers & set(table[column].unique())]
@@ -165,7 +165,7 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
 
 
 def _strings(case: Case, column: str, values: pd.Series) -> None:
-    """One class a cell, or several, delimited."""
+    """One class per cell, or several, delimited."""
     distinct = sorted(values.unique(), key=number_first)
     for separator in ("|", ",", ";", " "):
         sets = [[part.strip() for part in cell.split(separator) if part.strip()] for cell in values]
@@ -181,15 +181,15 @@ def _strings(case: Case, column: str, values: pd.Series) -> None:
             return
     case.raw["task"] = "classes"
     case.raw["labels"]["classes"] = case.wanted if set(case.wanted) >= set(distinct) else distinct
-    case.because(f"'{column}': {len(distinct):,} strings, one an image ({examples(distinct, 4)})")
+    case.because(f"'{column}': {len(distinct):,} strings, one per image ({examples(distinct, 4)})")
 
 
 def _one_class(case: Case, column: str, distinct: list[str], words: list[str]) -> bool:
     """`red car`: one class, or the two labels red and car?"""
     if not case.fits("classes"):
         return False
-    several = ("labels", f"{len(words):,} words ({examples(words, 4)}), several an image")
-    one = ("classes", f"{len(distinct):,} classes of several words ({examples(distinct, 4)}), one an image")
+    several = ("labels", f"{len(words):,} words ({examples(words, 4)}), several per image")
+    one = ("classes", f"{len(distinct):,} classes of several words ({examples(distinct, 4)}), one per image")
     return case.choose(f"column '{column}' holds words: what are they?", [several, one]) == "classes"
 
 

@@ -1,4 +1,4 @@
-"""The accelerator and the cores that this process may use. Nothing outside this room names an accelerator's kind.
+"""The accelerator and the cores that this process may use. Nothing outside this package names an accelerator's kind.
 
 cuda is NVIDIA's, and AMD's under ROCm; mps is Apple's, xpu Intel's. What a machine can do is asked, not measured."""
 
@@ -62,11 +62,11 @@ def runs_on(capability: tuple[int, int], built_for: list[str], architecture: str
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Does it compute in bfloat16 itself? Where it does not, torch emulates it, 10 to 30 times slower on a CPU."""
+    """Does it compute in bfloat16 natively? Where it does not, torch emulates it, 10 to 30 times slower on a CPU."""
     if os.environ.get(NO_BF16):
         return False
     if device.type == "cpu":
-        flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not there on other processors
+        flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # absent on other processors
         return any(getattr(torch.cpu, flag, bool)() for flag in flags)
     if device.type == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= _BF16_FROM
@@ -95,7 +95,7 @@ def describe_accelerators() -> Iterator[tuple[str, bool]]:
     if not torch.accelerator.is_available():
         builds = {"CUDA": torch.version.cuda, "ROCm": torch.version.hip}
         built = " ".join(f"{name} {version}" for name, version in builds.items() if version)
-        text = f"none usable (torch is built for {built})" if built else "this torch is built without GPU support"
+        text = f"none usable (torch is built for {built})" if built else "this torch build has no GPU support"
         yield f"{text}: the CPU is used", True
         return
     kind = torch.device(str(torch.accelerator.current_accelerator())).type

@@ -1,4 +1,4 @@
-"""Which of a few ways to compute is the fastest here, and right: measured once, remembered, then frozen by a run."""
+"""Which of a few ways to compute is fastest here, and correct: measured once, remembered, then frozen by a run."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from kit.errors import reason
 from kit.workspace import fingerprint, read_json, write_json
 
 FALLING = 0.95  # a try that takes less than this share of the fastest before it: the machine is still warming up
-TIE = 0.85  # a candidate that reaches this share of the fastest, and stands before it, is taken: timings scatter
+TIE = 0.85  # an earlier candidate that reaches this share of the fastest speed is taken instead: timings scatter
 SECONDS = 3.0  # for a candidate's batches, after its first small one; twice as long while they get faster
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: batches through a model. `start(precision)` makes the model ready and gives a function: number
-    of images -> seconds that a batch of them takes. `is_right(precision)`: does it compute what fp32 computes, except
-    for rounding? `subject` names the work, and `num_images` is a batch."""
+    """What is measured: batches through a model. `start(precision)` makes the model ready and returns a function:
+    number of images -> seconds that a batch of them takes. `is_right(precision)`: does it compute what fp32 computes,
+    except for rounding? `subject` names the work, `num_images` is the batch size."""
 
     subject: tuple[Any, ...]
     num_images: int
@@ -49,7 +49,7 @@ class Meter:
 
     def settle(self, work: Workload, wanted: Wanted, compile_if: Callable[[float], bool]) -> list[Trial]:
         """Every trial, the chosen one first; it has speed 0 where nothing runs, or nothing is right.
-        `compile_if(images_per_second)`: is there enough ahead to try torch.compile where it is left open?"""
+        `compile_if(images_per_second)`: is there enough work ahead to try torch.compile where that is left open?"""
         trials = self.measured(work, wanted.candidates(self.device))
         best = choose(trials)
         if wanted.name == "auto" and not (best.images_per_second and work.is_right(best.precision)):
@@ -66,32 +66,32 @@ class Meter:
         return [best, *(trial for trial in trials if trial is not best)]
 
     def measured(self, work: Workload, options: Sequence[Precision]) -> list[Trial]:
-        """The speeds of `options`: as measured before, with this torch on this processor, else measured now."""
+        """The speeds of `options`: as measured before with this torch on this processor, else measured now."""
         subject = [str(part) for part in (*work.subject, *options)]
         facts = {"subject": subject, "torch": torch.__version__, "processor": processor(self.device)}
         key = fingerprint(facts)
         known = read_json(self.memory) if self.memory.is_file() else {}
         if key not in known:
             trials = [Trial(option, speed(work, option)) for option in options]
-            if not any(trial.images_per_second for trial in trials):  # another job may hold the memory just now
+            if not any(trial.images_per_second for trial in trials):  # another job may hold the memory right now
                 return trials
             known[key] = facts | {"trials": [asdict(trial) for trial in trials]}
             write_json(self.memory, known)
         return [Trial(Precision(**one["precision"]), one["images_per_second"]) for one in known[key]["trials"]]
 
     def _compiled(self, work: Workload, option: Precision) -> Trial:
-        """The compiled trial; without speed where this machine cannot compile (no compiler, an operation it lacks)."""
+        """The compiled trial; speed 0 where this machine cannot compile (no compiler, an unsupported operation)."""
         try:
             trial = self.measured(work, [option])[0]
             return trial if work.is_right(option) else Trial(option, 0.0)
-        except Exception as error:  # torch.compile's back ends raise whatever they like
-            console.warn(f"torch.compile does not work here ({reason(error)}); going on without")
+        except Exception as error:  # torch.compile's back ends may raise anything
+            console.warn(f"torch.compile does not work here ({reason(error)}); continuing without it")
             return Trial(option, 0.0)
 
 
 def speed(work: Workload, option: Precision) -> float:
-    """Images a second; 0 where there is no memory for it, or an operation lacks this number format. What a whole batch
-    would take too long for is measured on an eighth of one."""
+    """Images per second; 0 where there is no memory for it, or an operation lacks this number format. Where a whole
+    batch would take too long, an eighth of one is measured."""
     few = work.num_images if option.compiled else max(2, work.num_images // 8)
     try:
         step = work.start(option)
@@ -108,7 +108,7 @@ def speed(work: Workload, option: Precision) -> float:
 def fastest(once: Callable[[], float], seconds: float) -> float:
     """The fastest of 3 to 12 tries (`once` returns seconds) within `seconds`, and of more while they get faster. A
     process that asks for huge pages takes several steps to warm up: the fifth was three times as fast as the first.
-    After twice the time any number of tries is enough."""
+    After twice the time, any number of tries is enough."""
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 12:
@@ -120,6 +120,6 @@ def fastest(once: Callable[[], float], seconds: float) -> float:
 
 
 def choose(trials: Sequence[Trial]) -> Trial:
-    """The first within reach of the fastest: near-ties fall the same way every time."""
+    """The first that comes close to the fastest: near-ties fall the same way every time."""
     most = max(trial.images_per_second for trial in trials)
     return next(trial for trial in trials if trial.images_per_second >= TIE * most)

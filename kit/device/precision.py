@@ -39,8 +39,8 @@ class Wanted:
 
     def candidates(self, device: torch.device) -> list[Precision]:
         """What is worth timing here, in the order that breaks ties. The number format is the device's own: bf16 where
-        it computes in it, else fp16 on a GPU and fp32 on a CPU. On a CPU either memory layout may be the faster one; a
-        GPU's tensor cores want channels_last."""
+        it is native, else fp16 on a GPU and fp32 on a CPU. On a CPU either memory layout may be the faster one; a GPU's
+        tensor cores prefer channels_last."""
         name = self.name
         if name == "auto":
             name = "bf16" if has_bf16(device) else "fp16" if device.type in {"cuda", "xpu"} else "fp32"
@@ -65,7 +65,7 @@ class Compute:
         return model.to(self.device).to(memory_format=self.precision.layout)
 
     def compile(self, model: nn.Module) -> nn.Module:
-        """The model, compiled where the precision says so: for the shapes that it is called with first."""
+        """The model, compiled where the precision says so, for the shapes of its first call."""
         if not self.precision.compiled:
             return model
         # without a GPU, the compiler's import warns on every machine that has CUDA_HOME
@@ -73,7 +73,7 @@ class Compute:
         return torch.compile(model, dynamic=False)  # type: ignore[return-value]
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Loss scaling: at work for fp16 only."""
+        """Loss scaling, enabled for fp16 only."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
 
     def arranged(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A network made ready to predict: batch norms folded into their convolutions, weights in the number format of use."""
+"""A network made ready to predict: batch norms folded into their convolutions, weights in its number format."""
 
 import copy
 
@@ -6,25 +6,25 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-TOLERANCE = 1e-2  # of the outputs' largest: another order of arithmetic, TF32 on GPUs; a wrong folding is far off
+TOLERANCE = 1e-2  # of the largest output: another order of arithmetic, TF32 on GPUs; a wrong folding is far off
 
 
 @torch.no_grad()
 def fold_batch_norms(model: nn.Module, pixels: torch.Tensor) -> nn.Module:
     """A copy of `model` in eval mode, without the batch norms that follow a convolution; `pixels`: some real input.
-    Which norm follows which convolution is seen by running the model. Where the copy does not say the same as the model
-    (a convolution's output is used twice, say), the copy stays unfolded."""
+    Which norm follows which convolution is found by running the model. Where the folded copy's outputs differ from the
+    model's (say, a convolution's output is used twice), an unfolded copy is returned."""
     plain = copy.deepcopy(model).eval().requires_grad_(False)
     folded = copy.deepcopy(plain)
     for convolution, norm in _pairs(plain, pixels):
         _fold(folded, convolution, norm)
     expected, found = plain(pixels), folded(pixels)
-    same = bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp(min=1))  # false for nan
+    same = bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp(min=1))  # False for NaN
     return folded if same else plain
 
 
 def cast_weights(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convolutions' and linear layers' weights as `dtype`, in place: what autocast would do again for every batch."""
+    """Convolutions' and linear layers' weights as `dtype`, in place: autocast would do it again for every batch."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
@@ -33,7 +33,7 @@ def cast_weights(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def _pairs(model: nn.Module, pixels: torch.Tensor) -> list[tuple[str, str]]:
     """(convolution's name, its batch norm's name) where the norm's only input is that convolution's output."""
-    made: dict[int, tuple[str, torch.Tensor]] = {}  # the tensors are kept, so that no two have one id
+    made: dict[int, tuple[str, torch.Tensor]] = {}  # the tensors are kept, so that no two share an id
     calls: list[str] = []
     pairs: list[tuple[str, str]] = []
 

@@ -24,7 +24,7 @@ class Predictor:
 
 
 def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torch.Tensor) -> Predictor:
-    """The model on its device, batch norms folded, weights in its precision; `pixels` (B, 3, S, S): some real ones."""
+    """The model on its device, batch norms folded, weights in its precision; `pixels` (B, 3, S, S): a few real ones."""
     device, name = compute.device, compute.precision.name
     ready = fold_batch_norms(copy.deepcopy(model).to(device), pixels[:8].to(device).float())
     if name != "fp32":

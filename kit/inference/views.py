@@ -1,4 +1,4 @@
-"""TTA views: what each one shows the model of a batch of square pictures."""
+"""TTA views: what the model sees of a batch of square pictures through each of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ def expand(views: Sequence[NamedView | View]) -> list[View]:
 
 @dataclass(frozen=True)
 class ViewSet:
-    """What every picture is shown as: `views` at the model's `image_size`, their predictions averaged as `average`
-    has it: of `probs` (the predictions' arithmetic mean) or of `logits` (the prediction of the mean output)."""
+    """How every picture is shown: `views` at the model's `image_size`, their predictions averaged as `average` says:
+    over `probs` (the predictions' arithmetic mean) or over `logits` (the prediction from the mean output)."""
 
     views: tuple[View, ...]
     image_size: int
@@ -45,8 +45,8 @@ class ViewSet:
 
 
 class Shown:
-    """What views make of a batch: pixels (B, 3, P, P) in 0..255, scaled once however many views want that scale. P may
-    be larger than `image_size` (the cache keeps more): then a scale draws on the finer picture."""
+    """What views make of a batch: pixels (B, 3, P, P) in 0..255, resized once per scale, however many views use it. P
+    may be larger than `image_size` (the cache keeps more): a view's scale then draws on the finer picture."""
 
     def __init__(self, pixels: torch.Tensor, image_size: int) -> None:
         self._pixels = pixels.float()
@@ -77,14 +77,14 @@ def _resize(pixels: torch.Tensor, size: int) -> torch.Tensor:
         return pixels
     number, channels, before, _ = pixels.shape
     weights = _area_weights(before, size).to(pixels.device)
-    rows = weights @ pixels.permute(0, 2, 3, 1).reshape(number, before, before * channels)  # channels innermost: a view
+    rows = weights @ pixels.permute(0, 2, 3, 1).reshape(number, before, before * channels)  # channels last: a view
     columns = rows.view(number * size, before, channels).transpose(1, 2).reshape(-1, before) @ weights.T
     resized = columns.add_(0.5).floor_().view(number, size, channels, size)  # rounded as OpenCV does
     return resized.permute(0, 2, 1, 3)
 
 
 def _area_weights(size: int, smaller: int) -> torch.Tensor:
-    """(smaller, size): a new pixel is the mean of the stretch it covers, as OpenCV's INTER_AREA, which the loader uses.
+    """(smaller, size): a new pixel is the mean of the stretch it covers, like OpenCV's INTER_AREA, used by the loader.
     The plain view must show what validation showed: a softer filter cost four points of accuracy from 112 to 32 px."""
     ratio = size / smaller
     start = torch.arange(smaller, dtype=torch.float64)[:, None] * ratio

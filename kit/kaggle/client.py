@@ -1,6 +1,6 @@
-"""The one place that speaks to Kaggle: the official SDK for authentication and calls, our own loop for the bytes.
+"""The one place that talks to Kaggle: the official SDK for authentication and calls, our own loop for the bytes.
 
-The SDK has no timeouts, retries nothing, and its download trusts the size alone; see `kit.kaggle.transfer`. We take
+The SDK has no timeouts, retries nothing, and its download checks only the size; see `kit.kaggle.transfer`. We use
 `kagglesdk`, the layer under `kaggle`: importing `kaggle` itself authenticates over the network and prints."""
 
 import time
@@ -17,7 +17,7 @@ from kit.errors import KitError
 from kit.kaggle.credentials import HOW, Credentials, find_credentials, sdk
 from kit.kaggle.transfer import Transfer, download
 
-ATTEMPTS = 4  # of a call that may be repeated
+ATTEMPTS = 4  # for a call that may be repeated
 T = TypeVar("T")
 
 
@@ -42,11 +42,11 @@ class Scored:
 
 
 class UnsureError(KitError):
-    """Nobody knows whether Kaggle took the submission."""
+    """It is not known whether Kaggle took the submission."""
 
 
 class _Patient(HTTPAdapter):
-    """Requests wait for ever by default; here a silent server is a timeout."""
+    """requests waits for ever by default; here a silent server causes a timeout."""
 
     def __init__(self, transfer: Transfer) -> None:
         self._timeout = (transfer.connect_seconds, transfer.silence_seconds)
@@ -66,7 +66,7 @@ class KaggleClient:
 
     @classmethod
     def connect(cls, transfer: Transfer | None = None, attempts: int = ATTEMPTS) -> "KaggleClient":
-        """A client with the credentials in force; `KitError` where there are none. Makes no call yet."""
+        """A client with the credentials in force; raises `KitError` where there are none. Makes no call yet."""
         client, login = sdk("kaggle_client", "KaggleClient"), sdk("kaggle_creds", "KaggleCredentials")
         credentials, transfer = find_credentials(), transfer or Transfer()
         if credentials is None:
@@ -79,7 +79,7 @@ class KaggleClient:
             except requests.RequestException:
                 token = None
             if not token:
-                raise KitError(f"{credentials.source} gives no access token any more; type `kaggle auth login`")
+                raise KitError(f"{credentials.source} no longer gives an access token; type `kaggle auth login`")
         opened = client(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
         return cls(cls._open(opened, transfer), credentials, transfer, attempts)
 
@@ -91,8 +91,8 @@ class KaggleClient:
         return sdk
 
     def download_bundle(self, slug: str, path: Path, check: Callable[[Path], object]) -> None:
-        """All files of the competition as one zip under `path`; goes on where a killed one stopped. `check` is called
-        on the whole file before it gets its name, and raises `KitError` when it is not good."""
+        """All files of the competition as one zip under `path`; resumes where a killed download stopped. `check` is
+        called on the whole file before it gets its final name, and raises `KitError` when the file is not good."""
 
         def fresh_url() -> str:
             request = _request("ApiDownloadDataFilesRequest", competition_name=slug)
@@ -125,7 +125,7 @@ class KaggleClient:
             request.page_token = answer.next_page_token
 
     def upload(self, slug: str, file: Path) -> str:
-        """Put a file into Kaggle's storage; returns the token to hand it in with. Costs nothing yet."""
+        """Put a file into Kaggle's storage; returns the token to submit it with. Uses up nothing yet."""
         data = file.read_bytes()
         start = _request(
             "ApiStartSubmissionUploadRequest", competition_name=slug, file_name=file.name, content_length=len(data),
@@ -141,8 +141,8 @@ class KaggleClient:
         return str(self._call(slug, put).token)
 
     def hand_in(self, slug: str, token: str, message: str) -> int:
-        """Make an uploaded file a submission; returns Kaggle's reference. Tried once: it costs one of the day's. Raises
-        `UnsureError` where Kaggle may have taken it all the same."""
+        """Make an uploaded file a submission; returns Kaggle's reference. Tried once, as it uses up one of the day's.
+        Raises `UnsureError` where Kaggle may have taken it after all."""
         fields = {"competition_name": slug, "blob_file_tokens": token, "submission_description": message}
         request = _request("ApiCreateSubmissionRequest", **fields)
         answer = self._call(slug, lambda: self._api.create_submission(request), once=True)
@@ -151,7 +151,7 @@ class KaggleClient:
         return int(answer.ref)
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
-        """Ask until the submission is scored or `seconds` are over; the last answer either way."""
+        """Ask until the submission is scored or `seconds` have passed; returns the last answer either way."""
         request, ends = _request("ApiGetSubmissionRequest", ref=ref), time.monotonic() + seconds
         while True:
             row = self._call(slug, lambda: self._api.get_submission(request))
@@ -166,7 +166,7 @@ class KaggleClient:
         return self._sdk.competitions.competition_api_client
 
     def _call(self, slug: str, call: Callable[[], T], once: bool = False) -> T:
-        """Make a call; one that may be repeated is, with back-off, on 429, 5xx and a silent or absent server."""
+        """Make a call; unless `once`, it is repeated, with back-off, on 429, 5xx and a silent or absent server."""
         attempts = 1 if once else self._attempts
         for attempt in range(1, attempts + 1):
             try:
@@ -195,11 +195,11 @@ class KaggleClient:
         if status is not None and status < 500 and status != 429:
             return f"Kaggle refuses the request ({status}){said or ': no reason given'}"
         advice = "wait a few minutes and type the same command again" if status else "check the network, then try again"
-        look = f". Maybe it was taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
+        look = f". It may have been taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
         return f"Kaggle {_what(status)}{said}; {advice}{look if unsure else ''}"
 
     def _said(self, response: requests.Response | None) -> str:
-        """Kaggle's own words, where it has some, without our secrets."""
+        """Kaggle's own message, where there is one, without our secrets."""
         try:
             words = str(response.json()["message"]) if response is not None else ""
         except (ValueError, KeyError, TypeError):

@@ -11,8 +11,8 @@ from kit.errors import KitError, reason
 from kit.workspace import expanded
 
 HOW = (
-    "create a token at https://www.kaggle.com/settings (API) and put it into the environment variable "
-    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or put kaggle.json into ~/.kaggle"
+    "create a token at https://www.kaggle.com/settings (API) and put it in the environment variable "
+    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or put kaggle.json in ~/.kaggle"
 )
 
 
@@ -27,7 +27,7 @@ class Credentials:
 
 
 def sdk(module: str, name: str) -> Any:
-    """A name of `kagglesdk`, the layer under `kaggle`. `KitError` where that is missing or older than the kit needs."""
+    """A name of `kagglesdk`, the layer under `kaggle`. Raises `KitError` where that is missing or too old."""
     try:
         return getattr(import_module(f"kagglesdk.{module}"), name)
     except (ImportError, AttributeError) as error:
@@ -35,7 +35,7 @@ def sdk(module: str, name: str) -> Any:
 
 
 def find_credentials() -> Credentials | None:
-    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` without any.
+    """In Kaggle's own order: access token, then username and key, then `kaggle auth login`; `None` if there are none.
     Raises `KitError` on a kaggle.json that cannot be read."""
     from_env = sdk("kaggle_env", "get_access_token_from_env")
     try:
@@ -67,7 +67,7 @@ def _from_json(file: Path) -> Credentials:
 
 
 def _clean(secret: str, where: str) -> str:
-    """Without the blanks and line ends of a sloppy copy; what would break an HTTP header is refused, unseen."""
+    """Without stray whitespace around a copied secret; what would break an HTTP header is refused, and not shown."""
     secret = secret.strip()
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise KitError(f"the Kaggle credentials in {where} hold characters that no credentials have: copy them again")

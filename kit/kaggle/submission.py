@@ -13,7 +13,7 @@ from kit.errors import KitError, examples
 
 @dataclass(frozen=True)
 class Verdict:
-    """`errors`: Kaggle would refuse the file. `doubts`: it would take it, but look again. Each is one sentence."""
+    """`errors`: Kaggle would refuse the file. `doubts`: it would be accepted, but look again. Each is one sentence."""
 
     num_rows: int
     errors: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ def make_submission(
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     unknown = [i for i in sample[submission.id_column] if i not in row_of]
     if unknown:
-        text = f"the sample submission asks for {len(unknown):,} images that the test set does not hold"
+        text = f"the sample submission asks for {len(unknown):,} images that are not in the test set"
         raise KitError(f"{text} ({examples(unknown)}); are both from the same download?")
     ours = decisions[[row_of[i] for i in sample[submission.id_column]]]
     names = np.array([competition.written(name) for name in competition.handed_in], dtype=object)
@@ -71,7 +71,7 @@ def make_submission(
 
 def validate(competition: Competition, sample: pd.DataFrame, file: Path, reference: pd.Series | None = None) -> Verdict:
     """Compare a CSV with the sample: columns, ids, order, values. `reference`: P(positive class) by id from a
-    cross-validated model, where there is one: a file that contradicts it has its classes swapped, probably."""
+    cross-validated model, where there is one: a file that contradicts it probably has its classes swapped."""
     table = _read_csv(file)
     if list(table.columns) != list(sample.columns):
         have, want = ", ".join(table.columns), ", ".join(sample.columns)
@@ -96,11 +96,11 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
     if len(extra):
         errors.append(f"{len(extra):,} ids are not in the sample ({examples(extra)})")
     moved = not errors and ids.tolist() != wanted.tolist()
-    return errors, ["the rows are in another order than the sample's"] if moved else []
+    return errors, ["the rows are in a different order than in the sample"] if moved else []
 
 
 def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """The value columns as float (N, columns), hard classes as their place among the allowed ones; what is wrong."""
+    """The value columns as float (N, columns), hard classes as their position among the allowed ones; what is wrong."""
     wanted, ids = competition.submission.format, table[competition.submission.id_column]
     columns = table[_value_columns(competition)]
     if wanted in {"label", "labels", "top_k"}:
@@ -110,9 +110,9 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
     outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (wanted != "number")
     errors = []
     if bad.any():
-        errors.append(f"{bad.sum():,} rows hold no number (ids {examples(ids[bad])})")
+        errors.append(f"{bad.sum():,} rows contain no number (ids {examples(ids[bad])})")
     if outside.any():
-        errors.append(f"{outside.sum():,} rows hold values outside 0..1 (ids {examples(ids[outside])})")
+        errors.append(f"{outside.sum():,} rows contain values outside 0..1 (ids {examples(ids[outside])})")
     return numbers, errors
 
 
@@ -124,7 +124,7 @@ def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, lis
         parts = [[one for one in row if one] for row in parts]
     strange = sorted({one for row in parts for one in row if one not in place})
     if strange:
-        return np.empty(0), [f"{len(strange):,} labels are none of {examples(place, 5)} ({examples(strange)})"]
+        return np.empty(0), [f"{len(strange):,} labels are not among {examples(place, 5)} ({examples(strange)})"]
     errors = []
     twice = [cell for cell, row in zip(cells, parts, strict=True) if len(set(row)) < len(row)]
     if twice:

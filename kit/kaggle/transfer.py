@@ -1,4 +1,4 @@
-"""A large file over a bad line: resumable, checked, and never under its final name before it is whole."""
+"""A large file over a bad connection: resumable, checked, and never under its final name before it is whole."""
 
 import base64
 import contextlib
@@ -17,12 +17,12 @@ from kit import console
 from kit.errors import KitError
 from kit.workspace import write_json
 
-_CHUNK = 1 << 14  # a cut loses the unfinished chunk, so it is small
+_CHUNK = 1 << 14  # an interruption loses the unfinished chunk, so it is small
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """How patient to be. `failures`: in a row without a new byte, and it ends."""
+    """How patient to be. `failures`: give up after so many in a row without a new byte."""
 
     connect_seconds: float = 10.0
     silence_seconds: float = 30.0
@@ -44,7 +44,7 @@ class Transfer:
 
 @dataclass
 class _Cut(Exception):
-    """This attempt is over; another may go on."""
+    """This attempt is over; another may resume."""
 
     message: str
     response: requests.Response | None = None
@@ -52,7 +52,7 @@ class _Cut(Exception):
 
 @dataclass(frozen=True)
 class _Remote:
-    """The whole file as the server describes it; equal on both sides of a cut, or the file changed."""
+    """The whole file as the server describes it; the same before and after an interruption, or the file changed."""
 
     size: int
     etag: str
@@ -61,8 +61,8 @@ class _Remote:
 
 def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check: Callable[[Path], object]) -> None:
     """Fetch a file through `<path>.part`; resume what is there; check size, md5 and `check`; then rename. `fresh_url`
-    gives a signed address; it is asked again for every attempt, since addresses run out. Raises `KitError` after
-    `transfer.failures` attempts in a row without a byte; the part stays for the next time."""
+    returns a signed address; it is called again for every attempt, since addresses expire. Raises `KitError` after
+    `transfer.failures` attempts in a row without a byte; the part is kept for the next time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
     failures = 0
@@ -74,10 +74,10 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
         except _Cut as cut:
             failures = 0 if _size(part) > before else failures + 1
             if failures >= transfer.failures:
-                kept = f"{_size(part):,} bytes are kept, type the same command to go on"
+                kept = f"{_size(part):,} bytes are kept; type the same command to go on"
                 raise KitError(f"{path.name}: {cut.message}, {failures} times in a row; {kept}") from None
             wait = transfer.wait_seconds(max(failures, 1), cut.response)
-            console.warn(f"{path.name}: {cut.message}; going on in {console.duration(wait)}")
+            console.warn(f"{path.name}: {cut.message}; resuming in {console.duration(wait)}")
             time.sleep(wait)
     try:
         _verify(part, remote, path.name)
@@ -126,7 +126,7 @@ def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) ->
 
 
 def _begin(response: requests.Response, known: _Remote | None, start: int) -> tuple[_Remote, int]:
-    """Look at the answer's head: what file it is, and from which byte on it comes."""
+    """Look at the response's headers: what file it is, and from which byte it starts."""
     status = response.status_code
     if status not in {200, 206}:
         raise _Cut(f"the storage answers with an error ({status})", response)
@@ -139,7 +139,7 @@ def _begin(response: requests.Response, known: _Remote | None, start: int) -> tu
     if status == 206:
         span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if known is None or not span.startswith(f"{start}-") or total != str(known.size):
-            raise _Cut("the storage sent another part than asked for")
+            raise _Cut("the storage sent a different part than requested")
         return known, start
     items = [item.strip().partition("=") for item in response.headers.get("x-goog-hash", "").split(",")]
     hashes = {name: value for name, _, value in items}

@@ -1,6 +1,6 @@
 """The metrics, by name. Adding one is a file beside this one and a line in `_METRICS`.
 
-Every command reads these files: what a metric computes with is imported when it computes."""
+Every command imports these files, so what a metric computes with is imported only when it computes."""
 
 import re
 
@@ -35,7 +35,7 @@ SHOWN: dict[Task, tuple[Metric, ...]] = {
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name (`map@5` and `top@3` too); `ValueError` with the nearest one otherwise."""
+    """The metric of this name (`map@5` and `top@3` too); otherwise raises `ValueError` with the nearest one."""
     family = re.fullmatch(r"(\w+)@([1-9][0-9]*)", name)
     if family and family[1] in FAMILIES:
         return FAMILIES[family[1]](int(family[2]))
@@ -45,7 +45,7 @@ def find_metric(name: str) -> Metric:
 
 
 def spelled(words: str) -> list[Metric]:
-    """The metrics that go by this name on a page or among people, the likelier first; may be empty."""
+    """The metrics that Kaggle's pages or people call by this name, the likelier first; may be empty."""
     plain = re.sub(r"[^a-z0-9]", "", words.lower())
     ranked = re.fullmatch(r"(?:map|meanaverageprecision|top)(\d+)(?:accuracy)?", plain)
     if ranked:

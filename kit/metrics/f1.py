@@ -19,12 +19,12 @@ def _decide(predictions: np.ndarray, labels: bool, params: Mapping[str, Any]) ->
 
 
 def _rule(targets: np.ndarray) -> Params:
-    """Where every image has a label, nobody hands in an empty set."""
+    """Where every image has a label, an empty set is never submitted."""
     return {"at_least_one": bool((targets.sum(axis=1) > 0).all())} if targets.ndim == 2 else {}
 
 
 def _best_threshold(targets: np.ndarray, probs: np.ndarray) -> float:
-    """The threshold of one label's highest F1, half way between two predictions."""
+    """The threshold of one label's highest F1, halfway between two predictions."""
     order = np.argsort(-probs, kind="stable")
     hits = np.cumsum(targets[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(targets.sum(), 1))

@@ -1,4 +1,4 @@
-"""Quadratic weighted kappa of grades. Fitted for it: cut-points of the mean class."""
+"""Quadratic weighted kappa of grades. Fitted for it: cut points of the mean class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def _measure(targets: np.ndarray, decisions: np.ndarray) -> float:
 
 
 def _fit(targets: np.ndarray, predictions: np.ndarray, _plain: Mapping[str, Any]) -> Params:
-    """Cut-points, one after the other moved to its best place until none moves (on a grid of quantiles)."""
+    """Cut points on a grid of quantiles, each in turn moved to its best place until none moves."""
     num_classes = predictions.shape[1]
     means = mean_class(predictions)
     grid = np.unique(np.quantile(means, np.linspace(0, 1, 2 * GRID)))

@@ -37,12 +37,12 @@ def _calibrated(probs: np.ndarray, labels: bool, params: Mapping[str, Any]) -> n
 
 
 def _fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
-    """Temperature, a bias for each class (where there are images enough for each), and the clip. `plain`: `images`, how
-    many the biases count on (default: these), and the `clips` to choose from."""
+    """Temperature, a bias for each class (where there are enough images for each), and the clip. `plain`: `images`, how
+    many the decision on biases assumes (default: these), and the `clips` to choose from."""
     from scipy.optimize import minimize
 
     labels, outputs = targets.ndim == 2, predictions.shape[1]
-    free = outputs if labels else outputs - 1  # of classes the first's bias is 0
+    free = outputs if labels else outputs - 1  # of classes, the first's bias is 0
     free = free if free * IMAGES_PER_BIAS <= int(plain.get("images", len(targets))) else 0
 
     def params(point: np.ndarray, clip: float = EPSILON) -> Params:

@@ -13,13 +13,13 @@ import numpy as np
 
 from kit.tasks import Format, Task
 
-EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would cost infinity
+EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would have an infinite loss
 GRID = 200  # thresholds tried
 
 Params = dict[str, Any]
-"""What is fitted for a metric, and what is fixed for it: temperature, bias, clip, cuts, thresholds, ..."""
+"""What is fitted for a metric, and what is fixed: temperature, bias, clip, cuts, thresholds, ..."""
 Fixed = Mapping[str, Any]
-"""The same, to be read only."""
+"""The same, read-only."""
 NOTHING: Fixed = MappingProxyType({})
 
 
@@ -58,19 +58,19 @@ class Metric:
 
     def decide(self, predictions: np.ndarray, labels: bool, params: Fixed = NOTHING) -> np.ndarray:
         """What is submitted: int64 (N,) classes, bool (N, C) label sets, int64 (N, k) ranked classes, or predictions.
-        `labels`: several labels an image, each column decides for itself."""
+        `labels`: several labels per image, each column is decided by itself."""
         return self.decide_with(predictions, labels, params)
 
     def decide_for(self, targets: np.ndarray, predictions: np.ndarray, params: Fixed = NOTHING) -> np.ndarray:
-        """`decide` where the targets are at hand, and with them `rule`."""
+        """`decide`, with the params that the known targets imply (`rule`)."""
         return self.decide(predictions, targets.ndim == 2, {**self.rule(targets), **params})
 
     def score(self, targets: np.ndarray, predictions: np.ndarray, params: Fixed = NOTHING) -> float:
-        """The metric of predictions; all classes need not occur."""
+        """The metric of predictions; not all classes need occur."""
         return self.measure(targets, self.decide_for(targets, predictions, params))
 
     def gain(self, value: float | np.ndarray) -> Any:
-        """`value` so that more is better."""
+        """`value` with its sign such that more is better."""
         return value if self.higher_is_better else -value
 
 

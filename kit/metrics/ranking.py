@@ -1,6 +1,6 @@
 """map@k and top@k: the k likeliest classes of an image, one of which is right. Fitted: the unknown class's probability.
 
-`map@k` counts the right one by its rank (1, 1/2, 1/3, ...), `top@k` whether it is there."""
+`map@k` scores the right one by its rank (1, 1/2, 1/3, ...), `top@k` by whether it is there."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +24,7 @@ def _decide(predictions: np.ndarray, _labels: bool, params: Mapping[str, Any], k
 
 
 def _by_rank(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """One right answer: the precision at its rank is all there is."""
+    """With one right answer, average precision is the precision at its rank."""
     return ((decisions == targets[:, None]) / np.arange(1, decisions.shape[1] + 1)).sum(axis=1)
 
 
@@ -44,7 +44,7 @@ def mean_average_precision(k: int) -> Metric:
         return known | {"threshold": threshold}
 
     def applies(targets: np.ndarray, plain: Mapping[str, Any]) -> bool:
-        """Is there a class of the unknown, with images to learn its probability from?"""
+        """Is there a class for the unknown, with images to fit its probability on?"""
         return "new_class" in plain and bool((targets == plain["new_class"]).any())
 
     decide = partial(_decide, k=k)

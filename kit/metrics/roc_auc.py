@@ -1,4 +1,4 @@
-"""Area under the ROC curve. Two classes: of the second. More, or labels: the mean over columns with both answers."""
+"""Area under the ROC curve. Two classes: the second's. More, or labels: the mean over columns with both answers."""
 
 import numpy as np
 

@@ -1,5 +1,5 @@
-"""The residual blocks of `resnet`: after He et al. 2015 (post-activation) and 2016 (pre-activation), with and without
-a bottleneck. Every block takes (N, in_channels, H, W) to (N, channels * expansion, H / stride, W / stride).
+"""The residual blocks of `resnet`: after He et al. 2015 (post-activation) and 2016 (pre-activation), with and without a
+bottleneck. Every block maps (N, in_channels, H, W) to (N, channels * expansion, H / stride, W / stride).
 
 A post-activation block declares its tensors in torchvision's order, a pre-activation one in timm's (`resnetv2`)."""
 
@@ -58,7 +58,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 to fewer channels, 3x3, 1x1 to four times as many: the last batch norm, the sum, and only then the ReLU."""
+    """1x1 to fewer channels, 3x3, 1x1 to four times as many; the last ReLU comes after the sum."""
 
     expansion = 4
 
@@ -115,7 +115,7 @@ class PreActBasicBlock(nn.Module):
 
 
 class PreActBottleneck(nn.Module):
-    """Norm and ReLU before each of 1x1, 3x3, 1x1 (He et al. 2016, figure 4e)."""
+    """Norm and ReLU before each of the 1x1, 3x3 and 1x1 convolutions (He et al. 2016, figure 4e)."""
 
     expansion = 4
 
@@ -153,13 +153,13 @@ BLOCKS: dict[tuple[bool, bool], type[Block]] = {  # (bottleneck, preact)
 
 
 def _strides(stride: int, options: BlockOptions) -> tuple[int, int]:
-    """Of the first 1x1 and of the 3x3: the 1x1 in the paper (v1), the 3x3 in torchvision (v1.5)."""
+    """Strides of the first 1x1 and of the 3x3: the paper strides the 1x1 (v1), torchvision the 3x3 (v1.5)."""
     return (stride, 1) if options.stride_at == "1x1" else (1, stride)
 
 
 def _shortcut(in_channels: int, channels: int, stride: int, options: BlockOptions, norm: bool) -> nn.Module | None:
-    """None where the picture's map can be added as it is; else a 1x1 projection, `average` pooling before it where
-    it strides (ResNet-D, https://arxiv.org/abs/1812.01187), so that no pixel is skipped."""
+    """`None` where the input can be added as it is; else a 1x1 projection, with `average` preceded by pooling where it
+    strides (ResNet-D, https://arxiv.org/abs/1812.01187), so that no pixel is skipped."""
     if stride == 1 and in_channels == channels:
         return None
     pooled = options.shortcut == "average" and stride > 1
@@ -170,10 +170,10 @@ def _shortcut(in_channels: int, channels: int, stride: int, options: BlockOption
 
 
 def _squeeze_excitation(channels: int, options: BlockOptions) -> nn.Module:
-    """Channels weighted by what the whole map holds (https://arxiv.org/abs/1709.01507)."""
+    """Channels weighted by the content of the whole map (https://arxiv.org/abs/1709.01507)."""
     return SqueezeExcitation(channels, max(8, channels // 16)) if options.squeeze_excitation else nn.Identity()
 
 
 def _drop_path(rate: float) -> Any:
-    """Stochastic depth (https://arxiv.org/abs/1603.09382): in training, the branch of a share of images is left out."""
+    """Stochastic depth (https://arxiv.org/abs/1603.09382): in training, drops the branch for a share of images."""
     return StochasticDepth(rate, mode="row") if rate > 0 else nn.Identity()

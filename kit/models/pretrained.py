@@ -1,4 +1,4 @@
-"""The one place that knows timm, and how published weights come in: `timm:NAME`, .safetensors and .pth files."""
+"""The one place that knows timm, and how published weights are loaded: `timm:NAME`, .safetensors and .pth files."""
 
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
     try:
         return timm.create_model(name, pretrained=download, num_classes=num_classes, in_chans=in_channels, **options)
     except TypeError as error:
-        raise ConfigError(f"model.options: timm:{name} does not take them: {error}") from None
+        raise ConfigError(f"model.options: timm:{name} does not accept them: {error}") from None
     except Exception as error:
         if not download:
             raise
-        advice = "without a network, give a file: --set model.weights=FILE.safetensors"
+        advice = "without network access, give a file: --set model.weights=FILE.safetensors"
         raise KitError(f"model.weights: timm cannot download '{name}' ({reason(error)}); {advice}") from None
 
 
@@ -39,7 +39,7 @@ def require_timm(name: str) -> None:
 
 
 def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
-    """RGB mean and std that the model's published weights were made with; of the kit's own networks, ImageNet's."""
+    """RGB mean and std that the model's published weights were trained with; for the kit's own networks, ImageNet's."""
     settings = getattr(model, "pretrained_cfg", None) or {}
     return list(settings.get("mean", IMAGENET_DEFAULT_MEAN)), list(settings.get("std", IMAGENET_DEFAULT_STD))
 
@@ -54,9 +54,9 @@ def weights_file(name: str) -> Path:
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
     """Copy a weights file into the model; returns the names of the tensors that keep their initial values. By name, or,
-    from a .pth file with other names but the same tensors in the same order, by order. Those may only be the head's: a
-    classifier for other classes stays new. Anything else that is missing, left over or of another shape is a
-    `KitError`, as is a file that is not a table of tensors."""
+    from a .pth file with other names but the same tensors in the same order, by order. Only the head may keep its own:
+    a classifier for other classes stays new. Anything else that is missing, left over or of another shape raises
+    `KitError`, as does a file that is not a table of tensors."""
     weights = _read(path)
     own = model.state_dict()
     head = head_names(model)
@@ -67,7 +67,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
             first = [*wrong, *left_over, *own][0]
             raise KitError(
                 f"{path}: does not fit model.name: {len(wrong)} of the model's {len(own)} tensors are missing or of "
-                f"another shape, {len(left_over)} of the file's have no place (first: {first})"
+                f"another shape, {len(left_over)} of the file's do not fit anywhere (first: {first})"
             )
         fitting = in_order
     model.load_state_dict(fitting, strict=False)
@@ -75,7 +75,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
 
 def _by_name(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> tuple[Tensors, list[str], list[str]]:
-    """(what fits, the model's own that nothing fits, the file's that fit nowhere); the head may be another."""
+    """(what fits, the model's tensors that nothing fits, the file's that fit nowhere); the head may differ."""
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
     wrong = [name for name in own if name not in fitting and not name.startswith(head) and not name.endswith(_COUNTER)]
     return fitting, wrong, [name for name in weights if name not in own and not name.startswith(head)]
@@ -94,7 +94,7 @@ def _by_order(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Tensors 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:
     """Every parameter's name -> the layers between it and the logits, by the model's `group_matcher`; the head is 0.
-    Raises `ConfigError` for a timm model that does not tell its layers."""
+    Raises `ConfigError` for a timm model that does not define its layers."""
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
         keys = "layer_decay, head_learning_rate, freeze_epochs and freeze_layers"
@@ -125,5 +125,5 @@ def _read(path: Path) -> Tensors:
                     weights = weights[wrapper]
                     break
         return {name.removeprefix("module."): value for name, value in weights.items() if hasattr(value, "shape")}
-    except Exception as error:  # pickle and safetensors raise many kinds on bytes that are not theirs
+    except Exception as error:  # pickle and safetensors raise many kinds of errors on foreign bytes
         raise KitError(f"{path}: not a weights file: {reason(error)}") from None

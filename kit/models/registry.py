@@ -41,7 +41,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vgg19": partial(VGG, 19),
 }
 SMALL_STEM_UP_TO = 40  # pixels a side
-OURS = {"num_classes", "in_channels", "in_chans", "download", "pretrained"}  # arguments that are no options
+OURS = {"num_classes", "in_channels", "in_chans", "download", "pretrained"}  # arguments that are not options
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Module:
@@ -67,7 +67,7 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
     try:
         return make(num_classes, in_channels=in_channels, **options)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"model.options: {name} does not take {options}: {error}") from None
+        raise ConfigError(f"model.options: {name} does not accept {options}: {error}") from None
 
 
 def check_model(model: Model) -> None:
@@ -89,8 +89,8 @@ def network_options(name: str) -> dict[str, Any]:
 
 class Classifier(nn.Module):
     """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_classes).
-    `activate` makes predictions of the outputs, by the task. A number's mean and spread (`set_number_scale`) are part
-    of the weights."""
+    `activate` turns outputs into predictions, by the task. A number's mean and std (`set_number_scale`) are part of the
+    weights."""
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes") -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Classifier(nn.Module):
         return self.network(normalise(pixels, self.mean, self.std))
 
     def set_number_scale(self, mean: float, std: float) -> None:
-        """The training targets' mean and standard deviation: what an output of 0 means, and a step of 1."""
+        """The training targets' mean and standard deviation: the meaning of an output of 0, and of a step of 1."""
         self.target_scale.copy_(torch.tensor([mean, std]))
 
     def activate(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ class Classifier(nn.Module):
         return outputs.sigmoid() if self.task == "labels" else outputs.softmax(dim=1)
 
     def head(self) -> nn.Linear:
-        """The last layer: features (N, D) -> outputs. Raises `ConfigError` where it is no linear one."""
+        """The last layer: features (N, D) -> outputs. Raises `ConfigError` where it is not linear."""
         names = head_names(self.network)
         last = dict(self.network.named_modules()).get(names[0]) if len(names) == 1 else None
         if not isinstance(last, nn.Linear):
@@ -127,20 +127,20 @@ class Classifier(nn.Module):
         return last
 
     def without_head(self) -> "Classifier":
-        """A copy that gives the features (N, D) that the head would see."""
+        """A copy that returns the features (N, D) that the head would see."""
         self.head()
         copied = copy.deepcopy(self)
         copied.network.set_submodule(head_names(self.network)[0], nn.Identity())
         return copied
 
     def layer_depths(self) -> dict[str, int]:
-        """Every parameter's name -> how many layers stand between it and the logits; the head's are 0."""
+        """Every parameter's name -> how many layers lie between it and the logits; 0 for the head's."""
         return {f"network.{name}": depth for name, depth in layer_depths(self.network).items()}
 
 
 def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """(pixels - mean) / std as float32, in the layout of `pixels` (N, C, H, W); `mean` and `std` (1, C, 1, 1). Where
-    the channels lie innermost, they are repeated along the row: eight times as fast as three at a time."""
+    channels are innermost, their statistics are repeated along the row: eight times as fast as broadcasting three."""
     if not pixels.is_contiguous(memory_format=torch.channels_last) or pixels.shape[1] == 1:
         return (pixels.float() - mean) / std
     number, channels, height, width = pixels.shape
@@ -163,11 +163,11 @@ def build_classifier(
     `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of one or two
     pixels a side, else `imagenet`.
 
-    Normalises by the first of `statistics` where given, else by what pretrained weights were made with (a file for our
-    own networks: ImageNet's, as all published ones), else by the second."""
+    Normalises by the first of `statistics` where given, else by what pretrained weights were trained with (for a file
+    for our own networks, ImageNet's, as for all published ones), else by the second."""
     name, weights, options = model.name, model.weights, model.options
     for key in OURS.intersection(options):
-        raise ConfigError(f"model.options.{key}: the kit sets it (by the competition, and model.weights); leave it out")
+        raise ConfigError(f"model.options.{key}: set by the kit (from the competition, model.weights); leave it out")
     if options.get("stem") == "auto" and image_size is not None:
         options = {**options, "stem": "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"}
     if weights == "timm" and not name.startswith("timm:"):

@@ -1,4 +1,4 @@
-"""Deep residual networks (He et al. 2015, https://arxiv.org/abs/1512.03385), for large and for small pictures.
+"""Deep residual networks (He et al. 2015, https://arxiv.org/abs/1512.03385), for large and small pictures.
 
 Tensors are declared in torchvision's order (timm's `resnetv2` where `preact`), so that published weights load by order.
 """
@@ -28,11 +28,11 @@ class ResNet(nn.Module):
             64 px.
         width: multiplies every stage's channels (64, 128, 256, 512; times four behind a bottleneck).
         preact: norm and ReLU before each convolution (He et al. 2016, https://arxiv.org/abs/1603.05027), and once more
-            after the last block, which would hand on a sum that nothing normalised.
+            after the last block, whose output would otherwise be a sum that nothing normalised.
         stride_at: which convolution of a bottleneck strides: `1x1` as in the paper, `3x3` as in torchvision (v1.5).
-        shortcut: where the map's shape changes: a 1x1 `projection`, or `average` pooling before it.
+        shortcut: where the map's shape changes: a 1x1 `projection`, or `average`, with pooling before it.
         squeeze_excitation: weigh each block's channels by their mean over the map.
-        drop_path: the last block's rate of stochastic depth; it rises linearly from the first block's 0.
+        drop_path: the last block's rate of stochastic depth; it rises linearly from 0 at the first block.
         dropout: on the features.
         zero_init_last: each block starts as its shortcut (https://arxiv.org/abs/1706.02677, 5.1).
         init: of convolutions: `kaiming` (normal, fan out) or `xavier` (uniform; the linear layer too)."""

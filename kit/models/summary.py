@@ -1,4 +1,4 @@
-"""What a network costs and what its stages hand on, without running it: shapes on torch's `meta` device."""
+"""What a network costs and what its stages output, without computing it: shapes on torch's `meta` device."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,8 @@ from kit.models.registry import build_model
 
 @dataclass(frozen=True)
 class Summary:
-    """`parameters` that learn. `multiply_adds` of convolutions and linear layers for one picture (the papers' FLOPs).
-    `stages`: (name, output shape (C, H, W) or (features,), parameters) of each part, in the order they run."""
+    """`parameters`: trainable ones. `multiply_adds`: of convolutions and linear layers for one picture (the papers'
+    FLOPs). `stages`: (name, output shape (C, H, W) or (features,), parameters) of each part, in the order they run."""
 
     name: str
     image_size: int
@@ -26,7 +26,7 @@ class Summary:
 
 
 def summarise(name: str, image_size: int, num_classes: int = 1000, **options: Any) -> Summary:
-    """The network for one RGB picture of `image_size` px. Raises `ConfigError` where it does not take that size."""
+    """The network for one RGB picture of `image_size` px. Raises `ConfigError` where it does not accept that size."""
     with torch.device("meta"):
         network = build_model(name, num_classes, **options).eval()
         picture = torch.empty(1, 3, image_size, image_size)

@@ -15,7 +15,7 @@ HIDDEN, GRID = 4096, 7  # of the classic head: width of its two hidden layers, p
 
 
 class Halve(nn.Module):
-    """2x2 max pooling; a map of one pixel passes as it is, so that pictures below 32 px go through."""
+    """2x2 max pooling; a map of one pixel passes unchanged, so that pictures below 32 px work."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if min(x.shape[-2:]) < 2 else F.max_pool2d(x, 2)
@@ -29,8 +29,8 @@ class VGG(nn.Module):
         num_classes: width of the logits; 0 gives the features (N, feature_dim) instead.
         in_channels: of the picture.
         width: multiplies every stage's channels (64, 128, 256, 512, 512) and the classic head's hidden 4096.
-        head: `classic` averages the map to 7x7 and has two hidden layers; `gap` averages it to one pixel, and one
-            linear layer follows.
+        head: `classic` averages the map to 7x7 and has two hidden layers; `gap` averages it to one pixel, then one
+            linear layer.
         dropout: after each hidden layer (`classic`), on the features (`gap`)."""
 
     def __init__(
@@ -68,7 +68,7 @@ class VGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Linear):  # by its inputs: the paper's 0.01 dies out in a narrow network
+            elif isinstance(module, nn.Linear):  # by fan-in: the paper's 0.01 dies out in a narrow network
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)

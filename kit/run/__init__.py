@@ -1,1 +1,1 @@
-"""A run, the noun that stages and tools share, and how its parts are wired: fitted, predicted, blended, drawn."""
+"""A run, the object that stages and tools share, and how it is fitted, predicted, blended and drawn."""

@@ -15,12 +15,12 @@ from kit.run.member import Member
 from kit.scoring.blend import Known, Recipe, blend, fit_recipe, nested
 from kit.scoring.bootstrap import paired_difference
 
-SURE = 0.95  # a blend is submitted from this probability on that it beats its best member
+SURE = 0.95  # a blend is submitted if it beats its best member with at least this probability
 
 
 @dataclass(frozen=True)
 class BlendedRuns:
-    """`scored`: the blend's own OOF, each image by weights that its fold had no part in. `facts`: one per member."""
+    """`scored`: the blend's own OOF, each image with weights that its fold had no part in. `facts`: one per member."""
 
     scored: Scored
     recipe: Recipe
@@ -38,7 +38,7 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     truth = hand_in.scored(first).truth
     method, num_folds = settings.blend, len(np.unique(truth.folds))
     if num_folds < 3 and method not in {"best", "mean"}:
-        console.warn(f"{num_folds} folds are too few to fit a blend on: the plain mean")
+        console.warn(f"{num_folds} folds are too few to fit a blend on: taking the plain mean")
         method = "mean"
     known = Known(truth, competition.task, settings.average, settings.postprocess == "auto")
     found = blend(method, known, aligned)
@@ -55,12 +55,12 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
         verdict = f"{recipe.method} against {members[best].name} alone: {gain.value:+.4f} ({interval}), better with "
         console.stage("ensemble", f"{verdict}probability {better:.3f}")
     if settings.blend == "auto" and not better >= SURE:
-        console.stage("ensemble", f"no sure gain: {members[best].name} alone is submitted")
+        console.stage("ensemble", f"no certain gain: {members[best].name} alone is submitted")
         recipe, blended = alone, nested("best", known, aligned)
     facts, metric = _worth(members, aligned, recipe, known), truth.metric.name
     formats = {"weight": ".3f", "score": ".4f", "correlation": ".3f", "without": ".4f"}
     rows = [[one["run"], *(f"{one[key]:{form}}" for key, form in formats.items())] for one in facts]
-    title = f"Members of the blend ({recipe.method}), before any postprocessing"
+    title = f"Members of the blend ({recipe.method}), before postprocessing"
     console.table(title, ["run", "weight", metric, "correlation", f"{metric} without it"], rows)
     kept = first[["image_id", "fold", *competition.targets]].reset_index(drop=True)
     oof = kept.join(pd.DataFrame(blended, columns=competition.predictions))
@@ -68,13 +68,13 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
 
 
 def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray]:
-    """Each member's OOF (N, C) in the first one's order; `KitError` where they are not of the same folds."""
+    """Each member's OOF (N, C) in the first one's order; raises `KitError` where folds or labels differ."""
     first, aligned = members[0].oof, []
     for member in members:
         other = first[["image_id", "fold"]].merge(member.oof, on="image_id", suffixes=("", "_of_member"))
         same = len(other) == len(first) == len(member.oof) and (other["fold"] == other["fold_of_member"]).all()
         if not same:
-            raise KitError(f"runs {members[0].name} and {member.name} have other folds; a blend needs the same in both")
+            raise KitError(f"runs {members[0].name} and {member.name} have different folds; a blend needs the same")
         if any((other[column] != first[column].to_numpy()).any() for column in competition.targets):
             raise KitError(f"runs {members[0].name} and {member.name} have other labels: data.corrections differ")
         aligned.append(predictions(other, competition))
@@ -82,7 +82,7 @@ def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray
 
 
 def _worth(members: list[Member], aligned: list[np.ndarray], recipe: Recipe, known: Known) -> list[dict[str, Any]]:
-    """Of each member: weight, own score, mean correlation with the others, the blend's nested score without it."""
+    """For each member: weight, own score, mean correlation with the others, the blend's nested score without it."""
     facts, truth = [], known.truth
     flat = np.corrcoef([one.ravel() for one in aligned])
     for place, member in enumerate(members):

@@ -14,7 +14,7 @@ from kit.scoring.bootstrap import bootstrap_interval
 
 def cross_validation(scored: Scored, competition: Competition) -> dict[str, Any]:
     """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score. The
-    competition's own is of what would be submitted: clipped, postprocessed."""
+    competition's own metric scores what would be submitted: clipped, postprocessed."""
     truth, metrics = scored.truth, dict[str, Any]()
     for metric in shown_metrics(competition.task, truth.metric, len(competition.classes)):
         decided = scored.decisions(metric)

@@ -1,4 +1,4 @@
-"""A run's figures: learning curves, reliability, and out-of-fold predictions beside the pictures they are of."""
+"""A run's figures: learning curves, reliability, and out-of-fold predictions beside their pictures."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ BINS = 10
 
 
 def draw_reliability(name: str, scored: Scored, path: Path) -> None:
-    """Predicted against observed, before and after a calibration; nothing for numbers."""
+    """Predicted against observed, before and after calibration; nothing for numbers."""
     metric, wanted = scored.truth.metric, scored.truth.targets
     if "number" in metric.tasks:
         return
@@ -34,7 +34,7 @@ def draw_reliability(name: str, scored: Scored, path: Path) -> None:
 
 
 def _binned(probs: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean prediction, share that is so, how many) of each tenth of [0, 1] that holds any."""
+    """(mean prediction, observed share, count) of each tenth of [0, 1] that is not empty."""
     place = np.minimum((probs * BINS).astype(int), BINS - 1)
     count = np.bincount(place, minlength=BINS)
     filled = count > 0
@@ -43,7 +43,7 @@ def _binned(probs: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def draw_oof(run: Run) -> None:
-    """What is right and what is wrong, and the worst errors, over every fold that is predicted so far."""
+    """What is right and what is wrong, and the worst errors, over all folds predicted so far."""
     competition, samples = run.competition, run.samples
     tables = [fold.oof() for fold in run.folds() if fold.files.oof.is_file()]
     oof = pd.concat(tables, ignore_index=True)

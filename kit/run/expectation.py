@@ -1,4 +1,4 @@
-"""The score to expect on the test set as far as OOF tells, the rank that is worth, and what twins add to it."""
+"""The score to expect on the test set, judging by OOF, the rank it is worth, and what near-duplicates add to it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -16,14 +16,14 @@ from kit.scoring.postprocess import Postprocess
 
 
 def expect_score(run: Run, scored: Scored, test: pd.DataFrame) -> dict[str, Any]:
-    """Prints it, and returns it for cv.json. `decisions`: of the OOF images that `truth` holds. `test`: image_id and
-    predictions, a row per test image."""
+    """Print it, and return it for cv.json. `scored`: the submission's OOF. `test`: image_id and predictions, a row per
+    test image."""
     competition, metric = run.competition, scored.truth.metric
     file = run.workspace.leaderboard(competition.name)
     board = pd.read_csv(file)["score"].to_numpy(float) if file.is_file() else None
     found = expect(scored.truth, scored.post.decisions, len(test), board)
     span = "{:.4f} to {:.4f}".format(*found.interval)
-    console.stage("ensemble", f"to expect of {len(test):,} such test images: {metric.name} {found.value:.4f} ({span})")
+    console.stage("ensemble", f"to expect on {len(test):,} such test images: {metric.name} {found.value:.4f} ({span})")
     _show_rank(found)
     twins = _twins(run.index, competition, test, scored.post)
     if twins:
@@ -31,8 +31,8 @@ def expect_score(run: Run, scored: Scored, test: pd.DataFrame) -> dict[str, Any]
         text = f"{counted(twins['count'], 'test image')} ({share:.1%}) near-identical to a training image"
         if twins["score"] is not None:
             twins["expected"] = (1 - share) * found.value + share * twins["score"]
-            text += f": {metric.name} {twins['score']:.4f} by that one's label; with them {twins['expected']:.4f} is to"
-            text += f" be expected, without {found.value:.4f}"
+            text += f": {metric.name} {twins['score']:.4f} by the training label; expect {twins['expected']:.4f} with"
+            text += f" them, {found.value:.4f} without"
         console.stage("ensemble", text)
     return asdict(found) | {"twins": twins or None}
 
@@ -42,13 +42,13 @@ def _show_rank(found: Expectation) -> None:
         ranks = "{:,.0f} to {:,.0f}".format(*found.rank_interval)
         chances = ", ".join(f"{medal} {chance:.0%}" for medal, chance in found.chances.items())
         console.stage("ensemble", f"rank {found.rank:,.0f} of {found.teams:,} ({ranks}); at least {chances}")
-        console.stage("ensemble", "a test set that differs from the training set keeps none of this promise")
+        console.stage("ensemble", "none of this holds for a test set that differs from the training set")
 
 
 def _twins(index: pd.DataFrame, competition: Competition, test: pd.DataFrame, post: Postprocess) -> dict[str, Any]:
-    """How many test images have a near-identical training image, and their score by its label; empty without any.
-    Groups whose training images disagree count, but tell no label. The score is `None` where the metric is no mean over
-    images."""
+    """How many test images have a near-identical training image, and their score by its label; empty if there are none.
+    Groups whose training images disagree are counted, but give no label. The score is `None` where the metric is not a
+    mean over images."""
     usable = index[readable(index)]
     train, unlabelled = usable[usable["split"] == "train"], usable[usable["split"] == "test"]
     shared = unlabelled[unlabelled["group"].isin(set(train["group"]))]

@@ -1,4 +1,4 @@
-"""The names of a run's files. No other room spells them."""
+"""The names of a run's files. No other module spells them out."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ class FoldFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = folder / ".lock"
-        self.started = folder / ".started.json"  # what a training that has begun is made of, and how it computes
+        self.started = folder / ".started.json"  # what a begun training is made of, and how it computes
         self.checkpoint = folder / "last.ckpt"
-        self.metrics = folder / "metrics.jsonl"  # a line an epoch
+        self.metrics = folder / "metrics.jsonl"  # a line per epoch
         self.heads = folder / "heads.jsonl"  # the penalty of a head on frozen features, and its loss
         self.model = folder / "model.safetensors"
         self.trained = folder / ".train.json"  # the model's stamp
@@ -22,7 +22,7 @@ class FoldFiles:
         self.predicted = folder / ".predict.json"  # the predictions' stamp
 
     def clear(self) -> None:
-        """Remove what a training and a prediction left, before they are done again."""
+        """Remove what training and prediction left, before they are done again."""
         made = (self.trained, self.model, self.checkpoint, self.started, self.metrics, self.heads)
         for path in (*made, self.predicted, self.oof, self.test):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""An experiment is frozen into its run's folder when the run is made, and a changed one is refused."""
+"""An experiment is frozen into its run's folder when the run is created; a changed one is refused."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,20 +13,20 @@ from kit.workspace import write_text
 if TYPE_CHECKING:
     from kit.device.precision import Precision
 
-HEADER = "# The experiment as it ran, with what was settled for it. `kit train -c` takes this file too.\n"
+HEADER = "# The experiment as it ran, with what was settled for it. `kit train -c` accepts this file too.\n"
 
 
 def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
     """A run's experiment as it was made, with what may change under a run (`tta`, `ensemble`, `machine`) as asked now.
-    What `asked` leaves open is as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
-    when it was made by another experiment."""
-    run = made.named(asked.name)  # a folder that was renamed is another run
+    What `asked` leaves open stays as it was settled. Raises `ConfigError` with the difference, and the run's `folder`,
+    when it was made by a different experiment."""
+    run = made.named(asked.name)  # a renamed folder is another run
     then, now = _flat(run.identity()), _flat(asked.identity())
     changed = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
     if changed:
         changes = "; ".join(f"{key}: {then.get(key)!r} -> {now.get(key)!r}" for key in changed)
-        advice = "Give the new one a name of its own (--set name=...), or delete the folder"
-        raise ConfigError(f"{folder}: this run was made by another experiment ({changes}). {advice}")
+        advice = "Give the new one its own name (--set name=...), or delete the folder"
+        raise ConfigError(f"{folder}: this run was made by a different experiment ({changes}). {advice}")
     return replace(run, tta=asked.tta, ensemble=asked.ensemble, machine=asked.machine.settled_by(run.machine))
 
 
@@ -36,7 +36,7 @@ def write_frozen(file: Path, experiment: Experiment) -> None:
 
 @dataclass(frozen=True)
 class Computing:
-    """What decides the bits of a training, beside its data and its settings."""
+    """What decides the bits of a training, besides its data and its settings."""
 
     precision: str
     memory_format: str

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions as they would be submitted: what they are compared with, what the metric rewards."""
+"""Out-of-fold predictions as they would be submitted: what they are compared with, and what the metric rewards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from kit.settings import Ensemble
 
 @dataclass(frozen=True)
 class Scored:
-    """`oof`: a table of predictions; `probs` float (N, C): the same as an array; `post`: what is done to them
-    before they are submitted."""
+    """`oof`: a table of predictions; `probs` float (N, C): the same as an array; `post`: what is done to them before
+    submission."""
 
     oof: pd.DataFrame
     truth: Truth
@@ -27,14 +27,14 @@ class Scored:
     post: Postprocess
 
     def decisions(self, metric: Metric) -> np.ndarray:
-        """What `metric` looks at: for the competition's own what would be submitted, postprocessed."""
+        """What `metric` looks at: for the competition's own metric, what would be submitted, postprocessed."""
         if metric.name == self.truth.metric.name:
             return self.post.decisions
         return metric.decide_for(self.truth.targets, self.probs, clip_of(self.post.plain))
 
 
 def clip_of(params: Params) -> Params:
-    """What other metrics share of the params of the competition's own."""
+    """Those of the params of the competition's metric that other metrics share."""
     return {"clip": params.get("clip", EPSILON)}
 
 

@@ -1,4 +1,4 @@
-"""Heads on a frozen network: its features of every image once, then every fold's linear head."""
+"""Heads on a frozen network: features of every image once, then every fold's linear head."""
 
 import copy
 import time
@@ -33,8 +33,8 @@ PATIENCE = 3600.0  # seconds: another process may be fitting them
 
 
 class FrozenHeads:
-    """A linear head for each fold, all of them fitted together, each with a penalty of its own. A fold's penalty is
-    chosen by a cross-validation among the other folds: its own labels decide nothing."""
+    """A linear head for each fold, all of them fitted together, each with its own penalty. A fold's penalty is chosen
+    by cross-validation on the other folds: its own labels decide nothing."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -43,14 +43,14 @@ class FrozenHeads:
         experiment, plain = self.run.experiment, Train()
         train = experiment.train
         if experiment.model.start or train.pseudo_run or experiment.data.extra:
-            raise ConfigError("train.mode: features goes without model.start, train.pseudo_run and data.extra")
+            raise ConfigError("train.mode: features does not go with model.start, train.pseudo_run or data.extra")
         if experiment.data.num_folds < 3:
             raise ConfigError("train.mode: features chooses each fold's penalty on the others: data.num_folds >= 3")
         names = ("loss", "class_weights", "label_smoothing", "mixup", "cutmix")
         ignored = [f"train.{name}" for name in names if getattr(train, name) != getattr(plain, name)]
         if ignored := ignored + (["augment"] if experiment.augment else []):
-            console.warn(f"train.mode: features ignores {', '.join(ignored)}: heads learn the task's plain loss")
-        _ = self.rows, self.model  # index, folds and weights are there, before a run is made
+            console.warn(f"train.mode: features ignores {', '.join(ignored)}: heads minimise the task's plain loss")
+        _ = self.rows, self.model  # loads index, folds and weights, so that errors come before a run is made
 
     @cached_property
     def model(self) -> Classifier:
@@ -63,16 +63,16 @@ class FrozenHeads:
         return np.flatnonzero(trainable(self.run.samples.index))
 
     def settle(self) -> dict[str, Any]:
-        return environment(self.run)  # how features are made is settled whenever they are
+        return environment(self.run)  # how features are computed is settled whenever they are
 
     def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:
-        """Nothing to say: it takes seconds."""
+        """Nothing to announce: it takes seconds."""
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
         return [folds]  # all heads are fitted together
 
     def line(self, fold: RunFold) -> Line:
-        """`head_l2`, the head's penalty, and `valid_loss`; empty where that was not written down."""
+        """`head_l2`, the head's penalty, and `valid_loss`; empty where they were not recorded."""
         return next(iter(read_history(fold.files.heads)), {})
 
     def fit(self, folds: list[RunFold], force: bool = False, _deadline: float | None = None) -> None:
@@ -95,7 +95,7 @@ class FrozenHeads:
 
     @cached_property
     def _inputs(self) -> str:
-        """Images, targets and folds, the network's weights, the penalties, and the views: heads learn from each."""
+        """Images, targets and folds, the network's weights, the penalties, and the views: heads depend on all."""
         samples, rows = self.run.samples, self.rows
         images = [samples.index[name].iloc[rows].tolist() for name in ("image_id", "md5")]
         images.append(samples.targets[rows].tolist())
@@ -115,7 +115,7 @@ class FrozenHeads:
             targets = (targets - mean) / std
         problem = Problem(seen, targets, run.competition.task, run.competition.num_outputs)
         fitted = fit_folds(problem, run.samples.folds[rows], penalties, full)
-        what = f"heads of {counted(len(fitted.paths), 'fold')} and {counted(len(penalties), 'strength')}"
+        what = f"heads of {counted(len(fitted.paths), 'fold')} and {counted(len(penalties), 'penalty strength')}"
         console.stage("features", f"{what} in {console.duration(time.monotonic() - began)}")
         return fitted
 

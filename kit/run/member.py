@@ -16,7 +16,7 @@ from kit.workspace import file_hash, fingerprint, read_json
 
 @dataclass(frozen=True)
 class Member:
-    """`oof`: image_id, fold, targets, predictions. `tests`: a float (N, C) per model, its rows are `test_ids`."""
+    """`oof`: image_id, fold, targets, predictions. `tests`: one float (N, C) per model, with `test_ids` as rows."""
 
     run: Run
     oof: pd.DataFrame
@@ -30,8 +30,8 @@ class Member:
 
 
 def read_member(run: Run, use_full: bool = False) -> Member:
-    """A run's predictions, each of the model in its folder. `use_full`: the test's are of `--fold full` alone.
-    Raises `KitError` where there are none, or where they do not belong together."""
+    """A run's predictions, each checked against the model in its folder. `use_full`: test predictions are of `--fold
+    full` alone. Raises `KitError` where there are none, or where they do not belong together."""
     folder, competition = run.files.folder, run.competition
     predicted = [fold for fold in run.folds() if fold.files.predicted.is_file()]
     full = run.fold("full")
@@ -39,7 +39,7 @@ def read_member(run: Run, use_full: bool = False) -> Member:
         raise KitError(f"{full.files.test}: no such file; type `kit train --fold full`, then `kit predict --fold full`")
     if not predicted and not use_full:
         there = full.files.test.is_file()
-        hint = "; for the model of all training data alone: --set ensemble.models=full" if there else ""
+        hint = "; for the model trained on all data alone: --set ensemble.models=full" if there else ""
         raise KitError(f"{folder}: no fold is predicted; type `kit train`, then `kit predict`{hint}")
     _warn(run, len(predicted), use_full)
     oofs = [fold.oof() for fold in predicted]
@@ -65,15 +65,15 @@ def _warn(run: Run, num_predicted: int, use_full: bool) -> None:
     for reason in _picked_by_own_fold(run):
         console.warn(f"{name}: {reason}, so its weights were picked on the images that score them: optimistic CV")
     if use_full and (experiment.train.early_stopping or experiment.train.select == "best"):
-        console.warn(f"{name}: `--fold full` has no images to stop or choose by: it is the last of all its epochs")
+        console.warn(f"{name}: `--fold full` has no images to stop or choose by: it takes the last of all its epochs")
 
 
 def _picked_by_own_fold(run: Run) -> list[str]:
-    """What let a fold's own images decide which weights score them; a start or a teacher hands it on."""
+    """Where a fold's own images decided which weights score them; inherited from a start or a teacher."""
     train, model = run.experiment.train, run.experiment.model
     reasons = ["train.select is best"] if train.select == "best" else []
     if train.early_stopping is not None:
-        reasons.append("train.early_stopping ends each fold by its own loss")
+        reasons.append("train.early_stopping stops each fold by its own loss")
     for key, other in (("model.start", model.start), ("train.pseudo_run", train.pseudo_run)):
         if other is not None and other in run_names(run.files.folder.parent):
             earlier = _picked_by_own_fold(Run.named(other, run.workspace))
@@ -89,7 +89,7 @@ def _require_same_origin(run: Run, folds: list[RunFold]) -> None:
         views.add(fingerprint(facts.get("tta")))
         if not fold.files.model.is_file() or file_hash(fold.files.model) != facts.get("model"):
             raise KitError(
-                f"{fold.files.folder}: its predictions are not of the model in this folder; type `kit predict`"
+                f"{fold.files.folder}: its predictions are not from the model in this folder; type `kit predict`"
             )
     if len(views) > 1:
         raise KitError(f"{run.files.folder}: its folds were predicted with different TTA views; type `kit predict`")
@@ -100,4 +100,4 @@ def require_same_test(members: list[Member]) -> None:
     for member in members[1:]:
         if member.test_ids != members[0].test_ids:
             differing = set(member.test_ids) ^ set(members[0].test_ids)
-            raise KitError(f"runs {members[0].name} and {member.name} predict other images ({examples(differing)})")
+            raise KitError(f"runs {members[0].name} and {member.name} predict different images ({examples(differing)})")

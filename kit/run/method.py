@@ -12,8 +12,8 @@ from kit.run.run import Run, RunFold
 class Method(Protocol):
     """What `kit train` asks of either. `check` raises what is wrong with the experiment before anything is made.
     `settle` decides what it leaves open, when the run is made, and returns facts for the run's environment. `announce`
-    says how a run goes on that `existed`, and how long it takes. `parts`: what can be fitted by processes of their own.
-    `fit` does the folds that are not done, or all with `force`. `line`: what is known of the weights that were kept."""
+    says how a run that `existed` goes on, and how long it will take. `parts`: what can be fitted in separate processes.
+    `fit` does the folds that are not done, or all with `force`. `line`: what is known of the kept weights."""
 
     def check(self) -> None: ...
     def settle(self) -> dict[str, Any]: ...

@@ -63,7 +63,7 @@ class Networks:
         torch.manual_seed(key("weights", run.experiment.seed, 0))
         model = initial_model(run)
         if train.layer_decay < 1 or train.head_learning_rate or train.freeze_epochs or train.freeze_layers:
-            model.layer_depths()  # refused before anything is made where a model does not tell its layers
+            model.layer_depths()  # refused before anything is made if a model does not define its layers
         num_images = len(run.training_samples.training_rows(0)) * train.epochs * run.experiment.data.num_folds
         settled = settle_training(run, model, num_images)
         run.settle(settled.experiment)
@@ -75,7 +75,7 @@ class Networks:
         return self._sets[fold.number]
 
     def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:
-        """With the speed that was measured when the run was made; decides on the loader's workers too."""
+        """By the speed measured when the run was made; also decides on the loader's workers."""
         if existed:
             self._goes_on()
         train, epochs, images = self.run.experiment.train, 0, 0.0
@@ -99,13 +99,13 @@ class Networks:
         console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
         for fold in self.run.folds([*range(self.run.experiment.data.num_folds), "full"]):
             if fold.computing != now:
-                console.stage("train", f"{fold.title} keeps what it began with: {fold.computing}")
+                console.stage("train", f"{fold.title} keeps the settings it began with: {fold.computing}")
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
         return [[fold] for fold in folds]
 
     def line(self, fold: RunFold) -> Line:
-        """The epoch of the weights that were kept, or the last one where they are an average."""
+        """The epoch whose weights were kept, or the last one where they are an average."""
         return history_of_kept(fold.history, self.run.experiment.train)
 
     def fit(self, folds: list[RunFold], force: bool = False, deadline: float | None = None) -> None:
@@ -125,7 +125,7 @@ class Networks:
                 begun = read_json(files.started) if files.started.is_file() else {}
                 if files.checkpoint.is_file() and begun.get("inputs") != artifact.inputs:
                     advice = "--force trains it again, or give the run another name"
-                    raise KitError(f"{files.folder}: holds a training of other images or weights; {advice}")
+                    raise KitError(f"{files.folder}: holds a training on other images or weights; {advice}")
                 fold.begin(artifact.inputs)
                 use_threads(self.run, fold.computing.num_threads)
                 with artifact.making():
@@ -134,7 +134,7 @@ class Networks:
             files.checkpoint.unlink(missing_ok=True)  # four times the model, and of no more use
 
     def _artifact(self, fold: RunFold, made: TrainingSet) -> Artifact:
-        """The fold's model: made of images and targets, the weights file's bytes, the model that it starts from."""
+        """The fold's model: made from images and targets, the weight file's bytes, and the model it starts from."""
         weights = self.run.experiment.model.weights
         if weights not in {"none", "timm"}:
             weights = file_hash(weights_file(weights))
@@ -155,13 +155,13 @@ class Networks:
             try:
                 model.load_state_dict(load_model(start.files.model)[0])
             except RuntimeError as error:
-                raise KitError(f"{start.files.model}: is another model: {str(error).splitlines()[1].strip()}") from None
+                raise KitError(f"{start.files.model}: another model: {str(error).splitlines()[1].strip()}") from None
         if self.run.competition.task == "number":
             model.set_number_scale(*number_scale(made.samples.targets[made.own]))
         return model
 
     def stepper(self, fold: RunFold, step_key: StepKey | None = None) -> Stepper:
-        """The model with its optimizer and what it minimises, ready to train."""
+        """The model with its optimizer and objective, ready to train."""
         run, seen, model = self.run, self.training_set(fold).targets, self.model(fold)
         task, train = run.competition.task, run.experiment.train
         loss = build_loss(task, train, seen, run.competition.num_outputs)
@@ -170,7 +170,7 @@ class Networks:
         return Stepper.prepare(model, train, objective, compute, step_key or (run.experiment.seed, fold.number))
 
     def feed(self, fold: RunFold) -> Feed:
-        """Batches: training (augmented, counted randomness), the fold's own images, a benchmark's test set."""
+        """Batches: training (augmented, counter-based randomness), the fold's own images, a benchmark's test set."""
         experiment, made, number = self.run.experiment, self.training_set(fold), fold.number
         samples, size, rows = made.samples, experiment.train.batch_size, made.rows
         make = partial(Batches, samples.pixels, samples.targets, batch_size=size, image_size=experiment.data.image_size)
@@ -202,7 +202,7 @@ class Networks:
         return Output(fold.title, fold.files.checkpoint, fold.files.model, facts, minutes, listeners)
 
     def workers(self, fold: RunFold, images_per_second: float) -> int:
-        """How many processes keep up with a network of that speed; measured on a few of the fold's own batches."""
+        """How many processes keep up with a network of that speed, measured on a few of the fold's own batches."""
         wanted = self.run.experiment.machine.num_workers
         if wanted != "auto":
             return wanted
@@ -226,7 +226,7 @@ def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
 
 
 def start_of(fold: RunFold) -> RunFold | None:
-    """The fold whose model this one starts from (`model.start`). `KitError` where it has none, or of other folds."""
+    """The fold whose model this one starts from (`model.start`). Raises `KitError` if missing, or of other folds."""
     name = fold.run.experiment.model.start
     if name is None:
         return None

@@ -1,4 +1,4 @@
-"""How a run predicts: settled once, features of a frozen network kept, its folds' models made ready, their tables."""
+"""How a run predicts: settled once; a frozen network's features, cached; its folds' models made ready; their tables."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -30,11 +30,11 @@ from kit.workspace import Fold, atomic_path, file_hash, fingerprint
 
 FEATURES_VERSION, TABLES_VERSION = 1, 4
 PREDICT_KEYS = ("predict_precision", "predict_memory_format", "predict_compile")  # of `machine`, as in `Precision`
-COMPILE_FROM = 120  # seconds of prediction, from which on some seconds of compiling may pay
+COMPILE_FROM = 120  # seconds of prediction, from which on seconds of compiling may pay off
 
 
 def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: int) -> None:
-    """How the run predicts `num_images` (views and models counted), with these weights."""
+    """Settle how the run predicts `num_images` (counting views and models) with these weights."""
     warn_of_decoder(run)
     wanted = Wanted(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS))
     if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
@@ -44,10 +44,10 @@ def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: i
         meter = Meter(run.device, run.workspace.speeds())
         best, *others = meter.settle(work, wanted, lambda speed: num_images / speed > COMPILE_FROM)
         if not any(trial.images_per_second for trial in (best, *others)):
-            raise KitError(f"{best.precision} does not predict here: too little memory; lower train.batch_size")
+            raise KitError(f"{best.precision} cannot predict here: too little memory; lower train.batch_size")
         if not best.images_per_second:
             wrong = f"{best.precision} does not predict what fp32 predicts with these weights"
-            raise KitError(f"machine.predict_precision: {wrong}; take auto")
+            raise KitError(f"machine.predict_precision: {wrong}; use auto")
         console.stage("predict", f"{best.precision} ({best.images_per_second:,.0f} images/s with one view)")
         chosen = dict(zip(PREDICT_KEYS, vars(best.precision).values(), strict=True))
         run.settle(run.experiment.with_machine(**chosen))
@@ -69,7 +69,7 @@ def sample(run: Run, pixels: Pixels) -> torch.Tensor:
 
 
 def has_frozen_network(run: Run) -> bool:
-    """Are only its heads fitted, on features that are kept? No other room asks `train.mode`."""
+    """Are only its heads fitted, on cached features? No other module reads `train.mode`."""
     return run.experiment.train.mode == "features"
 
 
@@ -88,7 +88,7 @@ def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterator[t
 
 def run_features(run: Run, model: Classifier) -> np.ndarray:
     """float16 (views, N, D), memory-mapped: the model without its head, on every row of the index and every TTA view.
-    The run's prediction is settled. Made once for all folds, runs and heads; the file's name says what made it."""
+    The run's prediction must be settled. Made once for all folds, runs and heads; the file's name says what made it."""
     pixels, md5, views = run.samples.pixels, run.index["md5"].tolist(), view_set(run)
     settings = to_mapping(run.experiment)
     size = [settings["data"][key] for key in ("image_size", "cache_size", "resize")]
@@ -122,20 +122,20 @@ def _batches(run: Run, model: Classifier, rows: np.ndarray, views: ViewSet) -> I
 
 
 def _hash(model: Classifier) -> str:
-    """Of every weight's bytes, normalisation included."""
+    """A hash of every weight's bytes, normalisation included."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
-        if name == "target_scale":  # of a number's head
+        if name == "target_scale":  # belongs to a number's head
             continue
         digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
 class FoldPredictors:
-    """Trained folds of a run whose prediction is settled."""
+    """Predicts with trained folds of a run whose prediction is settled."""
 
     def __init__(self, run: Run, folds: Sequence[RunFold], pixels: Pixels | None = None) -> None:
-        """`pixels`: other pictures than the run's own; of its own, heads on a frozen network share the features."""
+        """`pixels`: pictures other than the run's own; for its own, heads on a frozen network share the features."""
         self._run, self._pixels = run, run.samples.pixels if pixels is None else pixels
         self._models = {fold.number: fold.model() for fold in folds}
         self._features, self._exact = None, set[Fold]()
@@ -146,7 +146,7 @@ class FoldPredictors:
         self._ready = {number: prepare(model, model.activate, compute, seen) for number, model in self._models.items()}
 
     def predict(self, folds: Sequence[Fold], rows: np.ndarray, pixels: Pixels | None = None) -> np.ndarray:
-        """float32 (folds, rows, C), mean over the views; `rows` of the pixels, read once for all the folds."""
+        """float32 (folds, rows, C), mean over the views; `rows` of the pixels, read once for all folds."""
         run, views = self._run, view_set(self._run)
         if not len(rows):
             return np.empty((len(folds), 0, run.competition.num_outputs), np.float32)

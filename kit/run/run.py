@@ -1,4 +1,4 @@
-"""A run: one experiment in one workspace. What stages and tools share, opened once, loaded when it is asked for."""
+"""A run: one experiment in one workspace. What stages and tools share, opened once, loaded on demand."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # most verbs need no torch
 
 
 class RunFold:
-    """One fold of a run: its model, its predictions, what they are made of, and its lock."""
+    """One fold of a run: its model, its predictions, what they are made from, and its lock."""
 
     def __init__(self, run: "Run", number: Fold) -> None:
         self.run, self.number, self.files = run, number, run.files.fold(number)
@@ -49,12 +49,12 @@ class RunFold:
 
     @property
     def computing(self) -> Computing:
-        """How its training computes: as it began, else as the run does."""
+        """How its training computes: as it began, if it has, else as the run does."""
         begun = read_json(self.files.started) if self.files.started.is_file() else {}
         return Computing(**begun["machine"]) if "machine" in begun else Computing.of(self.run.experiment.machine)
 
     def begin(self, inputs: str) -> None:
-        """Note what a training is made of, before it writes anything else."""
+        """Record what a training is made from, before it writes anything else."""
         write_json(self.files.started, {"inputs": inputs, "machine": vars(self.computing)})
 
     @property
@@ -82,7 +82,7 @@ class RunFold:
 
 
 class Run:
-    """`asked`: the experiment as it is asked for now; `experiment`: as the run is made of it (see `continued`)."""
+    """`asked`: the experiment as asked for now; `experiment`: as the run was made from it (see `continued`)."""
 
     def __init__(self, asked: Experiment, workspace: Workspace, folder: Path | None = None) -> None:
         self.asked, self.workspace = asked, workspace
@@ -98,7 +98,7 @@ class Run:
 
     @classmethod
     def named(cls, name: str, workspace: Workspace | str | Path = ".") -> Self:
-        """A run that was made. Raises `ConfigError` with the nearest name where there is no such run."""
+        """An existing run. Raises `ConfigError` with the nearest name where there is no such run."""
         place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
         files = RunFiles(place.run(name))
         if not files.experiment.is_file():
@@ -106,7 +106,7 @@ class Run:
         return cls(Experiment.load(files.experiment).named(name), place)
 
     def trial(self) -> Self:
-        """The same experiment as something to try: it has no folder, and freezes nothing."""
+        """The same experiment as a trial: it has no folder and freezes nothing."""
         if self.asked.members:
             names = ", ".join(member.name for member in self.asked.members)
             raise ConfigError(f"members: {self.name} is a blend; name one of {names}")
@@ -126,14 +126,14 @@ class Run:
 
     @property
     def experiment(self) -> Experiment:
-        """Raises `ConfigError` with the difference when the run was made by another experiment."""
+        """Raises `ConfigError` with the difference when the run was made by a different experiment."""
         if self._experiment is None and self.exists:
             self._experiment = continued(Experiment.load(self.files.experiment), self.asked, self.files.folder)
         return self._experiment or self.asked
 
     @property
     def hash(self) -> str:
-        """Eight letters for what makes its numbers: the experiment without its name, and without the machine."""
+        """Eight hexadecimal digits for what decides its numbers: the experiment without its name and `machine`."""
         named = {"name", "machine"}
         return fingerprint({k: value for k, value in to_mapping(self.experiment).items() if k not in named})[:8]
 
@@ -144,17 +144,17 @@ class Run:
         return default_device()
 
     def settle(self, experiment: Experiment | None) -> None:
-        """From now on this is the run's experiment, nothing is written; `None`: as its folder has it now."""
+        """From now on this is the run's experiment; nothing is written. `None`: the one in its folder."""
         self._experiment = experiment
 
     @property
     def made_with(self) -> Computing | None:
-        """How the folds of the run's folder compute, where it was made."""
+        """How the folds in the run's folder compute; `None` where it was not made yet."""
         return Computing.of(Experiment.load(self.files.experiment).machine) if self.exists else None
 
     def freeze(self) -> None:
-        """Write the experiment into the run's folder, with the folds when it is made. A fold that has begun keeps the
-        number format, layout and threads that it began with."""
+        """Write the experiment into the run's folder, with the folds when it is first made. A fold that has begun keeps
+        the number format, layout and threads that it began with."""
         earlier = self.made_with
         if earlier is None:
             write_text(self.files.folds, self.competition_folds.read_text("utf-8"))
@@ -173,14 +173,14 @@ class Run:
         """Raise `KitError` where the competition's folds are not those that the run was made with."""
         folds, copy = self.competition_folds, self.files.folds
         if folds.is_file() and copy.read_text("utf-8") != folds.read_text("utf-8"):
-            raise KitError(f"{copy}: this run was made with other folds than {folds}; give the new run another name")
+            raise KitError(f"{copy}: this run was made with folds other than {folds}; give the new run another name")
 
     def earlier(self, name: str) -> "Run":
-        """Another run, which this one starts or learns from; `KitError` where its models saw what scores this one."""
+        """Another run that this one starts or learns from; raises `KitError` if its models saw what scores this one."""
         other = Run.named(name, self.workspace)
         one, two = self.files.folds, other.files.folds
         if one.is_file() and one.read_text("utf-8") != two.read_text("utf-8"):
-            raise KitError(f"{two}: other folds than {one}; its models saw images that score this run's folds")
+            raise KitError(f"{two}: folds other than {one}; its models saw images that score this run's folds")
         return other
 
     def refresh(self) -> None:
@@ -190,17 +190,17 @@ class Run:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """The competition's images; not to be written to."""
+        """The competition's images; read-only."""
         return read_index(self.workspace.index(self.competition.name))
 
     @cached_property
     def group_of(self) -> dict[str, int]:
-        """A training image's id -> its group: near-identical images, a patient's."""
+        """A training image's id -> its group: near-identical images, one patient's."""
         return training_groups(self.index)
 
     @cached_property
     def samples(self) -> Samples:
-        """The competition's images, with the experiment's corrections replayed."""
+        """The competition's images, with the experiment's corrections applied."""
         experiment, index = self.experiment, self.index
         file = self.files.folds if self.exists else self.competition_folds
         folds = read_folds(file, index, experiment.data.num_folds)
@@ -212,7 +212,7 @@ class Run:
 
     @cached_property
     def training_samples(self) -> Samples:
-        """`samples`, with the experiment's extra pictures (`data.extra`) behind them."""
+        """`samples`, followed by the experiment's extra pictures (`data.extra`)."""
         own, folder = self.samples, self.experiment.data.extra
         if folder is None:
             return own
@@ -234,5 +234,5 @@ class Run:
         return self._folds[number]
 
     def folds(self, numbers: Sequence[Fold] | None = None) -> list[RunFold]:
-        """These folds; without numbers all that score an image."""
+        """These folds; by default all that score an image."""
         return [self.fold(number) for number in (range(self.asked.data.num_folds) if numbers is None else numbers)]

@@ -1,4 +1,4 @@
-"""The pictures of a run as arrays: which there are, which fold scores each, their pixels, and what they show."""
+"""The pictures of a run as arrays: which there are, which fold scores each, their pixels, and their targets."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +24,7 @@ class Samples:
     targets: np.ndarray
 
     def with_extra(self, index: pd.DataFrame, pixels: np.ndarray, targets: np.ndarray) -> Self:
-        """With more pictures behind them, which no fold scores."""
+        """Followed by more pictures, which no fold scores."""
         assert isinstance(self.pixels, np.ndarray)
         both, folds = pd.concat([self.index, index], ignore_index=True), np.append(self.folds, np.full(len(index), -1))
         return type(self)(both, folds, Stacked(self.pixels, pixels), np.concatenate([self.targets, targets]))

@@ -22,13 +22,13 @@ from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
 from kit.workspace import read_json
 
-COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay
-PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as they are imported
+COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as imported
 
 
 @dataclass(frozen=True)
 class Settled:
-    """`images_per_second`: training images, of what was chosen. `trials`: all that was measured."""
+    """`images_per_second`: training images, as chosen. `trials`: all that was measured."""
 
     experiment: Experiment
     images_per_second: float
@@ -41,14 +41,14 @@ def use_threads(run: Run, threads: int | None = None) -> None:
 
 
 def warn_of_decoder(run: Run) -> None:
-    """Where the run's pictures were decoded by another library than now; runs that name none are simplejpeg's."""
+    """Warn if the run's pictures were decoded by a library other than today's; runs that name none used simplejpeg."""
     made = read_json(run.files.environment).get("decoder", "simplejpeg") if run.files.environment.is_file() else DECODER
     if made != DECODER:
-        console.warn(f"run {run.name} learned from pictures decoded by {made}, here it is {DECODER}: other pixels")
+        console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 
 
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
-    """How the run trains. `num_images`: how many it trains on, over all epochs and folds."""
+    """Settle how the run trains. `num_images`: how many it trains on, over all epochs and folds."""
     experiment = run.experiment
     train, machine, name = experiment.train, experiment.machine, experiment.model.name
     experiment = experiment.with_machine(num_threads=machine.num_threads or num_cores())
@@ -71,8 +71,8 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
         raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}") from None
     best = trials[0]
     if not best.images_per_second:
-        advice = "too little memory (lower train.batch_size), or another loss than fp32 (--set machine.precision=fp32)"
-        raise KitError(f"{best.precision} does not train here: {advice}")
+        advice = "too little memory (lower train.batch_size), or a loss unlike fp32's (--set machine.precision=fp32)"
+        raise KitError(f"{best.precision} cannot train here: {advice}")
     if len(trials) > 1:
         speeds = [(trial.precision, trial.images_per_second) for trial in trials]
         rows = [[str(one), f"{speed:,.0f}" if speed else "does not run, or is wrong"] for one, speed in speeds]

@@ -1,4 +1,5 @@
-"""What one fold's model learns from: the other folds' images, extra pictures, test images that a teacher is sure of."""
+"""What one fold's model learns from: the other folds' images, extra pictures, test images with confident
+pseudo-labels."""
 
 from dataclasses import dataclass, replace
 
@@ -25,14 +26,14 @@ class TrainingSet:
 
     @property
     def targets(self) -> np.ndarray:
-        """Of the rows."""
+        """Of `rows`."""
         return self.samples.targets[self.rows]
 
 
 def training_set(fold: RunFold) -> TrainingSet:
-    """The fold's, with the test images that its teacher (`train.pseudo_run`) is sure of. The teacher is that run's
-    model of this very fold: no image that scores this fold had a part in its labels. Test images that are
-    near-identical to one of those stay out."""
+    """The fold's training set, with the test images that its teacher (`train.pseudo_run`) is confident about. The
+    teacher is that run's model of the same fold: no image that scores this fold had a part in its labels. Test images
+    near-identical to one of those are left out."""
     run, samples = fold.run, fold.run.training_samples
     train, competition = run.experiment.train, run.competition
     own = samples.training_rows(fold.number)
@@ -40,9 +41,9 @@ def training_set(fold: RunFold) -> TrainingSet:
         return TrainingSet(samples, own, np.empty(0, np.int64))
     name, teacher = train.pseudo_run, run.earlier(train.pseudo_run)
     if competition.task not in {"classes", "ordinal"}:
-        raise ConfigError(f"train.pseudo_run: needs one class an image; the task is {competition.task}")
+        raise ConfigError(f"train.pseudo_run: needs one class per image; the task is {competition.task}")
     if teacher.competition.name != competition.name:
-        raise ConfigError(f"train.pseudo_run: run {name} is of {teacher.competition.name}, not of {competition.name}")
+        raise ConfigError(f"train.pseudo_run: run {name} is for {teacher.competition.name}, not {competition.name}")
     file = teacher.fold(fold.number).files.test
     if not file.is_file():
         raise KitError(f"{file}: no such file; train and predict run {name} first (train.pseudo_run)")
@@ -60,11 +61,11 @@ def training_set(fold: RunFold) -> TrainingSet:
 
 
 def show_pseudo_labels(fold: RunFold, made: TrainingSet) -> None:
-    """How many test images of each class this fold is trained on too."""
+    """Show how many test images of each class this fold is also trained on."""
     train, classes = fold.run.experiment.train, fold.run.competition.classes
     added = made.samples.targets[made.pseudo]
     counts = np.bincount(added, minlength=len(classes))
     each = examples((f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)), 6)
-    console.stage("train", f"{fold.title}: {len(added):,} test images of which {train.pseudo_run} is sure: {each}")
+    console.stage("train", f"{fold.title}: {len(added):,} test images {train.pseudo_run} is confident about: {each}")
     if not len(added):
         console.warn(f"train.pseudo_run: no test image reaches train.pseudo_threshold {train.pseudo_threshold:g}")

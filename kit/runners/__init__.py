@@ -1,4 +1,4 @@
-"""Where jobs are done. Adding a place is a file beside this one and a line in `RUNNERS`."""
+"""Where jobs run. Adding a place is a file beside this one and a line in `RUNNERS`."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""This machine's GPUs: one job at a time on each, in a process of its own with its share of the cores."""
+"""This machine's GPUs: one job at a time on each, in its own process with its share of the cores."""
 
 import os
 import queue
@@ -14,7 +14,7 @@ from kit.processes import PARENT
 from kit.runners.job import Job
 
 COMMAND = (sys.executable, "-m", "kit")
-GRACE = 10.0  # seconds between asking a process to end and ending it
+GRACE = 10.0  # seconds between asking a process to end and killing it
 
 
 def slots() -> list[dict[str, str]]:
@@ -30,7 +30,7 @@ def open_runner() -> "Gpus":
 
 
 class Gpus:
-    """`environments`: what each process gets beside this one's environment; as many jobs are done at once."""
+    """`environments`: what each process gets on top of this one's environment; as many jobs run at once."""
 
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
         self._environments = environments
@@ -39,9 +39,9 @@ class Gpus:
         self._late: list[Job] = []
 
     def run(self, jobs: Sequence[Job]) -> list[Job]:
-        """Lines of the processes come with their job's name. After a failure no new job begins; what has begun ends.
+        """Output lines are prefixed with their job's name. After a failure no new job starts; those running finish.
         However this ends, no process is left."""
-        accelerator.release_memory(accelerator.default_device())  # what was measured here is the processes' to use
+        accelerator.release_memory(accelerator.default_device())  # measuring used it; now it is theirs
         console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
@@ -69,8 +69,8 @@ class Gpus:
                 if arguments is None:
                     self._late.append(job)
                 elif self._run_one(job, arguments, environment):
-                    raise KitError(f"{job.name} failed (above it says why); type the same command to go on")
-            except Exception as error:  # it is raised again where the caller waits
+                    raise KitError(f"{job.name} failed (the reason is above); type the same command to go on")
+            except Exception as error:  # raised again where the caller waits
                 self._failed.append(error)
 
     def _run_one(self, job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -84,7 +84,7 @@ class Gpus:
         return process.wait()
 
     def _end(self) -> None:
-        """End the processes that are left (Ctrl-C, SIGTERM): asked first, so that they save where they stand."""
+        """End the processes that are left (Ctrl-C, SIGTERM): asked first, so that they can save their state."""
         left = [process for process in self._processes if process.poll() is None]
         for process in left:
             process.terminate()

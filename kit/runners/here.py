@@ -1,4 +1,4 @@
-"""One job after the other, in this process."""
+"""One job after another, in this process."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""Several predictions become one: plain means, and blends whose weights are fitted on OOF, honestly.
+"""Several predictions become one: plain means, and blends whose weights are fitted on OOF without leakage.
 
-A blend is fitted on the OOF of all folds for the test images. Its CV is nested: each fold's images are blended by
-weights (and, with `auto`, by a method) that were fitted on the other folds."""
+A blend is fitted on the OOF of all folds for the test images. Its CV is nested: each fold's images are blended with
+weights (and, with `auto`, a method) fitted on the other folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from kit.tasks import Task
 
 METHODS = ("best", "mean", "hill", "weights", "stack")
 ROUNDS = 40  # of hill-climbing
-MOST_BIASES = 12  # outputs; of more, each one's bias would cost more time than it brings
+MOST_BIASES = 12  # outputs; beyond that, a bias for each would cost more time than it gains
 RIDGE = 1e-3  # pulls a stack's coefficients towards the plain mean
-SMALL = 1e-3  # what a more involved method has to gain over a plainer one, of what is left to gain
+SMALL = 1e-3  # the share of what is left to gain that a more involved method must gain over a plainer one
 
 
 def mean_predictions(
     members: Sequence[np.ndarray], average: str, task: Task = "classes", weights: Sequence[float] | None = None
 ) -> np.ndarray:
     """Members (N, C) -> their mean (N, C): of the predictions (`probs`), or of their logits (`logits`). Numbers have no
-    logits. `weights` sum to 1; none: all the same."""
+    logits. `weights` sum to 1; None: all the same."""
     stack = np.stack(members).astype(np.float64)
     share = np.full(len(stack), 1 / len(stack)) if weights is None else np.asarray(weights, dtype=np.float64)
     if average == "probs" or task == "number":
@@ -35,7 +35,7 @@ def mean_predictions(
 
 
 def to_logits(predictions: np.ndarray, task: Task) -> np.ndarray:
-    """Predictions (..., C) -> logits; of classes up to a constant in each row. Numbers stay."""
+    """Predictions (..., C) -> logits; for classes up to a constant in each row. Numbers stay as they are."""
     if task == "number":
         return predictions
     sure = np.clip(predictions.astype(np.float64), EPSILON, 1 - EPSILON)
@@ -43,7 +43,7 @@ def to_logits(predictions: np.ndarray, task: Task) -> np.ndarray:
 
 
 def from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
-    """What `to_logits` undoes: rows of classes sum to 1."""
+    """The inverse of `to_logits`: rows of classes sum to 1."""
     if task == "number":
         return logits
     if task == "labels":
@@ -54,7 +54,7 @@ def from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A fitted blend. `weights`: of the members; they sum to 1, except a stack's; `bias`: a stack's, of each output."""
+    """A fitted blend. `weights`: of the members; they sum to 1, except a stack's; `bias`: a stack's, per output."""
 
     method: str
     weights: tuple[float, ...]
@@ -80,9 +80,8 @@ class Blend:
 
 @dataclass(frozen=True)
 class Known:
-    """What blends are fitted on, and judged by: a truth with folds. `average` as in `mean_predictions`. `calibrated`:
-    log losses are compared after a temperature and a bias, as submitted, so that none wins, or loses, by these
-    alone."""
+    """What blends are fitted on and judged by: a truth with folds. `average` as in `mean_predictions`. `calibrated`:
+    log losses are compared after a temperature and a bias, as submitted, so that none wins or loses by these alone."""
 
     truth: Truth
     task: Task
@@ -114,7 +113,7 @@ def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
     if method != "auto" or len(np.unique(known.folds)) < 3:
         return Blend(recipe, oof[chosen], by_method)
     honest = np.empty_like(oof[chosen])
-    for fold in np.unique(known.folds):  # the choice of the method is nested as well
+    for fold in np.unique(known.folds):  # the choice of method is nested as well
         rows = known.folds == fold
         seen, parts = known.only(~rows), [member[~rows] for member in members]
         inner = {name: seen.judge(nested(name, seen, parts)) for name in names}
@@ -124,7 +123,7 @@ def blend(method: str, known: Known, members: Sequence[np.ndarray]) -> Blend:
 
 
 def nested(method: str, known: Known, members: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, C): each fold's images by a recipe that was fitted on the other folds."""
+    """(N, C): each fold's images by a recipe fitted on the other folds."""
     result = np.empty(np.shape(members[0]), dtype=np.float64)
     for fold in np.unique(known.folds):
         rows = known.folds == fold
@@ -135,7 +134,7 @@ def nested(method: str, known: Known, members: Sequence[np.ndarray]) -> np.ndarr
 
 
 def fit_recipe(method: str, known: Known, members: Sequence[np.ndarray]) -> Recipe:
-    """The recipe that does best on these images. best: one member. mean: all alike. hill: greedy selection with
+    """The recipe that does best on these images. best: one member. mean: equal weights. hill: greedy selection with
     replacement (Caruana et al. 2004). weights: the mean with the lowest log loss (numbers: squared error). stack: a
     ridge-penalised sum of logits, with a bias."""
     count, task, average = len(members), known.task, known.average
@@ -155,19 +154,19 @@ def fit_recipe(method: str, known: Known, members: Sequence[np.ndarray]) -> Reci
 
 
 def _plainest(by_method: dict[str, float], metric: Metric) -> str:
-    """The first of METHODS that no later one beats by more than a little."""
-    gains = np.nan_to_num(metric.gain(np.array(list(by_method.values()))), nan=-1e300)  # no score at all
+    """The first of METHODS that no other beats by more than a little."""
+    gains = np.nan_to_num(metric.gain(np.array(list(by_method.values()))), nan=-1e300)  # -1e300: no score at all
     perfect = 1.0 if metric.higher_is_better else 0.0
     enough = gains.max() - SMALL * abs(perfect - gains.max())
     return list(by_method)[int(np.flatnonzero(gains >= enough)[0])]
 
 
 def _climb(known: Known, members: Sequence[np.ndarray]) -> tuple[float, ...]:
-    """Begin with the best member, add (again and again) whichever helps most; the best weights on the way."""
+    """Start from the best member, repeatedly add whichever helps most; returns the best weights on the way."""
     parts, logits = np.stack(members).astype(np.float64), known.average == "logits"
     space = to_logits(parts, known.task) if logits else parts
     total, counts = np.zeros_like(space[0]), np.zeros(len(space))
-    best, best_counts = -1e299, np.ones(len(space))  # all alike where the metric cannot be computed
+    best, best_counts = -1e299, np.ones(len(space))  # equal weights where the metric cannot be computed
     for _ in range(ROUNDS):
         tried = []
         for part in space:

@@ -1,6 +1,6 @@
-"""How sure a score is, and whether one set of predictions beats another: resampling the images (Efron 1979).
+"""How certain a score is, and whether one set of predictions beats another: resampling the images (Efron 1979).
 
-Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.decide` makes."""
+Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.decide` returns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy as np
 from kit.scoring.truth import Truth
 
 DRAWS = 1000
-SLOW_DRAWS = 200  # of a metric that has to be computed each time
+SLOW_DRAWS = 200  # for a metric that has to be recomputed each time
 CHUNK = 50  # draws held in memory
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a second score to a first one. `probability`: that the second is better; nan where no draw has both."""
+    """Between a second score and a first. `probability`: that the second is better; NaN where no draw has both."""
 
     value: float
     interval: tuple[float, float]  # 95 %
@@ -30,7 +30,7 @@ def bootstrap_interval(truth: Truth, decisions: np.ndarray, seed: int = 0) -> tu
 
 def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed: int = 0) -> Difference:
     """The second's score minus the first's, both on the same resampled images: what they share cancels out. It covers
-    the choice of images, not the luck of the training: that takes several seeds."""
+    the choice of images, not the randomness of training: that takes several seeds."""
     a, b = _resampled(truth, [first, second], seed)
     a, b = (values[~np.isnan(a) & ~np.isnan(b)] for values in (a, b))
     better = truth.metric.gain(b) > truth.metric.gain(a)
@@ -40,8 +40,8 @@ def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed:
 
 
 def expected_scores(truth: Truth, decisions: np.ndarray, num_images: int, seed: int = 0) -> np.ndarray:
-    """Scores of other sets of `num_images` such images: each draw first resamples the images that are known (whole
-    groups), then draws the new set from those."""
+    """Scores of other sets of `num_images` such images: each draw first resamples the known images (whole groups), then
+    draws the new set from those."""
     generator, codes, targets = np.random.default_rng(seed), truth.codes, truth.targets
     part = truth.metric.per_image(targets, decisions) if truth.metric.per_image else None
     scores = []
@@ -57,7 +57,7 @@ def expected_scores(truth: Truth, decisions: np.ndarray, num_images: int, seed: 
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 %; nan where there is no value at all (ROC AUC of a class that does not occur)."""
+    """The middle 95 %; NaN where there is no value at all (ROC AUC of a class that does not occur)."""
     values = values[~np.isnan(values)]
     low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
     return float(low), float(high)

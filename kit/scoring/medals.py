@@ -11,8 +11,8 @@ from kit.scoring.truth import Truth
 
 @dataclass(frozen=True)
 class Expectation:
-    """Of the score on a test set: `value`, 95 % `interval`. `rank` and `chances` (medal or better) where there is a
-    leaderboard of `teams`."""
+    """The score to expect on a test set: `value`, 95 % `interval`. `rank` and `chances` (medal or better) where there
+    is a leaderboard of `teams`."""
 
     value: float
     interval: tuple[float, float]
@@ -31,11 +31,11 @@ def medal_places(teams: int) -> dict[str, int]:
 
 
 def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.ndarray | None = None) -> Expectation:
-    """What OOF `decisions` (of `Metric.decide`) say about a test set of `num_test` images like these. Both lucks count:
-    that of the images that OOF was measured on, and that of the test's. `leaderboard`: the teams' scores."""
+    """What OOF `decisions` (of `Metric.decide`) say about a test set of `num_test` images like these. Both sources of
+    chance count: the images that OOF was measured on, and those of the test set. `leaderboard`: the teams' scores."""
     draws = expected_scores(truth, decisions, num_test)
     draws = draws[~np.isnan(draws)]
-    if not len(draws):  # a class that so small a test set does not hold
+    if not len(draws):  # so small a test set lacks a class
         return Expectation(float("nan"), (float("nan"), float("nan")))
     value = float(np.median(draws))
     interval = (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5)))

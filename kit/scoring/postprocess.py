@@ -1,6 +1,6 @@
 """What the metric rewards beyond good predictions, fitted on OOF (`Metric.fit`), and kept only where it helps.
 
-The gain that is reported is cross-fitted: each fold's decisions use parameters that were fitted on the other folds."""
+The reported gain is cross-fitted: each fold's decisions use parameters fitted on the other folds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from kit.metrics.metric import Params
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.truth import Truth
 
-KEEP = 0.9  # postprocessing is kept from this probability on that it helps
+KEEP = 0.9  # postprocessing is kept if it helps with at least this probability
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Postprocess:
 
 
 def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, Any]) -> Postprocess:
-    """What the metric rewards, by OOF. `plain`: what is done anyway (`clip`; a `threshold` for a `new_class` that
-    has no training images), and facts (`new_class`; the `clips` to choose from)."""
+    """What the metric rewards, judging by OOF. `plain`: what is done anyway (`clip`; a `threshold` for a `new_class`
+    that has no training images), and facts (`new_class`; the `clips` to choose from)."""
     metric, targets, folds = truth.metric, truth.targets, truth.folds
     fixed = {k: value for k, value in plain.items() if k not in {"new_class", "clips"}} | metric.rule(targets)
     if "threshold" in plain:
@@ -41,7 +41,7 @@ def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, A
     if metric.fit is None or not metric.applies(targets, plain) or len(np.unique(folds)) < 2:
         return Postprocess(fixed, before, old, plain=fixed)
     smallest = min(int((folds != fold).sum()) for fold in np.unique(folds))
-    known = {**fixed, **plain, "images": smallest}  # what is judged is what is submitted: as many biases in both
+    known = {**fixed, **plain, "images": smallest}  # judge what is submitted: the same number of biases in both
     after = cross_fitted(truth, predictions, known)
     difference = paired_difference(truth, before, after)
     kept = difference.probability >= KEEP
@@ -51,7 +51,7 @@ def fit_postprocess(truth: Truth, predictions: np.ndarray, plain: Mapping[str, A
 
 
 def cross_fitted(truth: Truth, predictions: np.ndarray, plain: Mapping[str, Any]) -> np.ndarray:
-    """Decisions, each fold's by parameters that were fitted on the other folds."""
+    """Decisions, each fold's by parameters fitted on the other folds."""
     metric, targets = truth.metric, truth.targets
     assert metric.fit is not None
     parts = []

@@ -10,8 +10,8 @@ from kit.metrics import Metric
 
 @dataclass(frozen=True)
 class Truth:
-    """`targets` as in `kit.metrics.metric`. `groups` int (N,): images of one group (a patient's, near-identical ones)
-    are no independent evidence; `None`: each image stands alone. `folds` int64 (N,): which fold scored each image,
+    """`targets` as in `kit.metrics.metric`. `groups` int (N,): images of one group (one patient's, near-identical ones)
+    are not independent evidence; `None`: each image is its own group. `folds` int64 (N,): which fold scored each image,
     empty where none did."""
 
     metric: Metric

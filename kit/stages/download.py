@@ -1,4 +1,4 @@
-"""download: Kaggle's archives, or those one already has, verified and unpacked -> `data/<competition>/raw/`."""
+"""download: Kaggle's archives, or your own, verified and unpacked -> `data/<competition>/raw/`."""
 
 import shutil
 import zipfile
@@ -26,7 +26,7 @@ class DownloadResult:
 
 
 def download(run: Run, source: Path | None = None, force: bool = False) -> DownloadResult:
-    """Put the competition's files into raw/. `source` (--from) is a folder, or a bundle zip, that one already has."""
+    """Put the competition's files into raw/. `source` (--from): a folder, or a bundle zip, that you already have."""
     competition = run.competition
     raw = run.workspace.raw(competition.name)
     stamp = raw.with_name(".download.json")
@@ -70,11 +70,11 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
 
 
 def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
-    """Files in raw/ that did not come from this source belong to somebody: only --force replaces them."""
+    """Files in raw/ that did not come from this source may be someone's own: only --force replaces them."""
     roles = competition.files.roles().values()
     there = [path.name for names in roles for path in _spellings(raw, names) if path.exists()]
     if there:
-        raise KitError(f"{raw}: already holds other files than {source} ({', '.join(there)}); --force replaces them")
+        raise KitError(f"{raw}: already holds files other than {source}'s ({', '.join(there)}); --force replaces them")
 
 
 def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
@@ -83,7 +83,7 @@ def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _complete(competition: Competition, raw: Path) -> bool:
-    """Is every role in raw/ already, and no replacement left half done?"""
+    """Is every role already in raw/, with no replacement left half done?"""
     stamp, roles = raw.with_name(".download.json"), competition.files.roles().values()
     whole = not stamp.is_file() or read_json(stamp).get("whole", False)
     return whole and all(any(path.exists() for path in _spellings(raw, names)) for names in roles)
@@ -107,7 +107,7 @@ def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Pa
 
 
 def _search(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first spelling that is there: the file, the folder of that name, or the file in a zip of its own."""
+    """The first name that exists: the file, the folder of that name, or the file in a zip of its own."""
     for name in names:
         for path in (folder / name, folder / name.removesuffix(".zip"), folder / f"{name}.zip"):
             if path.is_file() or path.is_dir():
@@ -119,13 +119,13 @@ def _require_all(competition: Competition, found: dict[str, Path], source: Path)
     for role, names in competition.files.roles().items():
         if role not in found:
             there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
-            listing = f" (there is: {', '.join(there)})" if there else ""
-            raise KitError(f"{source}: holds no {' or '.join(names)}{listing}")
+            listing = f" (found: {', '.join(there)})" if there else ""
+            raise KitError(f"{source}: contains no {' or '.join(names)}{listing}")
     return found
 
 
 def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
-    """Every archive checked whole, and room made sure of for all of them; which they are."""
+    """Check every archive whole, and that there is room for all of them; returns the archives."""
     sizes = {path: verify_zip(path) for path in found.values() if path.is_file() and path.suffix == ".zip"}
     if sizes:
         listing = ", ".join(f"{path.name} ({size / 1e6:,.1f} MB)" for path, size in sizes.items())
@@ -177,13 +177,13 @@ def _only_member(path: Path) -> bytes:
 def _place_table(path: Path, target: Path, is_csv: bool = False) -> None:
     data = _only_member(path) if path.suffix == ".zip" else path.read_bytes()
     if is_csv and data[:64].lstrip()[:1] in {b"<", b"{", b""}:
-        raise KitError(f"{path}: is no CSV (it begins with {data[:20]!r}); get it again")
+        raise KitError(f"{path}: is not a CSV (it begins with {data[:20]!r}); get it again")
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
 
 
 def _link(source: Path, target: Path) -> None:
-    """What stands unpacked somewhere (maybe in a read-only folder) is used where it is."""
+    """What is already unpacked (maybe in a read-only folder) is used where it is."""
     if target.exists() and target.resolve() == source.resolve():
         return
     temporary = target.with_name(f".{target.name}.{mark()}.tmp")

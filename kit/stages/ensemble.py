@@ -39,20 +39,20 @@ class EnsembleResult:
     metric: str
     cv: float | None  # pooled over all OOF; `None` where only a `full` model was submitted
     num_rows: int
-    test_scores: dict[str, float]  # of a competition that gives the test labels away, else empty
+    test_scores: dict[str, float]  # of a competition whose test labels are public, else empty
 
 
 def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | None = None) -> EnsembleResult:
     """Mean over folds, then a blend of runs as `settings` asks (default: the first run's own); write the submission.
     `name`: the submission's; default: the run's, or the first one's with `-blend`. The file is validated before it gets
-    its name."""
+    its final name."""
     first = runs[0]
     name = _name(runs, name)
     hand_in = HandIn(first.competition, settings or first.experiment.ensemble, first.group_of)
     full = hand_in.settings.models == "full"
     for run in runs:
         if run.competition.name != first.competition.name:
-            raise ConfigError(f"run {run.name} is of {run.competition.name}, not of {first.competition.name}")
+            raise ConfigError(f"run {run.name} is for {run.competition.name}, not {first.competition.name}")
     members = [read_member(run, full) for run in runs]
     blended = blend_runs(members, hand_in)
     scored, files = blended.scored, RunFiles(first.workspace.run(name))
@@ -68,13 +68,13 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
         cv["expected"] = expect_score(first, scored, test)
         if full:
-            console.warn("this CV is of the fold models; the submission is of the model of all training data")
+            console.warn("this CV is of the fold models; the submission is from the model trained on all data")
         with atomic_path(files.oof) as temporary:
             scored.oof.to_csv(temporary, index=False, float_format="%.8g")
         write_json(files.cv, cv)
         draw_reliability(name, scored, files.figure("reliability"))
     else:
-        console.warn("a model of all training data has no CV")
+        console.warn("a model trained on all data has no CV")
     test_scores = _score_test(first, test, post)
     path, num_rows = _write_submission(first, name, test, post)
     facts = {"cv": cv, "postprocess": _describe_postprocess(post), "test": test_scores}
@@ -87,13 +87,13 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
 
 
 def _name(runs: Sequence[Run], name: str | None) -> str:
-    """The submission's name. `ConfigError` where it is not a valid one, or is another run's."""
+    """The submission's name. Raises `ConfigError` where it is not valid, or is another run's."""
     names = [run.name for run in runs]
     name = name or (names[0] if len(names) == 1 else f"{names[0]}-blend")
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(f"--name {name}: expected {NAME_WORDS}")
     if names != [name] and RunFiles(runs[0].workspace.run(name)).experiment.is_file():
-        raise ConfigError(f"--name {name}: is a run's name; this submission needs one of its own")
+        raise ConfigError(f"--name {name}: is already a run's name; this submission needs its own")
     return name
 
 
@@ -106,7 +106,7 @@ def _test(members: list[Member], blended: BlendedRuns, hand_in: HandIn) -> pd.Da
 
 
 def _write_submission(run: Run, name: str, test: pd.DataFrame, post: Postprocess) -> tuple[Path, int]:
-    """(submissions/<name>.csv, its rows); raises `KitError` where it would not be valid, and leaves what was there."""
+    """(submissions/<name>.csv, its rows); raises `KitError` where it would not be valid, and keeps what was there."""
     competition, ids = run.competition, test["image_id"].tolist()
     decisions = competition.scoring.decide(predictions(test, competition), competition.task == "labels", post.params)
     sample = read_sample(competition, run.workspace.raw(competition.name), ids)
@@ -128,7 +128,7 @@ def _report_postprocess(post: Postprocess, metric: str) -> None:
     interval = "{:+.4f} to {:+.4f}".format(*post.difference.interval)
     text = f"{metric} {post.before:.4f} -> {post.after:.4f} (cross-fitted; difference {interval}): "
     values = ", ".join(f"{key} {_short(value)}" for key, value in post.params.items())
-    console.stage("ensemble", f"postprocessing {text}{'kept, ' + values if post.kept else 'no sure gain, left out'}")
+    console.stage("ensemble", f"postprocessing {text}{'kept, ' + values if post.kept else 'no certain gain, left out'}")
 
 
 def _short(value: Any) -> str:
@@ -160,7 +160,7 @@ def _score_test(run: Run, test: pd.DataFrame, post: Postprocess) -> dict[str, fl
         scores[metric.name] = metric.measure(truth.targets, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(truth.by(metric), decided))
         rows.append([metric.name, f"{scores[metric.name]:.4f}", interval])
-    title = f"Test set: {len(known):,} images whose labels are given, never trained on"
+    title = f"Test set: {len(known):,} images with known labels, never trained on"
     console.table(title, ["metric", "score", "95 % interval"], rows)
     return scores
 

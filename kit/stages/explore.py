@@ -28,7 +28,7 @@ VERSION = 2
 PER_SHEET = 40
 SHEETS = 20  # classes with a sheet
 THUMBNAIL = 128
-MIN_FOR_ADVERSARIAL = 50  # images a side; fewer tell nothing
+MIN_FOR_ADVERSARIAL = 50  # images of each split; fewer say nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ExploreResult:
 
 
 def explore(run: Run, force: bool = False) -> ExploreResult:
-    """Statistics and pictures of the whole data set, from the index; pixels are read for the contact sheets only."""
+    """Statistics and figures of the whole data set, from the index; pixels are read only for the contact sheets."""
     competition, index = run.competition, run.index
     index_path, folder = run.workspace.index(competition.name), run.workspace.figures(competition.name)
     path = run.workspace.stats(competition.name)
@@ -100,7 +100,7 @@ def _groups(index: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
-    """Can a small model tell train from test by size, bytes and colours? ROC AUC, cross-validated; 0.5 is no."""
+    """Can a small model tell train from test by size, bytes and colours? Cross-validated ROC AUC; 0.5 means no."""
     test = (index["split"] == "test").to_numpy()
     if min(test.sum(), (~test).sum()) < MIN_FOR_ADVERSARIAL:
         return None
@@ -146,7 +146,7 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
 
 
 def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, pd.DataFrame]:
-    """What gets a contact sheet of its own: the most frequent classes; for a number, its lowest and highest tenth."""
+    """What gets its own contact sheet: the most frequent classes; for a number, its lowest and highest tenth."""
     if competition.task == "number":
         ordered = train.iloc[np.argsort(targets(train, competition)[:, 0], kind="stable")]
         tenth = max(1, len(train) // 10)
@@ -159,7 +159,7 @@ def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, p
 
 
 def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)  # a sheet of an earlier state, when there is nothing to show any more
+    path.unlink(missing_ok=True)  # an outdated sheet, in case there is nothing left to show
     if len(rows):
         pictures = (decode_image(read_bytes(raw / name), THUMBNAIL).rgb for name in rows["path"])
         figures.contact_sheet([resize_square(rgb, THUMBNAIL, "pad") for rgb in pictures], captions, title, path)

@@ -1,4 +1,4 @@
-"""index: every image file looked at once -> `data/<competition>/index.csv`, a row per image."""
+"""index: every image file read once -> `data/<competition>/index.csv`, a row per image."""
 
 import os
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class IndexResult:
 
 
 def index(run: Run, force: bool = False) -> IndexResult:
-    """Look at every file once: size, md5, difference hash, channel statistics, near-duplicates, problems."""
+    """Read every file once: size, md5, difference hash, channel statistics, near-duplicates, problems."""
     competition = run.competition
     raw, path = run.workspace.raw(competition.name), run.workspace.index(competition.name)
     files = list_competition(competition, raw)
@@ -82,9 +82,9 @@ def _check(
     missing = [image_id for image_id in wanted or [] if image_id not in there]
     if missing:
         column = f"{places['sample_submission']}: column '{competition.submission.id_column}'"
-        stray = f"{len(missing):,} ids are no picture of {places['test'].name}"
+        stray = f"{len(missing):,} ids are not pictures in {places['test'].name}"
         advice = "correct `submission.id_column` or `files.test` in the competition's YAML, or download again"
-        raise KitError(f"{column}: {stray} ({examples(missing)}; there is {examples(sorted(there))}); {advice}")
+        raise KitError(f"{column}: {stray} ({examples(missing)}; found {examples(sorted(there))}); {advice}")
     if competition.task == "number":
         return
     if competition.task == "labels":
@@ -117,7 +117,7 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
     hashes = hash_values(table.loc[seen, "dhash"])
     groups, apart = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
     if apart:
-        limit = f"a group holds what is near one image, {MAX_GROUP} at most"
+        limit = f"a group is what is near one image, at most {MAX_GROUP}"
         console.warn(
             f"{counted(apart, 'pair')} of near-identical images in different groups ({limit}): where folds separate "
             f"them, the CV is optimistic"
@@ -151,4 +151,4 @@ def _report(result: IndexResult, index: pd.DataFrame, competition: Competition) 
         for row in troubled.head(20).itertuples():
             console.say(f"          {row.path}: {row.problem}")
         if len(troubled) > 20:
-            console.say(f"          ... all of them: column `problem` of {result.path}")
+            console.say(f"          ... for all of them see column `problem` of {result.path}")

@@ -29,7 +29,7 @@ class PredictResult:
 
 
 def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) -> PredictResult:
-    """Predict for the folds (default: all that are trained): each its own images, and all of them the test images."""
+    """Predict with the folds (default: all that are trained): each its own images, and all of them the test images."""
     wanted, samples = trained_folds(run, folds), run.samples
     use_threads(run)
     missing = {artifact.name for artifact in to_make("predict", [predictions_of(fold) for fold in wanted], force)}
@@ -56,7 +56,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
 
 
 def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
-    """These folds, or all that are trained; `KitError` where one is not."""
+    """These folds, or all that are trained; raises `KitError` where one is not."""
     if not run.exists:
         raise KitError(f"{run.files.folder}: no such run; type `kit train` first")
     everything = run.folds([*range(run.experiment.data.num_folds), "full"])
@@ -85,7 +85,7 @@ def _report(fold: RunFold) -> float | None:
 
 
 def _prior(run: Run) -> np.ndarray:
-    """float32 (C,): the training targets' mean: the best prediction for a picture that cannot be seen."""
+    """float32 (C,): the training targets' mean: the best prediction for an unreadable picture."""
     index = run.samples.index
     seen = targets(index[trainable(index)], run.competition)
     if seen.ndim == 1:

@@ -17,7 +17,7 @@ from kit.workspace import atomic_path, fingerprint, read_json
 
 VERSION = 2
 UNLIKE = 0.6  # AUC of telling train from test, by sizes and statistics
-WIDTH = 60  # characters of class names that a table has room for
+WIDTH = 60  # characters of class names that fit in a table
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def split(run: Run, force: bool = False) -> SplitResult:
             folds = assign_folds(labels, groups, num_folds, seed)
             pd.DataFrame({"image_id": ids, "fold": folds, "group": groups}).to_csv(temporary, index=False)
         if before is not None and before != path.read_bytes():
-            advice = "a run keeps those it was made with and cannot go on, so give the next one another name"
+            advice = "a run made with the old ones cannot go on, so give the next one another name"
             console.warn(f"{path}: the images, their labels or groups changed, and so did the folds; {advice}")
     run.refresh()
     table = read_rows(path)[["image_id", "fold"]].merge(index, on="image_id")
@@ -61,16 +61,16 @@ def split(run: Run, force: bool = False) -> SplitResult:
 
 
 def _doubts(run: Run) -> None:
-    """Warn of what makes a CV on these folds promise too much, or too little, of the test set."""
+    """Warn of what makes a CV on these folds promise too much, or too little, for the test set."""
     stats, index = run.workspace.stats(run.competition.name), run.index
     alike = read_json(stats).get("adversarial") if stats.is_file() else None
     if alike and alike["auc"] > UNLIKE:
         apart = f"a model tells them apart with AUC {alike['auc']:.2f}; `kit explore` shows it"
-        console.warn(f"train and test look different ({apart}): expect another score on the test set than in CV")
+        console.warn(f"train and test look different ({apart}): expect a different score on the test set than in CV")
     test = index[index["split"] == "test"]
     twins = int(test["group"].isin(set(index.loc[index["split"] == "train", "group"])).sum())
     if twins:
-        kinder = "the leaderboard will be kinder than CV (`kit ensemble` says by how much)"
+        kinder = "the leaderboard score will be better than CV (`kit ensemble` says by how much)"
         console.warn(f"{twins:,} test images are near-identical to a training image: {kinder}")
 
 

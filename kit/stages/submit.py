@@ -34,14 +34,14 @@ def submit(
     run: Run, file: Path | None = None, message: str = "", dry_run: bool = False, again: bool = False,
     anyway: bool = False, wait_minutes: float = 10.0,
 ) -> SubmitResult:  # fmt: skip
-    """Hand in `file` (default: the experiment's own submission). `dry_run` stops after validation. Refuses bytes that
-    were handed in before unless `again`, and a doubtful file unless `anyway`."""
+    """Submit `file` (default: the experiment's own submission). `dry_run` stops after validation. Refuses bytes that
+    were submitted before unless `again`, and a doubtful file unless `anyway`."""
     competition, workspace = run.competition, run.workspace
     path = file or workspace.submission(run.name)
     if not path.is_file():
         hint = "give an existing CSV" if file else "type `kit run` or `kit ensemble` first, or name a CSV"
         raise ConfigError(f"{path}: no such file; {hint}")
-    listed = not competition.files.sample_submission  # without a sample the index tells which rows are wanted
+    listed = not competition.files.sample_submission  # without a sample, the index says which rows are wanted
     test_ids = run.index.loc[run.index["split"] == "test", "image_id"].tolist() if listed else []
     sample = read_sample(competition, workspace.raw(competition.name), test_ids)
     verdict = validate(competition, sample, path, _reference(competition, workspace, path))
@@ -54,11 +54,11 @@ def submit(
         console.stage("submit", "dry run: nothing was uploaded")
         return SubmitResult(path, verdict.num_rows, False)
     if verdict.doubts and not anyway:
-        raise KitError(f"{path}: {verdict.doubts[0]}; --anyway submits it all the same")
+        raise KitError(f"{path}: {verdict.doubts[0]}; --anyway submits it nevertheless")
     if competition.slug is None:
-        raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit to")
+        raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit")
     passport_path = path.with_suffix(".json")
-    if not os.access(passport_path if passport_path.is_file() else path.parent, os.W_OK):  # another's input folder
+    if not os.access(passport_path if passport_path.is_file() else path.parent, os.W_OK):  # someone else's input folder
         passport_path = workspace.submission(f"{path.stem}-{file_hash(path)[:8]}").with_suffix(".json")
     with lock(workspace.submission("").with_name(".submit.lock"), f"{workspace.submission('').parent}"):
         passport = _passport(passport_path, competition)
@@ -85,7 +85,7 @@ def submit(
 
 
 def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: Path) -> dict[str, Any] | None:
-    """The entry of these bytes where its score is still awaited; refuses bytes that are scored, or may have arrived."""
+    """The entry of these bytes if its score is still awaited; refuses bytes that are scored, or may have arrived."""
     passports = [passport, *(read_json(other) for other in sorted(workspace.submission("x").parent.glob("*.json")))]
     for entry in (entry for one in passports for entry in one.get("kaggle", [])):
         if entry.get("sha256") != digest or entry.get("competition") != passport["competition"]:
@@ -94,7 +94,7 @@ def _earlier(workspace: Workspace, passport: dict[str, Any], digest: str, path: 
             return entry
         state = f"reference {entry['ref']}" if entry.get("ref") else "no answer came: look at Kaggle"
         before = f"these bytes were submitted before ({state}, {entry.get('date', '')})"
-        raise KitError(f"{path}: {before}; --again spends a submission on them once more")
+        raise KitError(f"{path}: {before}; --again spends another submission on them")
     return None
 
 
@@ -108,7 +108,7 @@ def _passport(path: Path, competition: Competition) -> dict[str, Any]:
 def _hand_in(
     client: KaggleClient, competition: Competition, path: Path, passport_path: Path, message: str
 ) -> dict[str, Any]:
-    """Upload, note in the passport that it goes out, hand in, note the reference: a kill leaves a trace."""
+    """Upload, record in the passport that it goes out, submit, record the reference: a kill leaves a trace."""
     slug, passport = competition.slug or "", _passport(passport_path, competition)
     token = client.upload(slug, path)
     entry: dict[str, Any] = {
@@ -133,14 +133,14 @@ def _hand_in(
 
 
 def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], news: dict[str, Any]) -> None:
-    """Into the passport as it is now: `kit ensemble` may have rewritten it meanwhile."""
+    """Update the passport as it is now: `kit ensemble` may have rewritten it meanwhile."""
     passport = _passport(passport_path, competition)
     entries = passport.setdefault("kaggle", [])
     same = [all(one.get(key) == entry[key] for key in ("sha256", "date")) for one in entries]
     entry |= news
     if any(same):
         entries[same.index(True)] = entry
-    else:  # it was found in the passport of a copy
+    else:  # it was found in a copy's passport
         entries.append(entry)
     write_json(passport_path, passport)
 
@@ -151,11 +151,11 @@ def _may_submit(client: KaggleClient, slug: str) -> None:
         rules = f"https://www.kaggle.com/c/{slug}/rules"
         raise KitError(f"you have not entered this competition: accept its rules at {rules}")
     if facts.submissions_disabled:
-        raise KitError(f"{slug} takes no submissions any more (deadline {facts.deadline or 'unknown'})")
+        raise KitError(f"{slug} no longer accepts submissions (deadline {facts.deadline or 'unknown'})")
     left = client.submissions_left(slug)
     console.stage("submit", f"{left} of {facts.max_daily_submissions} submissions left today")
     if left < 1:
-        raise KitError("no submission is left today: Kaggle's day begins at 00:00 UTC")
+        raise KitError("no submissions are left today: Kaggle's day begins at 00:00 UTC")
 
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:

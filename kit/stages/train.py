@@ -29,24 +29,23 @@ class TrainResult:
     run: Path
     folds: list[Fold]
     metric: str
-    scores: dict[str, float]  # fold -> the validation metric of the epoch that is kept, or of the last one's average
-    finished: bool  # False: --max-hours was over first
+    scores: dict[str, float]  # fold -> the validation metric of the kept epoch (for an average, the last)
+    finished: bool  # False: --max-hours ran out first
     seconds: float
-    penalties: dict[str, float] = field(default_factory=dict)  # fold -> of its head on a frozen network
+    penalties: dict[str, float] = field(default_factory=dict)  # fold -> its head's, on a frozen network
 
 
 def train(
     run: Run, folds: Sequence[Fold] | None = None, force: bool = False, max_hours: float | None = None,
     on: str | None = None,
 ) -> TrainResult:  # fmt: skip
-    """Train the folds (default: all). A killed training goes on where its last checkpoint stands. The first training of
-    a run settles what the experiment leaves open and freezes it, with the folds, into the run's folder. `force` trains
-    finished folds again. `on`: where it is done, `here` or on this machine's `gpus`; left out, on every GPU that is
-    visible."""
+    """Train the folds (default: all). A killed training resumes from its last checkpoint. The first training of a run
+    settles what the experiment leaves open and freezes it, with the folds, into the run's folder. `force` trains
+    finished folds again. `on`: where to train, `here` or on this machine's `gpus`; by default on every visible GPU."""
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:
-        raise ConfigError(f"members: {run.name} is a blend: `kit run` makes its members")
+        raise ConfigError(f"members: {run.name} is a blend: `kit run` trains its members")
     method, wanted = method_of(run), run.folds(folds)
     parts = method.parts(wanted)
     runner = choose_runner(on, len(parts))
@@ -64,7 +63,7 @@ def train(
     except OutOfTime:
         finished = False
         again = " without --force" if force else ""
-        console.warn(f"--max-hours is over; everything is saved. Type the same command{again} to go on")
+        console.warn(f"--max-hours has run out; everything is saved. Type the same command{again} to go on")
         draw_curves(run)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -83,8 +82,8 @@ def train(
 
 
 def _open(run: Run, method: Method) -> bool:
-    """Freeze the experiment as it is settled: when the run is made, and when it goes on with another machine's keys.
-    Did it exist?"""
+    """Freeze the experiment as settled: when the run is made, and when it goes on with different `machine` keys.
+    Returns whether it existed."""
     run.settle(None)  # another process may have made it since
     existed = run.exists
     if existed:

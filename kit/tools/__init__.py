@@ -1,1 +1,1 @@
-"""Verbs beside the pipeline."""
+"""The verbs besides the pipeline's."""

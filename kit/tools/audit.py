@@ -1,4 +1,4 @@
-"""audit: which labels are wrong? Confident learning on OOF, contradicting twins, odd pictures -> suspects.csv."""
+"""audit: which labels are wrong? Confident learning on OOF, contradicting near-duplicates, outliers -> suspects.csv."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ from kit.run.run import Run
 from kit.settings import View
 from kit.workspace import atomic_path
 
-SHOWN = 60  # pictures of the contact sheet
-ODD = 3  # per cent of all pictures, the oddest as a whole, are looked at closer
+SHOWN = 60  # pictures on the contact sheet
+ODD = 3  # per cent of all pictures, the oddest as a whole, get a closer look
 NEIGHBOURS = 10
 CLOSER = tuple(View(scale=scale, crop=crop) for scale in (1.4, 2.0) for crop in FIVE)
 
@@ -38,10 +38,10 @@ class AuditResult:
 
 def audit(run: Run) -> AuditResult:
     """Write runs/NAME/suspects.csv: image_id, path, target, suggested, score, reason, kind; worst first. `score` is the
-    probability that models which never saw the image give its label (of odd pictures: how like others it is, 0 to 1).
-    Where a run is of frozen features, pictures unlike all others are suspects too."""
+    probability of its label by models that never saw the image (for odd pictures: how like others it is, 0 to 1). Where
+    a run uses frozen features, pictures unlike all others are suspects too."""
     if run.competition.task == "number":
-        raise KitError("kit audit: a number has no classes to confuse; the report shows the largest errors")
+        raise KitError("kit audit: task number has no classes to confuse; the report shows the largest errors")
     oof = read_member(run).oof
     if oof.empty:
         raise KitError(f"run {run.name} has no OOF predictions; type `kit predict`")
@@ -52,12 +52,12 @@ def audit(run: Run) -> AuditResult:
     figure = _draw(suspects, run)
     counts = {str(reason): int(count) for reason, count in suspects["kind"].value_counts().items()}
     console.stage("audit", f"{counted(len(suspects), 'suspect')}: {', '.join(f'{v} {k}' for k, v in counts.items())}")
-    console.stage("audit", f"{path}; {figure}; tick them in the report (kit runs {run.name}) and save corrections.csv")
+    console.stage("audit", f"{path}; {figure}; mark them in the report (kit runs {run.name}) and save corrections.csv")
     return AuditResult(path, len(suspects), counts, figure)
 
 
 def _rows(oof: pd.DataFrame, run: Run, order: np.ndarray, suggested: list[str], score: np.ndarray) -> pd.DataFrame:
-    """The OOF rows in that order, as suspects without a reason."""
+    """The OOF rows in this order, as suspects without a reason yet."""
     train = run.samples.index[run.samples.index["split"] == "train"]
     path_of = dict(zip(train["image_id"], train["path"], strict=True))
     table = oof.iloc[order]
@@ -68,7 +68,7 @@ def _rows(oof: pd.DataFrame, run: Run, order: np.ndarray, suggested: list[str], 
 
 
 def _words(values: np.ndarray, competition: Competition) -> list[str]:
-    """Targets, or predictions, in words: a label set's between blanks."""
+    """Targets or predictions as class names; a label set's separated by spaces."""
     names = np.array(competition.classes)
     if competition.task == "labels":
         return [" ".join(names[row]) for row in values > 0.5]
@@ -76,7 +76,7 @@ def _words(values: np.ndarray, competition: Competition) -> list[str]:
 
 
 def _mislabelled(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
-    """Confident learning (Northcutt et al. 2021): labels that honest predictions speak against, the surest first."""
+    """Confident learning (Northcutt et al. 2021): labels that out-of-fold predictions contradict, the surest first."""
     probs, wanted = predictions(oof, run.competition), targets(oof, run.competition)
     words = _words(probs, run.competition)
     if run.competition.task == "labels":
@@ -114,8 +114,8 @@ def _contradictions(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
 
 
 def _odd(run: Run, oof: pd.DataFrame) -> pd.DataFrame:
-    """Pictures whose features are far from all others': no animal, a drawing, an error page. A cat on a bookshelf is
-    far too, but not if one looks closer: what is odd as a whole is looked at in parts, and the part most like other
+    """Pictures whose features are far from all others': no animal, a drawing, an error page. So is a cat on a
+    bookshelf, until one looks closer: what is odd as a whole is examined in parts, and the part most like other
     pictures counts."""
     words = _words(predictions(oof, run.competition), run.competition)
     if not has_frozen_network(run):
@@ -136,12 +136,12 @@ def _likeness(neighbours: NearestNeighbors, seen: np.ndarray, own: np.ndarray) -
     """float (N,): mean cosine similarity of features (N, D) to those of the nearest other pictures."""
     distance, near = neighbours.kneighbors(seen)
     other = near != own[:, None]
-    other[other.all(axis=1), -1] = False  # as many for everyone
+    other[other.all(axis=1), -1] = False  # the same number for every picture
     return 1 - np.average(distance, axis=1, weights=other)
 
 
 def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:
-    """Each kind's worst first, then each one's second, and so on; an image appears once, at its first place."""
+    """Each kind's worst first, then each kind's second, and so on; an image appears once, at its first place."""
     ranked = [table.assign(rank=np.arange(len(table)), kind_rank=number) for number, table in enumerate(lists)]
     together = pd.concat(ranked, ignore_index=True).sort_values(["rank", "kind_rank"], kind="stable")
     return together.drop_duplicates("image_id").drop(columns=["rank", "kind_rank"]).reset_index(drop=True)

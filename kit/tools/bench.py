@@ -27,13 +27,13 @@ from kit.run.run import Run
 from kit.training.loop import Feed, Output, fit
 
 DECODED = 400  # pictures
-TRAINED_SECONDS = 12.0  # a measurement of training
+TRAINED_SECONDS = 12.0  # per measurement of training
 REPEATS = 3
 
 
 @dataclass(frozen=True)
 class Speed:
-    """`images_per_second` of a part of the work; `of_limit`: as a share of `limit`, what the machine could do of it."""
+    """`images_per_second` of a part of the work; `of_limit`: its share of `limit`, the most this machine could do."""
 
     name: str
     images_per_second: float
@@ -65,7 +65,7 @@ def bench(run: Run) -> BenchResult:
 
 
 def _median_speed(count: int, once: Callable[[], Any]) -> float:
-    """Items a second: the median of a few, after one that does not count."""
+    """Items per second: the median of a few runs, after one that does not count."""
     times = []
     for _ in range(REPEATS + 1):
         began = time.perf_counter()
@@ -85,7 +85,7 @@ def _reading(index: pd.DataFrame, raw: Path) -> Speed:
 
 
 def _training(networks: Networks) -> list[Speed]:
-    """The real loop, against the same loop on one batch that is there already; and what one core prepares."""
+    """The real loop, against the same loop on one resident batch; and the speed at which one core prepares."""
     fold = networks.run.fold(0)
     feed = networks.feed(fold)
     batch = next(feed.batches(0, 0))
@@ -95,7 +95,7 @@ def _training(networks: Networks) -> list[Speed]:
     prepared = _median_speed(few * len(batch), lambda: list(_first(feed.batches(0, 0), few)))
     networks.num_workers = networks.workers(fold, limit)
     whole = _loop_speed(networks, lambda steps: _first(networks.feed(fold).batches(0, 0), steps))
-    one_core = Speed("prepare batches, one core", prepared, prepared / limit, "what the network takes")
+    one_core = Speed("prepare batches, one core", prepared, prepared / limit, "what the network consumes")
     return [one_core, Speed("train", whole, whole / limit, "the loop on one resident batch")]
 
 
@@ -154,7 +154,7 @@ def _advice(networks: Networks, speeds: dict[str, Speed]) -> list[str]:
     cheaper = "fewer or cheaper lines in `augment`, or a data.cache_size nearer to data.image_size"
     if whole.of_limit >= 0.9:
         slow = f"training is limited by the network ({whole.of_limit:.0%} of its own speed)"
-        cheaper = "a smaller data.image_size, model.options.width or fewer epochs save time, workers do not"
+        cheaper = "a smaller data.image_size, model.options.width or fewer epochs save time; workers do not"
     elif run.device.type != "cpu":
         slow = f"training waits for batches from {networks.num_workers} workers ({whole.of_limit:.0%} of its speed)"
     else:

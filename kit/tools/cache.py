@@ -1,4 +1,4 @@
-"""cache: what is kept to save time (pixels, features, measured speeds), and clearing it. Everything there is remade."""
+"""cache: what is kept to save time (pixels, features, measured speeds), and clearing it. All of it can be remade."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ class CacheResult:
 
 
 def cache(workspace: Workspace, clear: bool = False) -> CacheResult:
-    """List what the workspace keeps, or remove it (`clear`). Runs, folds and submissions are no part of it."""
+    """List what the workspace keeps, or remove it (`clear`). Runs, folds and submissions are not part of it."""
     arrays = sorted((workspace.root / "data").glob("*/cache/*.npy"))
     files = arrays + [path for path in [workspace.speeds()] if path.is_file()]
     sizes = [path.stat().st_size for path in files]
@@ -29,7 +29,7 @@ def cache(workspace: Workspace, clear: bool = False) -> CacheResult:
                 for path in folder.glob("*.npy"):
                     path.unlink()
         workspace.speeds().unlink(missing_ok=True)
-        console.stage("cache", f"cleared {total}; what is needed again is made again")
+        console.stage("cache", f"cleared {total}; what is needed will be made again")
         return CacheResult(files, sum(sizes), True)
     used = [datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M") for path in files]
     facts = zip(files, sizes, used, strict=True)

@@ -13,7 +13,7 @@ from kit.run.run import Run
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.truth import Truth
 
-SURE = 0.975  # this probable, a run is called the better one
+SURE = 0.975  # from this probability on, a run is called better
 MOST_AGREE = 0.9  # of the common images must have the same label in both runs
 
 
@@ -28,25 +28,25 @@ class CompareResult:
 
 
 def compare(first: Run, second: Run) -> CompareResult:
-    """Compare run `second` with run `first` on every metric that the task allows. It compares the predictions as they
-    are: before temperature, cut-points or thresholds."""
+    """Compare run `second` with run `first` on every metric that the task allows. Predictions are compared as they are:
+    before temperature, cut points or thresholds."""
     competition, names = first.competition, (first.name, second.name)
     if competition.name != second.competition.name:
-        raise ConfigError(f"run {names[0]} is of {competition.name}, {names[1]} of {second.competition.name}")
+        raise ConfigError(f"run {names[0]} is for {competition.name}, {names[1]} for {second.competition.name}")
     one, other = (read_member(run).oof for run in (first, second))
     both = one.merge(other, on="image_id", suffixes=("", "_of_second"))
     if both.empty:
         raise KitError(f"runs {names[0]} and {names[1]} have no OOF image in common; predict the same folds of both")
     same = np.all([both[column] == both[f"{column}_of_second"] for column in competition.targets], axis=0)
     if same.mean() < MOST_AGREE:
-        raise KitError(f"runs {names[0]} and {names[1]} disagree about the images' classes; type `kit predict --force`")
+        raise KitError(f"runs {names[0]} and {names[1]} disagree about the images' labels; type `kit predict --force`")
     if not same.all():
-        console.warn(f"{(~same).sum():,} images have another label in the other run (data.corrections); left out")
+        console.warn(f"{(~same).sum():,} images have different labels in the two runs (data.corrections); left out")
         both = both[same].reset_index(drop=True)
     if len(both) < max(len(one), len(other)):
         console.warn(f"{len(both):,} images have an OOF prediction in both ({len(one):,} and {len(other):,} in each)")
     if (both["fold"] != both["fold_of_second"]).any():
-        console.warn("the runs have other folds: each image's two models learned from different images")
+        console.warn("the runs have different folds: each image's two models learned from different images")
     groups = both["image_id"].map(first.group_of).to_numpy()
     truth = Truth(competition.scoring, targets(both, competition), groups)
     probs = predictions(both, competition), both[[f"{c}_of_second" for c in competition.predictions]].to_numpy()
@@ -63,5 +63,5 @@ def compare(first: Run, second: Run) -> CompareResult:
     verdict = "not distinguishable" if probability == probability else f"{competition.metric} cannot be computed here"
     if probability >= SURE or probability <= 1 - SURE:
         verdict = f"{names[1]} is {'better' if probability >= SURE else 'worse'}"
-    console.stage("compare", f"by {competition.metric}: {verdict} (the images' luck only; a seed's takes another seed)")
+    console.stage("compare", f"by {competition.metric}: {verdict} (covers the choice of images only, not of the seed)")
     return CompareResult(*names, len(both), competition.metric, differences, verdict)

@@ -1,8 +1,8 @@
-"""demo: the whole way on real images that are already on this machine.
+"""demo: the whole pipeline on real images that are already on this machine.
 
-The 1,797 handwritten digits that scikit-learn ships (UCI ML hand-written digits, 8x8 pixels) are laid out exactly
-like a Kaggle competition, and every stage runs on them; the labels held back for test1 give the score that Kaggle
-would give."""
+The 1,797 handwritten digits that scikit-learn ships (UCI ML hand-written digits, 8x8 pixels) are laid out exactly like
+a Kaggle competition, and every stage runs on them; the labels held back for test1 give the score that Kaggle would
+give."""
 
 import io
 import zipfile
@@ -22,7 +22,7 @@ from kit.run.run import Run
 from kit.workspace import atomic_path
 
 TEST_EVERY = 5  # every fifth digit is held back
-SIDE = 32  # pixels a side: 8 enlarged, so that a person sees them too
+SIDE = 32  # pixels a side: 8 enlarged, so that a person can see them too
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DemoResult:
 
 def write_archives(folder: Path | str, limit: int | None = None) -> Path:
     """train.zip (`class.id.jpg`), test1.zip (`id.jpg`), sampleSubmission.csv, and solution.csv (the held-back labels).
-    `limit` takes the first so many digits only. What is there already stays."""
+    `limit`: use only that many digits. Existing files are kept."""
     folder, digits = Path(folder), load_digits()
     images, labels = digits.images[:limit], digits.target[:limit]
     if (folder / "solution.csv").is_file():
@@ -77,7 +77,7 @@ def report(run: Run, cv: float, archives: Path) -> DemoResult:
     console.say()
     default = Run.open(DEFAULT_CONFIG, run.workspace).competition
     quick = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml")
-    console.say(f"Next, {default.title}. Put a token (https://www.kaggle.com/settings) into ~/.kaggle/access_token:")
+    console.say(f"Next, {default.title}. Put a token (https://www.kaggle.com/settings) in ~/.kaggle/access_token:")
     console.say(f"  {'kit doctor':<46}is this machine ready?")
     console.say(f"  {'kit run -c ' + quick:<46}under an hour on two CPU cores")
     console.say(f"  {'kit submit -c ' + quick:<46}upload it and wait for the score")

@@ -1,4 +1,4 @@
-"""doctor: is this machine ready? Python, torch, devices, precision, disk, Kaggle. Reads only."""
+"""doctor: is this machine ready? Python, torch, devices, precision, disk, Kaggle. Read-only."""
 
 import contextlib
 import platform
@@ -25,11 +25,11 @@ from kit.run.run import Run
 from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace
 
-BATCH = 16  # images a step when measuring: the answer should come soon
+BATCH = 16  # images per step when measuring: the answer should come soon
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn")
-OPTIONAL = {  # what goes on without
+OPTIONAL = {  # the rest works without
     "simplejpeg": "JPEGs are decoded by Pillow, which takes twice as long",
-    "kaggle": "no verb can ask Kaggle",
+    "kaggle": "no command can reach Kaggle",
     "cleanlab": "no `kit audit`",
 }
 
@@ -44,7 +44,7 @@ class Finding:
 
 
 def doctor(run: Run, offline: bool = False) -> list[Finding]:
-    """Look at everything, a line as soon as it is known; problems are findings, never exceptions."""
+    """Check everything, printing each line as soon as it is known; problems are findings, never exceptions."""
     findings = []
     for finding in _findings(run, offline):
         mark = {"ok": "ok", "note": "note", "problem": "PROBLEM"}[finding.state]
@@ -103,7 +103,7 @@ def _disk(workspace: Workspace) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     state = "ok" if free > 10 else "problem"
-    return Finding("disk", state, f"{free:,.1f} GB free at {folder}" + ("" if free > 10 else "; 10 GB are comfortable"))
+    return Finding("disk", state, f"{free:,.1f} GB free at {folder}" + ("" if free > 10 else "; 10 GB are recommended"))
 
 
 def _kaggle(experiment: Experiment, offline: bool) -> list[Finding]:
@@ -124,5 +124,5 @@ def _kaggle(experiment: Experiment, offline: bool) -> list[Finding]:
         return [*findings, Finding(competition.slug, "problem", str(error))]
     rules = f"https://www.kaggle.com/c/{competition.slug}/rules"
     entered = "entered" if facts.entered else f"not entered: accept the rules at {rules}"
-    closed = "; it takes no submissions any more" if facts.submissions_disabled else ""
+    closed = "; it no longer accepts submissions" if facts.submissions_disabled else ""
     return [*findings, Finding(competition.slug, "ok" if facts.entered and not closed else "note", entered + closed)]

@@ -1,4 +1,4 @@
-"""init: look at a competition's files and write its YAML, and an experiment to begin with."""
+"""init: look at a competition's files and write its YAML, and an experiment to start with."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -34,8 +34,8 @@ def init(
     metric: str | None = None, ask: Ask | None = None, force: bool = False,
 ) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml and configs/NAME.yaml under the workspace. `source`: a folder of downloads;
-    `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles what files leave open; without it
-    the likelier reading is taken, and printed. Existing files stay unless `force`."""
+    `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles what the files leave open; without
+    it the likelier reading is taken and printed. Existing files are kept unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):
@@ -56,7 +56,7 @@ def init(
     competition, experiment = folder / "competitions" / f"{name}.yaml", folder / f"{name}.yaml"
     there = [path for path in (competition, experiment) if path.exists()]
     if there and not force:
-        raise ConfigError(f"{there[0]}: is there already; --force replaces it, --name gives another name")
+        raise ConfigError(f"{there[0]}: already exists; --force replaces it, --name gives another name")
     entries = scan(source)
     console.stage("init", f"{source}: {examples((entry.role for entry in entries), 8)}")
     try:
@@ -77,7 +77,7 @@ def init(
         console.stage("init", reason)
         why += f"# - {reason}\n"
     text = schema.dump_yaml(raw)
-    schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what a reader will find
+    schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what will be read back
     write_text(competition, why + text)
     command = f"# Written by `kit init`: a first experiment, not measured yet.\n#\n#   kit run -c configs/{name}.yaml"
     write_text(experiment, f"{command} [--from DIR]\n" + schema.dump_yaml(settings))
@@ -86,7 +86,7 @@ def init(
 
 
 def _find_metrics(words: str) -> list[Metric]:
-    """The kit's metrics that go by this name, ours, Kaggle's or an everyday one, the likelier first."""
+    """The kit's metrics that go by this name (ours, Kaggle's or an everyday one), the likelier first."""
     found = spelled(words)
     if not found:
         try:
@@ -103,11 +103,11 @@ def _kaggles_metrics(words: str) -> list[Metric]:
     if found:
         console.stage("init", f"Kaggle scores by '{words}': {' or '.join(metric.name for metric in found)}")
     else:
-        console.warn(f"Kaggle scores by '{words}', which the kit does not have; --metric names the nearest it has")
+        console.warn(f"Kaggle scores by '{words}', which the kit does not have; name the nearest it has with --metric")
     return found
 
 
 def _likelier(question: str, options: Sequence[tuple[str, str]]) -> str:
     others = ", ".join(f"{value} ({meaning})" for value, meaning in options[1:])
-    console.warn(f"{question} Taken: {options[0][0]} ({options[0][1]}); else {others}")
+    console.warn(f"{question} Taken: {options[0][0]} ({options[0][1]}); otherwise {others}")
     return options[0][0]

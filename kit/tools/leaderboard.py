@@ -1,4 +1,4 @@
-"""leaderboard: the teams' scores, from Kaggle or a CSV -> data/<competition>/leaderboard.csv; where the medals lie."""
+"""leaderboard: the teams' scores, from Kaggle or a CSV -> data/<competition>/leaderboard.csv; where the medals are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class LeaderboardResult:
 
 
 def leaderboard(run: Run, source: Path | None = None) -> LeaderboardResult:
-    """Keep the scores for `kit ensemble`'s expected rank; `source`: a CSV with a column of them, in place of Kaggle."""
+    """Keep the scores for `kit ensemble`'s expected rank; `source`: a CSV with a column of them, instead of Kaggle."""
     competition = run.competition
     if source is not None:
         scores = _scores_of(source)
@@ -53,10 +53,10 @@ def _scores_of(file: Path) -> pd.Series:
     table = read_text_csv(file, str(file))
     named = [column for column in table if str(column).lower().replace("_", "").replace(" ", "") in COLUMNS]
     if not named:
-        raise KitError(f"{file}: has no column 'score' (there is {examples(table.columns, 8)})")
+        raise KitError(f"{file}: has no column 'score' (found {examples(table.columns, 8)})")
     cells = table[str(named[0])]
     scores = pd.to_numeric(cells, errors="coerce")
     if scores.isna().any():
         wrong = cells[scores.isna()].iloc[0]
-        raise KitError(f"{file}: column '{named[0]}' holds '{wrong}', which is no number")
+        raise KitError(f"{file}: column '{named[0]}' holds '{wrong}', which is not a number")
     return scores

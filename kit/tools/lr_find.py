@@ -16,7 +16,7 @@ from kit.training.optim import set_learning_rate, set_training
 
 LOW, HIGH = 1e-6, 1.0
 SMOOTHING = 0.9  # of the losses, per step
-DIVERGED = 3.0  # times the lowest loss: the test ends
+DIVERGED = 3.0  # times the lowest loss, the test ends
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class LrFindResult:
 
 
 def lr_find(run: Run, steps: int = 100) -> LrFindResult:
-    """Train fold 0 for a moment with an ever higher rate; only the figure is kept."""
+    """Train fold 0 briefly at an ever higher rate; only the figure is kept."""
     trial = run.trial()
     if has_frozen_network(trial):
-        raise ConfigError(f"{run.name}: train.mode is features: its heads are fitted without a learning rate")
+        raise ConfigError(f"{run.name}: train.mode is features: heads are fitted without a learning rate")
     networks = Networks(trial)
     networks.check()
     networks.settle()
@@ -41,7 +41,7 @@ def lr_find(run: Run, steps: int = 100) -> LrFindResult:
     figures.rate_sweep(rates, losses, suggestion, run.name, figure)
     train = trial.experiment.train
     for name, rate in (("learning_rate", train.learning_rate), ("head_learning_rate", train.head_learning_rate)):
-        if rate is not None:  # the head's rose in step
+        if rate is not None:  # the head's rose in proportion
             found = suggestion * rate / train.learning_rate
             console.stage("lr-find", f"train.{name} {found:.1e} (the config has {rate:.1e}); {figure}")
     return LrFindResult(suggestion, rates.tolist(), losses.tolist(), figure)
@@ -75,11 +75,11 @@ def _sweep(networks: Networks, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """A rate where the loss still falls fast: two thirds down its fall, as fastai's "valley" has it. The fall ends
-    where the longest falling subsequence ends, and is taken to be as many steps long as that has points: wiggles on the
-    plain before it do not count."""
+    """A rate where the loss still falls fast: two thirds down its fall, like fastai's "valley". The fall ends where the
+    longest falling subsequence ends, and is taken to be as many steps long as that has points: wiggles on the plateau
+    before it do not count."""
     if len(losses) < 10:
-        raise KitError("the loss ran away at once: is train.clip_grad_norm, or the model's start, what it should be?")
+        raise KitError("the loss diverged at once: are train.clip_grad_norm and the model's start what they should be?")
     length = np.ones(len(losses), dtype=int)
     for end in range(1, len(losses)):
         falls = losses[:end] > losses[end]

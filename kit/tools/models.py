@@ -1,4 +1,4 @@
-"""models: what the networks cost, and what each stage of one hands on."""
+"""models: what the networks cost, and the output of each stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class ModelsResult:
 
 
 def models(name: str | None = None, image_size: int = 224, options: Sequence[str] = ()) -> ModelsResult:
-    """One network with its stages, or all of ours in a table. `options` are `key=value`, the value YAML."""
+    """One network with its stages, or all of ours in a table. `options`: `key=value`, the value as YAML."""
     chosen = schema.apply_overrides({}, options, "--option")
     if name is not None:
         summary = summarise(name, image_size, **chosen)
@@ -29,15 +29,15 @@ def models(name: str | None = None, image_size: int = 224, options: Sequence[str
             console.say(f"Options (model.options) and their defaults: {defaults}")
         return ModelsResult([summary])
     if chosen:
-        raise ConfigError("--option: of which network? kit models NAME --option KEY=VALUE")
+        raise ConfigError("--option: for which network? kit models NAME --option KEY=VALUE")
     summaries = [summarise(one, image_size) for one in NETWORKS]
     rows = [[s.name, _readable(s.parameters), _readable(s.multiply_adds), f"{s.feature_dim:,}"] for s in summaries]
     title = f"One RGB picture of {image_size} px, 1,000 classes"
     console.table(title, ["network", "parameters", "multiply-adds", "features"], rows)
     console.say(
-        "A bottleneck strides in its 3x3 (v1.5), or as in the paper: kit models resnet50 --option stride_at=1x1"
+        "A bottleneck strides in its 3x3 (v1.5); to stride as in the paper: kit models resnet50 --option stride_at=1x1"
     )
-    console.say("kit models NAME shows the stages and the options. Any model of timm is timm:NAME.")
+    console.say("kit models NAME shows the stages and the options. Any timm model is timm:NAME.")
     return ModelsResult(summaries)
 
 

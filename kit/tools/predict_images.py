@@ -1,4 +1,4 @@
-"""predict --images: every picture of some folder -> a CSV: file, prob_<class> per class."""
+"""predict --images: every picture in a folder -> a CSV: file, prob_<class> per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ImagesResult:
 def predict_images(
     run: Run, folder: Path, out: Path | None = None, folds: Sequence[Fold] | None = None
 ) -> ImagesResult:
-    """The models and their mean are those of the submission: the trained folds, or `full` where `ensemble.models` asks
+    """Predict with the submission's models and their mean: the trained folds, or `full` where `ensemble.models` asks
     for it; `folds` chooses others."""
     if not folder.is_dir():
         raise ConfigError(f"--images {folder}: no such folder")
@@ -58,7 +58,7 @@ def predict_images(
             mean = mean_predictions(list(several), run.experiment.ensemble.average, run.competition.task)
             tables.append(pd.DataFrame({"file": list(squares)}).join(prediction_columns(run.competition, mean)))
     if not tables:
-        raise KitError(f"{folder}: holds no picture")
+        raise KitError(f"{folder}: contains no pictures")
     table = pd.concat(tables, ignore_index=True)
     path = out or run.files.images(folder.resolve().name)
     write_table(table, path)

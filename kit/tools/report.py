@@ -1,4 +1,4 @@
-"""report: one page for a run, HTML without a network: scores, figures, suspects to tick. The one file with Jinja2."""
+"""report: one self-contained HTML page for a run: scores, figures, suspects to mark. Only this file uses Jinja2."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ class ReportResult:
 
 
 def report(workspace: Workspace, name: str) -> ReportResult:
-    """Write runs/NAME/report.html from what the folder of a run or a blend holds; it opens without a network."""
+    """Write runs/NAME/report.html from what the folder of a run or a blend holds; it opens offline."""
     files = RunFiles(workspace.run(name))
     passport_file = workspace.submission(name).with_suffix(".json")
     passport = read_json(passport_file) if passport_file.is_file() else {}
@@ -74,19 +74,19 @@ def report(workspace: Workspace, name: str) -> ReportResult:
 
 def _template() -> jinja2.Template:
     surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    surroundings.filters["figure"] = lambda value: "" if value is None else f"{value:.4f}"  # nan is null in JSON
+    surroundings.filters["figure"] = lambda value: "" if value is None else f"{value:.4f}"  # NaN is null in JSON
     return surroundings.from_string(TEMPLATE.read_text("utf-8"))
 
 
 def _figures(figures: Path) -> list[Path]:
-    """The run's figures, in the order in which one asks; the suspects stand on the page one by one."""
+    """The run's figures, in order of interest; the suspects are on the page one by one."""
     order = list(LABELS)
     found = [path for path in figures.glob("*.png") if path.stem != "suspects"]
     return sorted(found, key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem))
 
 
 def _suspects(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
-    """(the worst suspects with their pictures and an earlier corrections.csv's verdict, its other rows, how many)"""
+    """(the worst suspects with pictures and an earlier corrections.csv's verdicts, its other rows, how many)"""
     if not run.files.suspects.is_file():
         return [], [], 0
     text = dict.fromkeys(("image_id", "target", "suggested"), str)

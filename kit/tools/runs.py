@@ -29,14 +29,14 @@ class Line:
 
 
 def runs(workspace: Workspace) -> list[Line]:
-    """The workspace's runs and submissions, the latest last; a figure of LB against CV where there are two of both."""
+    """The workspace's runs and submissions, the latest last; a figure of LB against CV where at least two have both."""
     names = set(run_names(workspace.root / "runs"))
     names |= {path.stem for path in (workspace.root / "submissions").glob("*.json")}
     lines = []
     for name in sorted(names):
         try:
             lines.append(_line(workspace, name))
-        except KitError as error:  # one that cannot be read hides none of the others
+        except KitError as error:  # an unreadable one does not hide the others
             console.warn(f"{name}: {error}; left out")
     lines.sort(key=lambda line: line.made)
     if not lines:

@@ -1,6 +1,6 @@
-"""Who is told of a training's epochs. Adding one is a file beside this one and a line in `LISTENERS`.
+"""Who is told about a training's epochs. Adding a listener is a file beside this one and a line in `LISTENERS`.
 
-A listener is told after each epoch, and once more of the last one when a killed training goes on (`again`); one that
+A listener is told after each epoch, and once more of the last one when a killed training resumes (`again`); one that
 raises is left out from then on. Its own files go beside the metrics file: `path.with_name(...)`."""
 
 from collections.abc import Callable
@@ -10,4 +10,4 @@ from kit.events import Listener
 from kit.tracking import metrics_file, progress
 
 LISTENERS: list[Callable[[Path], Listener]] = [metrics_file.listener, progress.listener]
-"""what makes a listener, given the path of the fold's metrics file"""
+"""Each makes a listener, given the path of the fold's metrics file."""

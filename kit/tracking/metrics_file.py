@@ -1,4 +1,4 @@
-"""A fold's history on disk: JSON, one line an epoch."""
+"""A fold's history on disk: JSON, one line per epoch."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from kit.workspace import write_text
 
 
 def listener(path: Path) -> Listener:
-    """Writes every epoch so far into `path`."""
+    """Writes every epoch so far to `path`."""
 
     def write(epoch: Epoch) -> None:
         try:

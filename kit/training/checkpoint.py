@@ -21,12 +21,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a resume state. Nothing in it can run code (`weights_only`)."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file raises, the way out is the same
+    except Exception as error:  # whatever a damaged file raises, the remedy is the same
         raise KitError(f"{path}: damaged ({reason(error)}); delete it to start the fold again") from None
 
 
 def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """A model's weights, with JSON-able facts beside them."""
+    """Save a model's weights, with JSON-able facts beside them."""
     with atomic_path(path) as temporary:
         tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(tensors, temporary, metadata={"kit": json.dumps(facts)})

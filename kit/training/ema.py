@@ -8,7 +8,7 @@ from torch import nn
 
 
 class EMA:
-    """A second model whose weights and batch-norm statistics follow the first one's mean. The decay warms up as (1 +
+    """A second model whose weights and batch-norm statistics follow the first one's average. The decay warms up as (1 +
     step) / (10 + step), so that a short run is not held back by its initial weights."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -31,7 +31,7 @@ class EMA:
 
 
 def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.Tensor], count: int) -> dict[str, Any]:
-    """The mean of `count` states, from that of the ones before (none for the first); counters are the newest's."""
+    """The mean of `count` states, from that of the earlier ones (None for the first); counters are the latest."""
     if mean is None or count == 1:
         return copy.deepcopy(values)
     learned = {name: value for name, value in values.items() if value.is_floating_point()}

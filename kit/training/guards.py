@@ -29,7 +29,7 @@ class Losses:
             if not math.isfinite(value):
                 where = f"in epoch {self._epoch}, batch {step}, on {examples(self._image_ids(rows.numpy()), 8)}"
                 advice = "lower train.learning_rate, set train.clip_grad_norm, or look at these images"
-                raise KitError(f"the loss became {value} {where}; {advice}. Up to the last checkpoint nothing is lost")
+                raise KitError(f"the loss became {value} {where}; {advice}. Nothing is lost up to the last checkpoint")
             total += value
         return total
 
@@ -40,6 +40,6 @@ def refuse_broken(model: nn.Module) -> None:
     values = [value for value in (*model.parameters(), *model.buffers()) if value.is_floating_point()]
     if not torch.stack([value.isfinite().all() for value in values]).all():
         raise KitError(
-            "the weights became nan or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
-            "the changed experiment a name of its own (--set name=...). The last checkpoint is good"
+            "the weights became NaN or infinite; lower train.learning_rate or set train.clip_grad_norm, and give "
+            "the changed experiment its own name (--set name=...). The last checkpoint is good"
         )

@@ -12,7 +12,7 @@ from kit.tasks import Task
 
 HISTORY, ROUNDS, HALVINGS = 8, 150, 12
 TOLERANCE = 1e-4  # of the gradient's norm, against the first one's
-MOST_NUMBERS = 100_000_000  # of outputs (rows x problems x classes) held at once
+MOST_NUMBERS = 100_000_000  # outputs (rows x problems x classes) held at once
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Heads:
 
 @dataclass(frozen=True)
 class FittedHeads:
-    """`weight` (K, C, D), `bias` (K, C): a head per fold, or the one of all images; `penalties` (K,): what each chose.
-    `paths` float (num_folds, S): loss of each fold's own images by the penalty of a head that never saw them."""
+    """`weight` (K, C, D), `bias` (K, C): a head per fold, or one for all images; `penalties` (K,): each head's. `paths`
+    float (num_folds, S): loss on each fold's own images, for each penalty, by a head that never saw them."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -46,11 +46,11 @@ class FittedHeads:
 
 
 def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...], full: bool = False) -> FittedHeads:
-    """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head of all. (What
-    is not a label, the features' means and spreads, is of all training images.)
+    """Every fold's head with a penalty that its own labels had no part in choosing; with `full`, one head for all.
+    (What does not depend on labels, the features' means and stds, is from all training images.)
 
-    The problem's features are (views, N, D) here, `folds` int64 (N,). For each two folds and each penalty a head that
-    saw neither: fold i takes the penalty whose heads without i do best on the other folds."""
+    The problem's features are (views, N, D) here, `folds` int64 (N,). For each pair of folds and each penalty a head is
+    fitted that saw neither: fold i takes the penalty whose heads without i do best on the other folds."""
     views, _, width = problem.features.shape
     count = int(folds.max()) + 1
     away: list[tuple[int, ...]] = [(i,) for i in range(count)]
@@ -62,7 +62,7 @@ def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...],
     flat = replace(problem, features=problem.features.reshape(-1, width), targets=targets)
     strengths = torch.tensor(penalties)
     heads = fit_heads(flat, kept.repeat_interleave(len(penalties), dim=1), strengths.repeat(len(away)))
-    losses = np.full((len(away), count, len(penalties)), np.nan)  # of each problem, on each fold that it left out
+    losses = np.full((len(away), count, len(penalties)), np.nan)  # of each problem, on each fold it left out
     for number, left in enumerate(away):
         part = slice(number * len(penalties), (number + 1) * len(penalties))
         own = Heads(heads.weight[part], heads.bias[part])
@@ -80,7 +80,7 @@ def fit_folds(problem: Problem, folds: np.ndarray, penalties: tuple[float, ...],
 
 
 def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
-    """Which penalty does best on the other folds, by heads that saw neither them nor `fold`."""
+    """The place of the penalty that does best on the other folds, by heads that saw neither them nor `fold`."""
     pairs = [(problem, left) for problem, left in enumerate(away) if len(left) == 2 and fold in left]
     others = [losses[problem, other] for problem, left in pairs for other in left if other != fold]
     return int(np.mean(others, axis=0).argmin())
@@ -93,11 +93,11 @@ def _held_out(heads: Heads, problem: Problem, rows: torch.Tensor) -> np.ndarray:
 
 
 def fit_heads(problem: Problem, rows: torch.Tensor, penalties: torch.Tensor) -> Heads:
-    """Minimise, for each p, the mean loss over its rows plus `penalties[p]` / 2 times the squared weights. `rows` bool
-    (N, P): which images each fit has; `penalties` float32 (P,), on features of variance 1. The loss is cross-entropy,
-    binary cross-entropy, or half the squared error. Biases are free."""
+    """For each problem p, minimise the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
+    `rows` bool (N, P): which images each problem uses; `penalties` float32 (P,), on features of variance 1. The loss is
+    cross-entropy, binary cross-entropy, or half the squared error. Biases are not penalised."""
     features, targets, task, outputs = problem.features, problem.targets, problem.task, problem.outputs
-    if task in {"classes", "ordinal"} and outputs == 2:  # one is the other's mirror image: half the work, same minimum
+    if task in {"classes", "ordinal"} and outputs == 2:  # one class mirrors the other: half the work, same minimum
         one = fit_heads(Problem(features, targets[:, None].float(), "labels", 1), rows, penalties / 2)
         return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
@@ -121,7 +121,7 @@ Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 def _objective(
     seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, task: Task
 ) -> Callable[[torch.Tensor], Value]:
-    """What is minimised, of some of the problems, by their numbers."""
+    """The objective of a subset of the problems, given by their numbers."""
 
     def some(problems: torch.Tensor) -> Value:
         share, strength = weights[:, problems].contiguous(), penalties[problems, None, None]
@@ -142,7 +142,7 @@ def _objective(
 
 
 def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
-    """(losses (N, P), their slopes (N, P, C)) of outputs (N, P, C)."""
+    """(losses (N, P), their gradients (N, P, C)) of outputs (N, P, C)."""
     if task in {"classes", "ordinal"}:
         logs = said.log_softmax(dim=2)
         place = targets[:, None, None].expand(-1, said.shape[1], 1)
@@ -155,8 +155,8 @@ def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torc
 
 
 def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -> torch.Tensor:
-    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once. What is
-    solved is left out of the work once it is a quarter of it."""
+    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with a backtracking search, for every problem at once. Solved
+    problems are dropped once they are a quarter of all."""
     solved, problems = start.clone(), torch.arange(len(start))
     value = objective(problems)
     solution, (cost, slope) = start, value(start)
@@ -185,7 +185,7 @@ def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -
                 break
             length = torch.where(enough, length, length * 0.5)
         moved = enough & (length > 0)
-        open_ &= moved  # no step lowers its cost in float32: it is solved
+        open_ &= moved  # solved, as no step lowers its cost in float32
         keep = moved[:, None, None]
         step = torch.where(keep, tried - solution, 0.0)
         turn = torch.where(keep, new_slope - slope, 0.0)
@@ -197,7 +197,7 @@ def _minimise(objective: Callable[[torch.Tensor], Value], start: torch.Tensor) -
 
 
 def _times_inverse_hessian(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """The two-loop recursion, row by row; a pair without curvature (a problem that stood still) counts for nothing."""
+    """The two-loop recursion, row by row; a pair without curvature (a problem that did not move) is ignored."""
     result, alphas = slope.clone(), []
     facts = []
     for step, turn in pairs:
@@ -209,7 +209,7 @@ def _times_inverse_hessian(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, 
         alphas.append(alpha)
     if pairs:
         scale = torch.ones(len(slope))
-        for (step, turn), inverse in zip(pairs, facts, strict=True):  # the newest that has curvature
+        for (step, turn), inverse in zip(pairs, facts, strict=True):  # the latest that has curvature
             ratio = (step * turn).sum(dim=1) / turn.square().sum(dim=1).clamp(min=1e-30)
             scale = torch.where(inverse > 0, ratio, scale)
         result *= scale[:, None]

@@ -1,4 +1,4 @@
-"""What is read off a fold's history: the best epoch, the one that is kept, whether it is time to stop."""
+"""What a fold's history tells: the best epoch, the one that is kept, whether it is time to stop."""
 
 import math
 
@@ -20,7 +20,7 @@ def _loss(line: Line) -> float:
 
 
 def history_of_kept(history: list[Line], train: Train) -> Line:
-    """The line of the weights that were kept; an average of epochs has none of its own, and gets the last one's.
+    """The line of the weights that were kept; an average of epochs has no line of its own and gets the last one's.
     Without epochs the start's weights were kept, and the line is empty."""
     if train.select != "best" or not has_validation(history):
         return history[-1] if history else {}

@@ -1,7 +1,7 @@
 """The training loop: one model, one fold, resumable at any step to the same bits.
 
 In: a model with its optimizer, batches as functions. Out: the weights, the lines of the history, and a checkpoint from
-which a killed training goes on. What a batch is, and where it comes from, is the caller's business."""
+which a killed training resumes. What a batch is, and where it comes from, is up to the caller."""
 
 import copy
 import math
@@ -44,7 +44,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a training's state and result go, and who is told; `facts` are saved with the weights in `model`."""
+    """Where a training's state and result go, and the listeners; `facts` are saved with the weights in `model`."""
 
     title: str
     checkpoint: Path
@@ -56,11 +56,11 @@ class Output:
 
 @dataclass
 class _State:
-    """Where the training stands; all of it goes into the checkpoint."""
+    """The training's progress; all of it goes into the checkpoint."""
 
     epoch: int = 0
     step: int = 0  # batches done within the epoch
-    updates: int = 0  # optimizer steps since the beginning
+    updates: int = 0  # optimizer steps since the start
     loss_sum: float = 0.0
     seconds: float = 0.0  # of this epoch's training pass
     scale: float = 0.0  # fp16's loss scale, when it was last read
@@ -71,12 +71,12 @@ LOOK = 20  # steps after which a GPU's losses are read
 
 
 class OutOfTime(Exception):
-    """`--max-hours` is over; the state is saved."""
+    """`--max-hours` has run out; the state is saved."""
 
 
 def fit(stepper: Stepper, feed: Feed, output: Output, deadline: float | None = None) -> list[Line]:
-    """Train to the end, from the checkpoint where there is one; returns the history. Writes the model last. `deadline`
-    is a `time.monotonic` instant: past it the state is saved and `OutOfTime` raised. A loss that is not finite is a
+    """Train to the end, from the checkpoint if there is one; returns the history. Writes the model last. `deadline` is
+    a `time.monotonic` instant: past it the state is saved and `OutOfTime` raised. A loss that is not finite raises a
     `KitError` that names the batch's images."""
     training = _Training(stepper, feed, output, deadline)
     training.resume()
@@ -164,7 +164,7 @@ class _Training:
             self.chosen.load_state_dict(self.best)
             (loss, value), last = self.validate(self.feed.validation), self.state.history[-1]
             text = f"{self.output.title}  mean of the last epochs' weights: {name} {value:.4f}"
-            console.stage("train", f"{text}; the last one's alone: {last[f'valid_{name}']:.4f}")
+            console.stage("train", f"{text}; the last epoch's alone: {last[f'valid_{name}']:.4f}")
         else:
             loss = history_of_kept(self.state.history, self.train).get("valid_loss")
         if loss is not None and math.isnan(loss):
@@ -184,7 +184,7 @@ class _Training:
         for batch in feed.batches(state.epoch, state.step):
             set_learning_rate(stepper.optimizer, learning_rate(train, state.epoch + state.step / feed.num_steps))
             loss = stepper.loss(batch, state.epoch, state.step)
-            first = state.step - state.step % train.accumulate_steps  # of an update's batches; the last ones are few
+            first = state.step - state.step % train.accumulate_steps  # of an update's batches; the last may have fewer
             stepper.backward(loss / min(train.accumulate_steps, feed.num_steps - first))
             state.step += 1
             whole = state.step % train.accumulate_steps == 0 or state.step == feed.num_steps

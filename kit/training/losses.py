@@ -25,14 +25,14 @@ FITTING: dict[Task, tuple[str, ...]] = {
 
 
 def build_loss(task: Task, train: Train, targets: np.ndarray, num_classes: int) -> Loss:
-    """The training loss; `targets` are the training images' (for class weights, and a number's mean and spread). Raises
+    """The training loss; `targets` are the training images' (for class weights, and a number's mean and std). Raises
     `ConfigError` for a loss that does not fit the task."""
     name = FITTING[task][0] if train.loss == "auto" else train.loss
     if name not in FITTING[task]:
         raise ConfigError(f"train.loss: {name} does not fit task {task}; expected auto, {', '.join(FITTING[task])}")
     if task == "number":
         if train.class_weights != "none":
-            raise ConfigError("train.class_weights: a number has no classes")
+            raise ConfigError("train.class_weights: task number has no classes")
         mean, std = number_scale(targets)
         kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}[name]
         return lambda outputs, wanted: kind(outputs, (wanted - mean) / std)
@@ -47,15 +47,15 @@ def validation_loss(task: Task, targets: np.ndarray) -> Loss:
 
 
 def number_scale(targets: np.ndarray) -> tuple[float, float]:
-    """(mean, standard deviation) of a number's training targets (N, 1); the network learns what is left."""
+    """(mean, standard deviation) of a number's training targets (N, 1); the network learns the standardised rest."""
     return float(targets.mean()), float(targets.std()) or 1.0
 
 
 @dataclass(frozen=True)
 class _How:
     smoothing: float
-    weights: torch.Tensor | None  # of each class
-    gamma: float  # focal: less weight on what is right already (Lin et al. 2017, arXiv 1708.02002)
+    weights: torch.Tensor | None  # for each class
+    gamma: float  # focal: less weight on what is already right (Lin et al. 2017, arXiv 1708.02002)
 
     def weights_on(self, device: torch.device) -> torch.Tensor | None:
         return None if self.weights is None else self.weights.to(device)
@@ -71,7 +71,7 @@ def _balanced(targets: np.ndarray, num_classes: int) -> torch.Tensor:
 
 
 def _classes_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> torch.Tensor:
-    """Cross-entropy, focal with a gamma."""
+    """Cross-entropy; focal loss if gamma is positive."""
     mean = partial(F.cross_entropy, weight=how.weights_on(outputs.device), label_smoothing=how.smoothing)
     if how.gamma == 0:
         return mean(outputs, targets)
@@ -90,8 +90,8 @@ def _labels_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> tor
 
 
 def _ordinal_loss(outputs: torch.Tensor, targets: torch.Tensor, how: _How) -> torch.Tensor:
-    """Cross-entropy plus the squared distance of the cumulative distributions, which grows with how far off a guess is
-    (squared earth mover's distance: Hou et al. 2016, arXiv 1611.05916)."""
+    """Cross-entropy plus the squared distance of the cumulative distributions, which grows with how far off a
+    prediction is (squared earth mover's distance: Hou et al. 2016, arXiv 1611.05916)."""
     classes = torch.arange(outputs.shape[1], device=outputs.device)
     reached = (targets[:, None] <= classes).float()
     distance = (outputs.softmax(dim=1).cumsum(dim=1) - reached).square().sum(dim=1).mean()

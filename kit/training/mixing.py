@@ -11,7 +11,7 @@ from kit.settings import Train
 
 @dataclass(frozen=True)
 class Mixed:
-    """`pixels` (B, 3, S, S), each image with the share `own` of itself, the rest of image `partner` (int64 (B,))."""
+    """`pixels` (B, 3, S, S), each image with a share `own` of itself and the rest of image `partner` (int64 (B,))."""
 
     pixels: torch.Tensor
     partner: torch.Tensor
@@ -20,7 +20,7 @@ class Mixed:
 
 def mix(pixels: torch.Tensor, train: Train, epoch: int, step_key: tuple[int | str, ...]) -> Mixed | None:
     """The batch mixed with itself in another order; `None` where the experiment does not, or no longer, ask for it. The
-    share is drawn from Beta(alpha, alpha), one for the batch; where both kinds are asked for, a coin decides."""
+    share is drawn from Beta(alpha, alpha), once per batch; where both kinds are asked for, one is picked at random."""
     kinds = [(kind, alpha) for kind, alpha in (("mixup", train.mixup), ("cutmix", train.cutmix)) if alpha > 0]
     if not kinds or epoch >= train.epochs - train.unmixed_epochs:
         return None
@@ -39,7 +39,7 @@ def mix(pixels: torch.Tensor, train: Train, epoch: int, step_key: tuple[int | st
 
 
 def _box(generator: np.random.Generator, own: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """A window of about the share 1 - own of the picture, anywhere, cut off at the edges."""
+    """A window of about the share 1 - own of the picture, anywhere, clipped at the edges."""
     side = np.sqrt(1 - own) / 2
     y, x = generator.integers(height), generator.integers(width)
     rows = np.clip([y - side * height, y + side * height], 0, height).round().astype(int)

@@ -12,13 +12,13 @@ from kit.settings import Train
 
 class Layered(Protocol):
     def layer_depths(self) -> dict[str, int]:
-        """parameter name -> layers between it and the logits, the head's 0"""
+        """parameter name -> layers between it and the logits; the head's are 0"""
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD (Nesterov). Weight decay acts on weights, not on biases and norms. A group's `rate` multiplies
     the schedule: `layer_decay` ** depth below the head (Clark et al. 2020, https://arxiv.org/abs/2003.10555), and the
-    head's own share where `head_learning_rate` is given."""
+    head's own factor where `head_learning_rate` is given."""
     by_layer = train.layer_decay < 1 or train.head_learning_rate is not None
     depths = cast(Layered, model).layer_depths() if by_layer else {}
     heads = (train.head_learning_rate or train.learning_rate) / train.learning_rate
@@ -36,9 +36,9 @@ def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
 
 
 def set_training(model: nn.Module, train: Train, epoch: int) -> None:
-    """Training mode, except for frozen layers, which neither learn nor move their batch-norm statistics. All but the
-    head while `epoch` is below `freeze_epochs`; for good, the share `freeze_layers` that is deepest below the head,
-    which then costs no backward pass. With `freeze_norms` batch norms use the statistics that they came with."""
+    """Training mode, except for frozen layers, which neither learn nor update their batch-norm statistics. Frozen are
+    all but the head while `epoch` is below `freeze_epochs`; permanently, the share `freeze_layers` that is deepest
+    below the head, which then costs no backward pass. With `freeze_norms`, batch norms use those they came with."""
     model.train()
     if train.freeze_norms:
         for module in model.modules():
@@ -58,9 +58,9 @@ def set_training(model: nn.Module, train: Train, epoch: int) -> None:
 
 
 def learning_rate(train: Train, progress: float) -> float:
-    """The rate after `progress` epochs (0 to train.epochs, fractions too). cosine, step, constant: a linear warm-up
-    from 0, then half a cosine to 0, tenths at `step_epochs`, or nothing. one_cycle: a cosine up from a 25th over
-    `warmup_epochs` and down to almost 0 (Smith & Topin 2018)."""
+    """The rate after `progress` epochs (0 to train.epochs, may be fractional). cosine, step, constant: a linear warm-up
+    from 0, then half a cosine to 0, a tenth at each of `step_epochs`, or no change. one_cycle: a cosine up from a 25th
+    over `warmup_epochs`, then down to almost 0 (Smith & Topin 2018)."""
     peak, warmup = train.learning_rate, train.warmup_epochs
     rise = min(progress / warmup, 1.0) if warmup > 0 else 1.0
     fall = max(0.0, progress - warmup) / max(train.epochs - warmup, 1e-9)

@@ -29,8 +29,8 @@ class Objective:
 
 @dataclass(frozen=True)
 class Stepper:
-    """A model on its device with its optimizer. `forward`: the model, or what compiling made of it; `step_key`: what
-    dropout and mixing are drawn by, with the epoch and the step."""
+    """A model on its device with its optimizer. `forward`: the model, or its compiled form; `step_key`: with the epoch
+    and the step, the key that dropout and mixing are drawn by."""
 
     model: nn.Module
     forward: nn.Module
@@ -68,7 +68,7 @@ class Stepper:
         self.scaler.scale(loss).backward()
 
     def update(self) -> None:
-        """The optimizer's step by the gradient that is there, clipped as the experiment asks; then none is there."""
+        """The optimizer's step by the current gradients, clipped as the experiment asks; clears them afterwards."""
         self.scaler.unscale_(self.optimizer)
         clip_gradients(self.model.parameters(), self.train.clip_grad_norm)
         self.scaler.step(self.optimizer)

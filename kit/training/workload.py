@@ -1,4 +1,4 @@
-"""A training as work to be measured: a few steps on random pixels, and whether they are those of fp32."""
+"""Training as a workload to be measured: a few steps on random pixels, and whether the results are those of fp32."""
 
 import copy
 import time
@@ -20,8 +20,8 @@ COMPARED = 16  # images: enough to compare a step
 
 
 class TrainingSteps:
-    """`model`: in the mode that it trains in, with what stands still (`optim.set_training`); it is left as it was.
-    `sizes`: pixels a side; the first is measured, and what trains must be right at all of them."""
+    """`model`: in its training mode, with frozen layers set (`optim.set_training`); it is left unchanged. `sizes`:
+    pixels a side; the first is measured, and training must be right at all of them."""
 
     def __init__(self, model: nn.Module, sizes: Sequence[int], batch: int, outputs: int, device: torch.device) -> None:
         self.model, self.sizes, self.device = model, sizes, device
@@ -53,22 +53,22 @@ class TrainingSteps:
         return step
 
     def is_right(self, precision: Precision) -> bool:
-        """Loss and gradients as in fp32, except for rounding? A right loss tells little: see `meets_one_pixel`."""
+        """Are loss and gradients as in fp32, except for rounding? A right loss proves little: see `meets_one_pixel`."""
         if precision.name == "fp32" and not precision.compiled:
             return True
         if self.device.type == "cpu" and precision.name == "bf16" and self.meets_one_pixel:
             return False
-        count = len(self.pixels) if precision.compiled else COMPARED  # compiled for one size of batch
+        count = len(self.pixels) if precision.compiled else COMPARED  # compiled for one batch size
         loss, gradients = self._first_step(precision, count)
         right_loss, right = self._first_step(Precision("fp32", "contiguous"), count)
         if abs(loss - right_loss) > LOSS_TOLERANCE * max(abs(right_loss), 1e-3):
             return False
         overall, pairs = torch.stack([gradient.norm() for gradient in right]).norm(), zip(gradients, right, strict=True)
         off = [(own - exact).norm() / (exact.norm() + 0.1 * overall) for own, exact in pairs]
-        return all(bool(one <= GRADIENT_TOLERANCE) for one in off)  # false for nan
+        return all(bool(one <= GRADIENT_TOLERANCE) for one in off)  # False for NaN
 
     def _first_step(self, precision: Precision, count: int) -> tuple[float, list[torch.Tensor]]:
-        """(loss, gradient of every parameter) of one batch, the same dropout for every precision."""
+        """(loss, gradient of every parameter) of one batch, with the same dropout for every precision."""
         compute = Compute(self.device, precision)
         trial = compute.place(copy.deepcopy(self.model))
         torch.manual_seed(0)
@@ -81,9 +81,9 @@ class TrainingSteps:
 
     @cached_property
     def meets_one_pixel(self) -> bool:
-        """Does a convolution with a stride meet a map of one pixel, at any of the sizes? (It runs at all of them.)
-        There oneDNN (torch 2.14, CPU, bf16) leaves the weight gradient of the outer taps unwritten: whatever was in
-        that memory, between nothing and 1e34, while the loss looks right. fp32 and fp16 are not affected."""
+        """Does a strided convolution meet a map of one pixel at any of the sizes? (Runs the model at all of them.)
+        There oneDNN (torch 2.14, CPU, bf16) leaves the outer taps' weight gradient unwritten: whatever was in that
+        memory, from 0 to 1e34, while the loss looks right. fp32 and fp16 are not affected."""
         met = []
 
         def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -101,5 +101,5 @@ class TrainingSteps:
 
 
 def _some_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The task's own costs as much, and would tell precisions apart no better."""
+    """The task's own loss costs as much, and would not tell precisions apart any better."""
     return F.cross_entropy(outputs, targets) if outputs.shape[1] > 1 else (outputs - 1).square().mean()

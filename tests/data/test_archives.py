@@ -71,8 +71,8 @@ def test_a_flipped_bit_is_found(tmp_path):
     ("data", "message"),
     [
         (b"<!DOCTYPE html><html>sign in</html>", "is a web page, not a zip"),
-        (b"PK\x03\x04 cut", "no whole zip"),
-        (b"", "no whole zip"),
+        (b"PK\x03\x04 cut", "a broken zip"),
+        (b"", "a broken zip"),
     ],
 )
 def test_what_is_no_zip_is_said(tmp_path, data, message):
@@ -84,7 +84,7 @@ def test_what_is_no_zip_is_said(tmp_path, data, message):
 
 def test_names_that_collide_are_refused(tmp_path):
     path = _zip(tmp_path / "twice.zip", {"a.jpg": b"1", "./a.jpg": b"2"})
-    with pytest.raises(KitError, match="holds a file twice"):
+    with pytest.raises(KitError, match="contains a file twice"):
         verify_zip(path)
 
 

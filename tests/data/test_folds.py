@@ -80,14 +80,14 @@ def test_unreadable_and_test_images_have_no_fold(tmp_path, index):
 
 def test_folds_of_another_index_are_refused(tmp_path, index):
     path = _write(tmp_path / "folds.csv", index)
-    with pytest.raises(KitError, match=r"does not match the index any more \(1 images differ: i3\)"):
+    with pytest.raises(KitError, match=r"no longer matches the index \(1 images differ: i3\)"):
         read_folds(path, index.drop(index=3).reset_index(drop=True), 2)
 
 
 def test_folds_that_tear_a_group_apart_are_refused(tmp_path, index):
     path = _write(tmp_path / "folds.csv", index)
     index.loc[[2, 3], "group"] = 2
-    with pytest.raises(KitError, match="images of one group stand in different folds"):
+    with pytest.raises(KitError, match="images of one group are in several folds"):
         read_folds(path, index, 2)
 
 

@@ -57,8 +57,8 @@ def test_a_wrong_line_is_refused_by_name(line, message):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([{"HorizontalFlip": {}}, {"Normalize": {}}], r"augment\.Normalize: expected pixels 0 to 255"),
-        ([{"ToFloat": {"p": 0.5}}], r"augment\.ToFloat: expected pixels 0 to 255"),
+        ([{"HorizontalFlip": {}}, {"Normalize": {}}], r"augment\.Normalize: should leave pixels at 0 to 255"),
+        ([{"ToFloat": {"p": 0.5}}], r"augment\.ToFloat: should leave pixels at 0 to 255"),
         ([{"RandomCrop": {"height": 20, "width": 20}}], r"augment\.RandomCrop: does not run on 16 px"),
     ],
 )

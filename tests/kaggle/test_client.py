@@ -105,7 +105,7 @@ def test_wrong_bytes_are_thrown_away(kaggle, connect, tmp_path):
 
 def test_what_is_no_zip_is_not_kept(kaggle, connect, tmp_path):
     kaggle.bundle = b"not a zip at all" * 1000
-    _fails(connect, tmp_path, "no whole zip")
+    _fails(connect, tmp_path, "a broken zip")
     assert list((tmp_path / "archives").iterdir()) == []
 
 
@@ -156,7 +156,7 @@ def test_handing_in_is_never_tried_twice(kaggle, connect, tmp_path):
     file = tmp_path / "s.csv"
     file.write_text("id,label\n1,0\n")
     kaggle.failures["CreateSubmission"] = [status(500)]
-    with pytest.raises(UnsureError, match=r"\(500\).*Maybe it was taken: look at .*/submissions"):
+    with pytest.raises(UnsureError, match=r"\(500\).*It may have been taken: look at .*/submissions"):
         connect().hand_in(SLUG, connect().upload(SLUG, file), "")
     assert kaggle.calls.count("CreateSubmission") == 1
 

@@ -271,7 +271,7 @@ def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
 @pytest.mark.parametrize("key", ["num_classes", "in_channels", "download", "pretrained"])
 def test_what_the_kit_sets_is_no_option(name, key):
-    with pytest.raises(ConfigError, match=rf"model\.options\.{key}: the kit sets it"):
+    with pytest.raises(ConfigError, match=rf"model\.options\.{key}: set by the kit"):
         build_classifier(Model(name, options={key: 1}), 2)
 
 
@@ -310,7 +310,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ("resnet18", {"stem": "tiny"}, r"model\.options\.stem: should be 'imagenet', 'small' or 'deep'.*got 'tiny'"),
         ("resnet18", {"width": "half"}, r"model\.options\.width: should be a valid number, got 'half'"),
         ("vgg16", {"stem": "small"}, r"model\.options\.stem: vgg16 has no such option"),
-        ("timm:resnet18", {"nonsense": 1}, r"model\.options: timm:resnet18 does not take them"),
+        ("timm:resnet18", {"nonsense": 1}, r"model\.options: timm:resnet18 does not accept them"),
     ],
 )
 def test_a_wrong_model_is_one_helpful_line(name, options, message):

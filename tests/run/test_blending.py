@@ -66,7 +66,7 @@ def test_without_a_sure_gain_the_best_run_is_handed_in_alone(redux, capsys):
     assert joined.recipe.weights == (0, 1)
     good = members[1].oof.set_index("image_id").loc[IDS]
     assert np.allclose(predictions(joined.scored.oof, redux), predictions(good, redux), atol=1e-6)
-    assert "good alone is handed in" in capsys.readouterr().out
+    assert "good alone is submitted" in capsys.readouterr().out
 
 
 def test_a_method_that_is_named_is_taken_at_its_word(redux):

@@ -84,7 +84,7 @@ def test_a_fold_that_has_begun_keeps_how_it_computes_and_the_next_take_the_chang
     train(moved)
     said = capsys.readouterr().out
     assert "goes on as it was made: fp32, channels_last, 1 thread" in said
-    assert "fold 0 keeps what it began with: fp32, contiguous, 1 thread" in said
+    assert "fold 0 keeps the settings it began with: fp32, contiguous, 1 thread" in said
     assert "fold 0 is up to date" in said
     predict(moved)
     ensemble([moved])
@@ -96,7 +96,7 @@ def test_a_fold_that_has_begun_keeps_how_it_computes_and_the_next_take_the_chang
 
 def test_another_experiment_under_the_same_name_is_refused(place, tiny):
     train(Run.open(tiny("name=taken", "train.epochs=1"), place), [0])
-    with pytest.raises(ConfigError, match=r"made by another experiment \(train\.batch_size: 32 -> 16\)"):
+    with pytest.raises(ConfigError, match=r"made by a different experiment \(train\.batch_size: 32 -> 16\)"):
         train(Run.open(tiny("name=taken", "train.epochs=1", "train.batch_size=16"), place))
 
 
@@ -163,7 +163,7 @@ def test_another_number_format_is_held_against_fp32_before_it_trains(place, tiny
     monkeypatch.setattr(
         "kit.training.workload.TrainingSteps.is_right", lambda _steps, precision: precision.name == "fp32"
     )
-    with pytest.raises(KitError, match="bf16, contiguous does not train here"):
+    with pytest.raises(KitError, match="bf16, contiguous cannot train here"):
         train(Run.open(asked.with_machine(precision="bf16"), place), [1])
     assert Experiment.load(place.run("checked") / "experiment.yaml").machine.precision == "fp32"
 
@@ -173,7 +173,7 @@ def test_a_folder_with_an_odd_name_hides_no_other_run(place, tiny, capsys):
     odd = place.run("plain (copy)")
     shutil.copytree(place.run("plain"), odd)
     try:
-        with pytest.raises(ConfigError, match=r"'plain \(copy\)': a run's name is of letters, digits"):
+        with pytest.raises(ConfigError, match=r"'plain \(copy\)': a run's name consists of letters, digits"):
             Run.named("plain (copy)", place)
         assert "plain" in {line.name for line in runs(place)}
         assert "plain (copy)" in "".join(capsys.readouterr())

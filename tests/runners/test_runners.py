@@ -77,7 +77,7 @@ def test_after_a_failure_no_new_job_begins(monkeypatch, tmp_path):
         Job(name, lambda: None, lambda name=name, code=code: [str(tmp_path / name), code])
         for name, code in (("one", "0"), ("two", "3"), ("three", "0"))
     ]
-    with pytest.raises(KitError, match=r"two failed \(above it says why\)"):
+    with pytest.raises(KitError, match=r"two failed \(the reason is above\)"):
         Gpus([{}]).run(jobs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 

@@ -56,7 +56,7 @@ def test_other_files_need_force(tiny, workspace, digits, tmp_path):
         (other / file).write_bytes((digits / file).read_bytes())
     with zipfile.ZipFile(other / "train.zip", "w") as archive:
         archive.writestr("train/1.1.jpg", b"x")
-    with pytest.raises(KitError, match=r"already holds other files.*--force"):
+    with pytest.raises(KitError, match=r"already holds files other than.*--force"):
         download.download(Run.open(tiny(), workspace), other)
     assert len(list((workspace.raw("digits") / "train").iterdir())) == 200
     download.download(Run.open(tiny(), workspace), other, force=True)
@@ -67,7 +67,7 @@ def test_other_files_need_force(tiny, workspace, digits, tmp_path):
 def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
     for file in {"train.zip", "test1.zip", "sampleSubmission.csv"} - {missing}:
         (tmp_path / file).write_bytes((digits / file).read_bytes())
-    with pytest.raises(KitError, match=f"holds no {missing}"):
+    with pytest.raises(KitError, match=f"contains no {missing}"):
         download.download(Run.open(tiny(), workspace), tmp_path)
     with pytest.raises(ConfigError, match="no such file or folder"):
         download.download(Run.open(tiny(), workspace), tmp_path / "nowhere")
@@ -75,7 +75,7 @@ def test_a_missing_file_is_named(tiny, workspace, digits, tmp_path, missing):
 
 def test_a_part_alone_is_no_bundle(tiny, workspace, digits, tmp_path):
     (tmp_path / "train.zip").write_bytes((digits / "train.zip").read_bytes())
-    with pytest.raises(KitError, match=r"holds no test1\.zip .*\(there is: train\.zip"):
+    with pytest.raises(KitError, match=r"contains no test1\.zip .*\(found: train\.zip"):
         download.download(Run.open(tiny(), workspace), tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_what_the_user_put_there_is_not_replaced_without_force(tiny, workspace, 
     raw = workspace.raw("digits")
     (raw / "test1").mkdir(parents=True)
     (raw / "test1" / "mine.jpg").write_bytes(b"mine")
-    with pytest.raises(KitError, match=r"already holds other files .*\(test1\); --force"):
+    with pytest.raises(KitError, match=r"already holds files other than .*\(test1\); --force"):
         download.download(Run.open(tiny(), workspace), digits)
     assert (raw / "test1" / "mine.jpg").exists()
 

@@ -89,7 +89,7 @@ def test_other_pictures_are_another_training(ready, tiny, folder):
     train.train(Run.open(experiment, ready), [0])
     assert stamp.read_text() == before, "up to date"
     (folder / "3" / "new.jpg").write_bytes(_jpeg(load_digits().images[400]))
-    with pytest.raises(KitError, match="holds a training of other images or weights; --force trains it anew"):
+    with pytest.raises(KitError, match="holds a training on other images or weights; --force trains it again"):
         train.train(Run.open(experiment, ready), [0])
     train.train(Run.open(experiment, ready), [0], force=True)
     assert stamp.read_text() != before
@@ -109,6 +109,6 @@ def test_a_wrong_folder_is_one_line(ready, tiny, tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere: no such folder; expected one that holds a folder per class"):
         train.train(Run.open(tiny("name=wrong", f"data.extra={tmp_path / 'nowhere'}"), ready))
     (tmp_path / "cats").mkdir()
-    with pytest.raises(KitError, match=r"holds no folder named like a class; data.extra expects one for each of 0, 1"):
+    with pytest.raises(KitError, match=r"no folder in it is named after a class \(0, 1"):
         train.train(Run.open(tiny("name=wrong", f"data.extra={tmp_path}"), ready))
     assert not (ready.run("wrong") / "experiment.yaml").exists()

@@ -80,7 +80,7 @@ def test_other_images_make_other_folds_and_that_is_said(troubled, capsys):
     index.index(Run.open(experiment, workspace))
     split.split(Run.open(experiment, workspace))
     said = " ".join(capsys.readouterr().out.split())
-    assert "and so did the folds; a run keeps those it was made with" in said
+    assert "and so did the folds; a run made with the old ones cannot go on" in said
 
 
 def test_processes_and_threads_see_the_same(troubled, monkeypatch):
@@ -99,7 +99,7 @@ def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
     monkeypatch.setattr(facts, "num_cores", lambda: 2)
     monkeypatch.setattr(facts, "MANY", 1)
     monkeypatch.setattr(facts, "likeness", lambda rgb: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(KitError, match=r"was ended from outside \(out of memory\?\); type the same command again"):
+    with pytest.raises(KitError, match=r"was killed from outside \(out of memory\?\); try again"):
         facts.look_at([str(file) for file in (workspace.raw("digits") / "train").iterdir()], "look")
 
 
@@ -179,7 +179,7 @@ def test_a_shifted_test_set_is_noticed(tiny, workspace, digits):
 def test_two_files_with_one_id_are_refused(tiny, workspace, digits):
     raw = download.download(Run.open(tiny(), workspace), digits).raw
     shutil.copy(raw / "test1" / "1.jpg", raw / "test1" / "1.png")
-    with pytest.raises(KitError, match=r"two files have one id: 1\.jpg, 1\.png"):
+    with pytest.raises(KitError, match=r"files share an id: 1\.jpg, 1\.png"):
         index.index(Run.open(tiny(), workspace))
 
 

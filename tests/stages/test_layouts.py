@@ -142,9 +142,9 @@ def test_test_labels_are_never_trained_on(tiny, workspace, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: write_idx(f / "train-labels", LABELS[:7]), r"train-labels: holds 7 labels for the 120 pictures"),
+        (lambda f: write_idx(f / "train-labels", LABELS[:7]), r"train-labels: holds 7 labels for 120 pictures"),
         (lambda f: write_idx(f / "train-labels", LABELS[:NUM_TRAIN] + 3), r"holds the label 12; there are 10 classes"),
-        (lambda f: (f / "train-images.gz").write_bytes(b"PK.."), r"train-images\.gz: is no idx file"),
+        (lambda f: (f / "train-images.gz").write_bytes(b"PK.."), r"train-images\.gz: is not an idx file"),
         (lambda f: (f / "train-images.gz").write_bytes(b"\x1f\x8b00"), r"train-images\.gz: damaged"),
         (lambda f: write_idx(f / "train-images.gz", LABELS[:9]), r"rank 1; pictures have rank 3"),
     ],
@@ -160,9 +160,9 @@ def test_a_wrong_idx_file_is_one_line(spoil, message, tiny, workspace, tmp_path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.rename(columns={"label": "digit"}), r"no column 'label' \(beside its pixels: digit\)"),
+        (lambda t: t.rename(columns={"label": "digit"}), r"no column 'label' \(besides its pixels: digit\)"),
         (lambda t: t.drop(columns="pixel63"), r"63 pixel columns; expected pixel0, pixel1, \.\.\. of a square"),
-        (lambda t: t.assign(pixel5=300), r"row 1 holds a pixel that is no whole number of 0\.\.255"),
+        (lambda t: t.assign(pixel5=300), r"row 1 holds a pixel that is not a whole number in 0\.\.255"),
         (lambda t: t[["label"]], r"has no columns pixel0, pixel1"),
         (lambda t: t.assign(label="x"), r"no label is one of 0, 1, 2.*there is x"),
     ],

@@ -154,7 +154,7 @@ def test_a_changed_experiment_is_refused_with_the_difference(finished):
     _experiment, workspace, _ = finished
     changed = Experiment.load(workspace.run("tiny") / "experiment.yaml", ["train.epochs=3", "model.options.width=0.25"])
     with pytest.raises(
-        ConfigError, match=r"model\.options\.width: 0\.125 -> 0\.25; train\.epochs: 2 -> 3.*name of its own"
+        ConfigError, match=r"model\.options\.width: 0\.125 -> 0\.25; train\.epochs: 2 -> 3.*its own name"
     ):
         train.train(Run.open(changed, workspace))
 
@@ -188,7 +188,7 @@ def test_the_full_model_alone_is_handed_in(finished, capsys):
     train.train(Run.open(experiment, workspace), ["full"])
     predict.predict(Run.open(experiment, workspace), ["full"])
     result = ensemble.ensemble([Run.open(experiment, workspace)], name="tiny-full")
-    assert "the submission is of the model of all training data" in "".join(capsys.readouterr())
+    assert "the submission is from the model trained on all data" in "".join(capsys.readouterr())
     probs = pd.read_csv(fold_folder(workspace, "tiny", "full") / "test.csv", dtype={"image_id": str}).set_index(
         "image_id"
     )
@@ -227,11 +227,11 @@ def test_stale_and_mixed_predictions_are_not_blended(finished, tiny):
     predict.predict(Run.open(experiment, workspace))
     model = fold_folder(workspace, "stale", 0) / "model.safetensors"
     model.write_bytes((fold_folder(workspace, "stale", 1) / "model.safetensors").read_bytes())
-    with pytest.raises(KitError, match="not of the model beside them; type `kit predict`"):
+    with pytest.raises(KitError, match="not from the model in this folder; type `kit predict`"):
         ensemble.ensemble([Run.open(experiment, workspace)])
     train.train(Run.open(experiment, workspace), [0], force=True)
     assert not (fold_folder(workspace, "stale", 0) / "oof.csv").exists()
-    with pytest.raises(ConfigError, match="is a run's name"):
+    with pytest.raises(ConfigError, match="is already a run's name"):
         ensemble.ensemble([Run.named(one, workspace) for one in ["tiny"]], "stale", settings=experiment.ensemble)
 
 
@@ -242,7 +242,7 @@ def test_folds_that_moved_under_a_run_are_refused(tiny, workspace, digits):
     path = workspace.folds("digits", 2, 0)
     table = pd.read_csv(path, dtype={"image_id": str})
     table.assign(fold=1 - table["fold"]).to_csv(path, index=False)
-    with pytest.raises(KitError, match="made with other folds"):
+    with pytest.raises(KitError, match="made with folds other than"):
         train.train(Run.open(experiment, workspace), [1])
 
 
@@ -323,7 +323,7 @@ def test_a_fold_that_fails_on_its_gpu_is_named(finished, monkeypatch):
     try:
         damaged.write_bytes(b"no checkpoint")
         stamp.unlink()
-        with pytest.raises(KitError, match=r"fold 1 failed \(above it says why\)"):
+        with pytest.raises(KitError, match=r"fold 1 failed \(the reason is above\)"):
             train.train(Run.open(experiment, workspace))
     finally:
         damaged.write_bytes(kept)

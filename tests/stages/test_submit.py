@@ -44,7 +44,7 @@ def test_the_same_bytes_are_not_handed_in_twice(ready, kaggle, monkeypatch):
     copy = path.with_name("copy.csv")
     copy.write_bytes(path.read_bytes())
     for file in (None, copy):
-        with pytest.raises(KitError, match=r"handed in before \(reference 4711.*--again"):
+        with pytest.raises(KitError, match=r"submitted before \(reference 4711.*--again"):
             submit.submit(Run.open(experiment, workspace), file)
     assert kaggle.calls.count("CreateSubmission") == 1
     assert submit.submit(Run.open(experiment, workspace), again=True).uploaded
@@ -59,8 +59,8 @@ def test_dry_run_uploads_nothing(ready, kaggle):
     ("state", "message"),
     [
         ({"entered": False}, r"accept its rules at https://www\.kaggle\.com/c/dogs-vs-cats/rules"),
-        ({"submissions_disabled": True}, r"takes no submissions any more \(deadline 2014-02-01"),
-        ({"left": 0}, "no submission is left today"),
+        ({"submissions_disabled": True}, r"no longer accepts submissions \(deadline 2014-02-01"),
+        ({"left": 0}, "no submissions are left today"),
     ],
 )
 def test_a_competition_that_takes_none(ready, kaggle, state, message):
@@ -105,9 +105,9 @@ def test_a_doubtful_file_needs_a_word(ready, kaggle, monkeypatch):
 def test_an_unsure_handing_in_leaves_a_trace_and_is_not_repeated(ready, kaggle):
     experiment, workspace, _ = ready
     kaggle.failures["CreateSubmission"] = [status(500)]
-    with pytest.raises(KitError, match="Maybe it was taken"):
+    with pytest.raises(KitError, match="It may have been taken"):
         submit.submit(Run.open(experiment, workspace))
-    with pytest.raises(KitError, match=r"handed in before \(no answer came.*--again"):
+    with pytest.raises(KitError, match=r"submitted before \(no answer came.*--again"):
         submit.submit(Run.open(experiment, workspace))
     assert kaggle.calls.count("CreateSubmission") == 1
 

@@ -105,14 +105,14 @@ def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
 def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_path, capsys):
     experiment = tiny("name=few", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3", "train.epochs=1")
     train.train(Run.open(experiment, teacher), [0])
-    told = re.search(r"fold 0: (\d+) test images of which teacher is sure: 0 \d", capsys.readouterr().out)
+    told = re.search(r"fold 0: (\d+) test images teacher is confident about: 0 \d", capsys.readouterr().out)
     assert int(told[1]) > 10
     train.train(
         Run.open(tiny("name=none", "train.pseudo_run=teacher", "train.pseudo_threshold=1", "train.epochs=1"), teacher),
         [0],
     )
     said = capsys.readouterr()
-    assert "teacher is sure of none (1): nothing added" in said.out + said.err
+    assert "no test image reaches train.pseudo_threshold 1" in said.out + said.err
     stranger = tmp_path / "stranger.yaml"
     described = Path("configs/competitions/digits.yaml").read_text()
     stranger.write_text(described.replace("name: digits", "name: stranger"))
@@ -130,7 +130,7 @@ def test_a_cv_of_weights_picked_by_the_scored_images_says_so(teacher, tiny, caps
     """Also where it was the start that was picked."""
     for name, changes, reason in (
         ("picked", ["train.select=best"], "picked: train.select is best"),
-        ("stopped", ["train.early_stopping=1"], "stopped: train.early_stopping ends each fold by its own loss"),
+        ("stopped", ["train.early_stopping=1"], "stopped: train.early_stopping stops each fold by its own loss"),
         ("heir", ["model.start=picked"], "heir: model.start is picked, and there train.select is best"),
         ("plain", [], None),
     ):
@@ -227,7 +227,7 @@ def test_a_blend_of_another_name_has_members_of_its_own(tmp_path, tiny):
     _write_config(tmp_path, tiny("name=wrong"), members=[1])
     with pytest.raises(ConfigError, match=r"members: expected a list of configs, got \[1\]"):
         Experiment.load(tmp_path / "wrong.yaml")
-    with pytest.raises(ConfigError, match="a run's name has letters, digits"):
+    with pytest.raises(ConfigError, match="a run's name consists of letters, digits"):
         tiny("name=" + "long" * 24).seeded("10")
     with pytest.raises(ConfigError, match="both is a blend; name one of one, two"):
         lr_find.lr_find(Run.open(Experiment.load(tmp_path / "both.yaml"), Workspace(tmp_path)))
@@ -254,7 +254,7 @@ def test_seeds_are_members_on_the_same_folds(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "both"}, "two of them have one name"),
+        ({"name": "both"}, "two of them share a name"),
         ({"data": {"num_folds": 4}}, "one has data.num_folds 4, both has 2"),
     ],
 )

@@ -246,7 +246,7 @@ def test_a_truncated_zip_is_named(tmp_path):
     folder.mkdir()
     drawn.aerial_cactus(folder)
     (folder / "train.zip").write_bytes((folder / "train.zip").read_bytes()[:500])
-    with pytest.raises(KitError, match=r"train\.zip: is no whole zip"):
+    with pytest.raises(KitError, match=r"train\.zip: is a broken zip"):
         _read(tmp_path, "roc_auc")
 
 
@@ -268,7 +268,7 @@ def test_missing_test_pictures_are_said_before_the_training(tmp_path):
     (folder / "test_images" / "1003.jpg").unlink()
     experiment = Experiment.load(tmp_path / "configs" / "cassava.yaml", QUICK)
     download.download(Run.open(experiment, workspace), folder)
-    with pytest.raises(KitError, match=r"the sample submission: 1 ids are no file in .*test_images \(1003\.jpg\)"):
+    with pytest.raises(KitError, match=r"the sample submission: 1 ids are not files in .*test_images \(1003\.jpg\)"):
         index.index(Run.open(experiment, workspace))
 
 
@@ -294,7 +294,7 @@ def test_two_readings_are_asked_for(tmp_path):
 
 def test_what_is_there_stays(tmp_path):
     folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
-    with pytest.raises(ConfigError, match="is there already; --force"):
+    with pytest.raises(ConfigError, match="already exists; --force"):
         init.init(workspace, folder, metric="accuracy")
     init.init(workspace, folder, metric="accuracy", force=True)
 
@@ -333,7 +333,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.aptos2019, "kappa", lambda f: _edit(f / "train.csv", lambda t: t.replace({"diagnosis": {"4": "7"}})),
-            r"train\.csv: column 'diagnosis': 1 values are none of the 5 classes \('7'; classes: 0, 1, 2, 3, 4\)",
+            r"train\.csv: column 'diagnosis': 1 values are not among the 5 classes \('7'; classes: 0, 1, 2, 3, 4\)",
         ),
         (
             drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: t[t["label"] != "3"]),
@@ -341,7 +341,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.petfinder, "rmse", lambda f: _edit(f / "train.csv", lambda t: t.assign(Pawpularity="good")),
-            r"train\.csv: column 'Pawpularity': 60 cells are no numbers \('good'\)",
+            r"train\.csv: column 'Pawpularity': 60 cells are not numbers \('good'\)",
         ),
         (
             drawn.plant_pathology_2020, "roc_auc", lambda f: _edit(f / "train.csv", lambda t: t.assign(rust="1")),
@@ -354,7 +354,7 @@ def _edit(path: Path, change) -> None:
         (
             drawn.dogs_vs_cats_redux, "log_loss",
             lambda f: _edit(f / "sample_submission.csv", lambda t: t.assign(id=t["id"].astype(int) + 5)),
-            r"sample_submission\.csv: column 'id': 5 ids are no picture of test \(13, 14, 15 and 2 more",
+            r"sample_submission\.csv: column 'id': 5 ids are not pictures in test \(13, 14, 15 and 2 more",
         ),
         (
             drawn.leaf_classification, "log_loss",

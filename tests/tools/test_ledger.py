@@ -111,9 +111,9 @@ def test_corrections_are_replayed_and_leave_the_rest_alone(finished, tiny, tmp_p
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("nobody,drop,", "1 ids are no training image (nobody)"),
-        ("{id},relabel,horse", "column 'target': 'horse' is none of 0, 1, 2"),
-        ("{id},burn,", "column 'action': 'burn' is none of drop, relabel, fine"),
+        ("nobody,drop,", "1 ids are not training images (nobody)"),
+        ("{id},relabel,horse", "column 'target': horse is not one of 0, 1, 2"),
+        ("{id},burn,", "column 'action': 'burn' is not one of drop, relabel, fine"),
     ],
 )
 def test_wrong_corrections_are_one_line(row, message, finished, tiny, tmp_path):
@@ -141,7 +141,7 @@ def test_a_leaderboard_of_ones_own_and_the_rank_to_expect(finished, tmp_path, ca
     assert "at least gold" in said
     workspace.leaderboard("digits").unlink()
     pd.DataFrame({"Team": ["x"]}).to_csv(board, index=False)
-    with pytest.raises(KitError, match=r"board\.csv: has no column 'score' \(there is Team\)"):
+    with pytest.raises(KitError, match=r"board\.csv: has no column 'score' \(found Team\)"):
         leaderboard.leaderboard(Run.open(experiment, workspace), board)
 
 

@@ -46,7 +46,7 @@ def test_the_page_needs_no_network_and_says_the_score(page_file):
     text = page_file.path.read_text()
     assert "http" not in re.sub('base64,[^"]+', "", text), "nothing is fetched"
     assert "CV accuracy" in text
-    assert "to expect of the test set" in text
+    assert "expected on the test set" in text
     assert text.count('class="figure"') >= 4
     assert page_file.num_suspects > 0
 
@@ -76,7 +76,7 @@ def test_ticks_come_out_in_the_file(page_file, browser, tmp_path):
     cards.nth(2).get_by_label("fine").check()
     cards.nth(3).get_by_label("drop").check()
     cards.nth(3).get_by_label("drop").click()  # and taken back
-    assert page.locator("#count").inner_text() == "3 ticked"
+    assert page.locator("#count").inner_text() == "3 marked"
     with page.expect_download() as download:
         page.locator("#save").click()
     file = tmp_path / download.value.suggested_filename
