@@ -138,11 +138,11 @@ def test_another_spelling_does_not_stay_beside_the_new_files(workspace, tmp_path
 def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, monkeypatch):
     download.download(Run.open(tiny(), workspace), digits)
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "_place_csv", killed)
+        patch.setattr(download, "_place_table", killed)
         with pytest.raises(KeyboardInterrupt):
             download.download(Run.open(tiny(), workspace), digits, force=True)
     with pytest.raises(ConfigError, match="not on Kaggle"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from by_name import fold_folder
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -66,7 +67,7 @@ def test_every_fold_learns_from_them_and_no_score_sees_them(ready, tiny, folder,
     assert samples.pixels[int(extra[0])].any(), "its own picture"
     train.train(Run.open(experiment, ready))
     predict.predict(Run.open(experiment, ready))
-    scored = [pd.read_csv(ready.fold("more", fold) / "oof.csv", dtype={"image_id": str}) for fold in (0, 1)]
+    scored = [pd.read_csv(fold_folder(ready, "more", fold) / "oof.csv", dtype={"image_id": str}) for fold in (0, 1)]
     expected = plain.index.loc[plain.folds >= 0, "image_id"]
     assert sorted(pd.concat(scored)["image_id"]) == sorted(expected)
 
@@ -83,7 +84,7 @@ def test_nothing_but_copies_is_nothing_more(ready, tiny, tmp_path):
 
 def test_other_pictures_are_another_training(ready, tiny, folder):
     experiment = tiny("name=changing", f"data.extra={folder}", "train.epochs=1")
-    stamp = ready.fold("changing", 0) / ".train.json"
+    stamp = fold_folder(ready, "changing", 0) / ".train.json"
     train.train(Run.open(experiment, ready), [0])
     before = stamp.read_text()
     train.train(Run.open(experiment, ready), [0])

@@ -47,7 +47,7 @@ def test_a_fold_starts_where_the_other_runs_fold_ended(teacher, tiny, capsys):
     run = Run.open(experiment, teacher)
     for fold in (0, 1):
         model = Networks(run).model(run.fold(fold))
-        weights, _ = load_model(teacher.fold("teacher", fold) / "model.safetensors")
+        weights, _ = load_model(fold_folder(teacher, "teacher", fold) / "model.safetensors")
         assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     result = train.train(Run.open(experiment, teacher))
     assert min(result.scores.values()) > 0.3
@@ -90,7 +90,7 @@ def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
     assert (expected.max(axis=1) >= 0.3).all()
     assert np.array_equal(made.samples.targets[made.pseudo], expected.argmax(axis=1))
     assert (run.training_samples.targets[made.pseudo] == -1).all(), "what the other folds share is as it was"
-    other = teacher.fold("teacher", 1) / "test.csv"
+    other = fold_folder(teacher, "teacher", 1) / "test.csv"
     kept, second = other.read_bytes(), training_set(run.fold(1)).samples.targets
     try:
         table = pd.read_csv(other, dtype={"image_id": str})
