@@ -123,7 +123,8 @@ class Networks:
                 if train.pseudo_run is not None:
                     show_pseudo_labels(fold, made)
                 begun = read_json(files.started) if files.started.is_file() else {}
-                if files.checkpoint.is_file() and begun.get("inputs") != artifact.inputs:
+                left = files.checkpoint.is_file() or files.model.is_file()
+                if left and begun.get("inputs") != artifact.inputs:
                     advice = "--force trains it again, or give the run another name"
                     raise KitError(f"{files.folder}: holds a training on other images or weights; {advice}")
                 fold.begin(artifact.inputs)
