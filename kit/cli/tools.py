@@ -113,10 +113,11 @@ def models(
     options: Annotated[
         list[str], typer.Option("--option", metavar="KEY=VALUE", help="As in model.options: --option width=0.5.")
     ] = [],
-    json: Json = False, debug: Debug = False,
+    weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="What this file is, what it fits.")]
+    = None, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Networks: parameters, multiply-adds, and each stage's output."""
-    return do("tools.models", name, size, options)
+    return do("tools.models", name, size, options, weights)
 
 
 @app.command(rich_help_panel="Beside it")

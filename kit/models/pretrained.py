@@ -1,20 +1,20 @@
 """The one place that knows timm, and how published weights are loaded: `timm:NAME`, .safetensors and .pth files."""
 
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors.torch import load_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import group_parameters
 from torch import nn
 
-from kit.errors import ConfigError, KitError, nearest, reason
+from kit import console
+from kit.errors import ConfigError, KitError, examples, nearest, reason
+from kit.models.weights import Fit, Tensors, Weights, fit_weights, read_weights
 from kit.workspace import expanded
-
-Tensors = dict[str, torch.Tensor]
-_COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
 
 
 def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool = False, **options: Any) -> nn.Module:
@@ -52,44 +52,46 @@ def weights_file(name: str) -> Path:
     return path
 
 
-def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Copy a weights file into the model; returns the names of the tensors that keep their initial values. By name, or,
-    from a .pth file with other names but the same tensors in the same order, by order. Only the head may keep its own:
-    a classifier for other classes stays new. Anything else that is missing, left over or of another shape raises
-    `KitError`, as does a file that is not a table of tensors."""
-    weights = _read(path)
-    own = model.state_dict()
-    head = head_names(model)
-    fitting, wrong, left_over = _by_name(own, weights, head)
-    if wrong or left_over or not fitting:
-        in_order = _by_order(own, weights, head) if path.suffix != ".safetensors" else None  # that sorts by name
-        if in_order is None:
-            first = [*wrong, *left_over, *own][0]
-            raise KitError(
-                f"{path}: does not fit model.name: {len(wrong)} of the model's {len(own)} tensors are missing or of "
-                f"another shape, {len(left_over)} of the file's do not fit anywhere (first: {first})"
-            )
-        fitting = in_order
-    model.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting and not name.endswith(_COUNTER)]
+def load_weights(model: nn.Module, path: Path) -> tuple[list[str], Weights]:
+    """Copy a weights file into the model; returns the tensors that keep their initial values, and the file. Only the
+    head's may: a classifier for other classes. `KitError` where anything else is missing, left over or of another
+    shape, or where the file is not one of tensors."""
+    weights = read_weights(path)
+    fit = fit_file(model, weights, path)
+    if not fit.is_whole:
+        own = list(model.state_dict())
+        raise KitError(
+            f"{path}: does not fit model.name: {len(fit.wrong)} of the model's {len(own)} tensors are missing or of "
+            f"another shape, {len(fit.left_over)} of the file's have no place (first: "
+            f"{[*fit.wrong, *fit.left_over, *own][0]}); `kit models --weights {path}` says what it is"
+        )
+    model.load_state_dict(fit.fitting, strict=False)
+    other = [name for name in fit.new if name in weights.tensors]
+    if other:
+        of = f"of {examples(weights.facts['classes'])}" if "classes" in weights.facts else "of other classes"
+        _say_once("weights", f"{path}: its head is {of} and left out; a new one is trained")
+    return fit.new, weights
 
 
-def _by_name(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> tuple[Tensors, list[str], list[str]]:
-    """(what fits, the model's tensors that nothing fits, the file's that fit nowhere); the head may differ."""
-    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
-    wrong = [name for name in own if name not in fitting and not name.startswith(head) and not name.endswith(_COUNTER)]
-    return fitting, wrong, [name for name in weights if name not in own and not name.startswith(head)]
+_say_once = cache(console.stage)
 
 
-def _by_order(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Tensors | None:
-    """Other names, but the same tensors in the same order (torchvision's VGG); `None` where they are not."""
-    names = [name for name in own if not name.endswith(_COUNTER)]
-    values = [value for name, value in weights.items() if not name.endswith(_COUNTER)]
-    if len(names) != len(values):
-        return None
-    pairs = list(zip(names, values, strict=True))
-    fitting = {name: value for name, value in pairs if own[name].shape == value.shape}
-    return fitting if all(name in fitting or name.startswith(head) for name in names) else None
+def fit_file(model: nn.Module, weights: Weights, path: Path) -> Fit:
+    in_order = path.suffix != ".safetensors"  # that sorts by name
+    return fit_weights(model.state_dict(), weights.tensors, head_names(model), architecture_filter(model), in_order)
+
+
+def timm_of_file(path: Path) -> list[str]:
+    """timm's models that a file's name begins with (`resnet50.a1_in1k.safetensors`), as `timm:NAME`."""
+    stem = path.name.split(".")[0].replace("-", "_").lower()
+    return [f"timm:{name}" for name in timm.list_models() if stem == name or stem.startswith(f"{name}_")]
+
+
+def architecture_filter(model: nn.Module) -> Callable[[Tensors], Tensors]:
+    """What makes timm's names and shapes of an architecture's first repository's (position tables of another size
+    too); of a network that timm has nothing for, what changes nothing."""
+    made = getattr(sys.modules.get(type(model).__module__), "checkpoint_filter_fn", None)
+    return (lambda tensors: made(tensors, model)) if made is not None else lambda tensors: tensors
 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:
@@ -112,18 +114,3 @@ def head_names(model: nn.Module) -> tuple[str, ...]:
         linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         own = linear[-1] if linear else "fc"
     return (own,) if isinstance(own, str) else tuple(own)
-
-
-def _read(path: Path) -> Tensors:
-    try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-            for wrapper in ("state_dict_ema", "state_dict", "model"):
-                if isinstance(weights.get(wrapper), dict):
-                    weights = weights[wrapper]
-                    break
-        return {name.removeprefix("module."): value for name, value in weights.items() if hasattr(value, "shape")}
-    except Exception as error:  # pickle and safetensors raise many kinds of errors on foreign bytes
-        raise KitError(f"{path}: not a weights file: {reason(error)}") from None

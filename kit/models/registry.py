@@ -137,6 +137,10 @@ class Classifier(nn.Module):
         """Every parameter's name -> how many layers lie between it and the logits; 0 for the head's."""
         return {f"network.{name}": depth for name, depth in layer_depths(self.network).items()}
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that weight decay leaves alone beside biases and norms, as timm's models name them."""
+        return {f"network.{name}" for name in getattr(self.network, "no_weight_decay", set)()}
+
 
 def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """(pixels - mean) / std as float32, in the layout of `pixels` (N, C, H, W); `mean` and `std` (1, C, 1, 1). Where
@@ -173,8 +177,8 @@ def build_classifier(
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
     network = build_model(name, num_outputs, **options, **({"download": True} if weights == "timm" else {}))
+    own = own_normalisation(network) if weights == "timm" else None
     if weights not in {"none", "timm"}:
-        load_weights(network, weights_file(weights))
+        own = load_weights(network, weights_file(weights))[1].statistics or own_normalisation(network)
     given, fallback = statistics
-    own = own_normalisation(network) if weights != "none" else None
     return Classifier(network, *(given or own or fallback), task)

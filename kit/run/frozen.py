@@ -8,7 +8,7 @@ from kit import schema
 from kit.config import Experiment
 from kit.errors import ConfigError, counted
 from kit.settings import Machine
-from kit.workspace import write_text
+from kit.workspace import expanded, file_hash, read_json, write_text
 
 if TYPE_CHECKING:
     from kit.device.precision import Precision
@@ -28,6 +28,21 @@ def continued(made: Experiment, asked: Experiment, folder: Path) -> Experiment:
         advice = "Give the new one its own name (--set name=...), or delete the folder"
         raise ConfigError(f"{folder}: this run was made by a different experiment ({changes}). {advice}")
     return replace(run, tta=asked.tta, ensemble=asked.ensemble, machine=asked.machine.settled_by(run.machine))
+
+
+def weights_hash(weights: str) -> str | None:
+    """sha256 of the file that `model.weights` names; `None` where it names none that is there."""
+    file = expanded(weights)
+    return file_hash(file) if weights not in {"none", "timm"} and file.is_file() else None
+
+
+def with_moved_weights(made: Experiment, asked: Experiment, environment: Path) -> Experiment:
+    """A run's experiment with the path of its weights file as asked now, where that holds the same bytes."""
+    if made.model.weights == asked.model.weights or (new := weights_hash(asked.model.weights)) is None:
+        return made
+    then = read_json(environment).get("weights") if environment.is_file() else None
+    same = new == (then or weights_hash(made.model.weights))
+    return replace(made, model=replace(made.model, weights=asked.model.weights)) if same else made
 
 
 def write_frozen(file: Path, experiment: Experiment) -> None:

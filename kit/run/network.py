@@ -29,7 +29,7 @@ from kit.run.run import Run, RunFold
 from kit.run.settling import environment, settle_training, use_threads, warn_of_decoder
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
-from kit.training.checkpoint import load_model
+from kit.training.checkpoint import load_model, require_savable
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, Output, fit
 from kit.training.losses import build_loss, number_scale, validation_loss
@@ -62,6 +62,7 @@ class Networks:
                 raise KitError(f"{key_of}: {run.workspace.run(name)}: no such run; train {name} first")
         torch.manual_seed(key("weights", run.experiment.seed, 0))
         model = initial_model(run)
+        require_savable(model.state_dict())
         if train.layer_decay < 1 or train.head_learning_rate or train.freeze_epochs or train.freeze_layers:
             model.layer_depths()  # refused before anything is made if a model does not define its layers
         num_images = len(run.training_samples.training_rows(0)) * train.epochs * run.experiment.data.num_folds

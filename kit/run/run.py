@@ -21,7 +21,7 @@ from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line
 from kit.locks import lock
 from kit.run.files import RunFiles, run_names
-from kit.run.frozen import Computing, continued, write_frozen
+from kit.run.frozen import Computing, continued, with_moved_weights, write_frozen
 from kit.run.samples import Samples
 from kit.schema import to_mapping
 from kit.tracking.metrics_file import read_history
@@ -128,7 +128,8 @@ class Run:
     def experiment(self) -> Experiment:
         """Raises `ConfigError` with the difference when the run was made by a different experiment."""
         if self._experiment is None and self.exists:
-            self._experiment = continued(Experiment.load(self.files.experiment), self.asked, self.files.folder)
+            made = with_moved_weights(Experiment.load(self.files.experiment), self.asked, self.files.environment)
+            self._experiment = continued(made, self.asked, self.files.folder)
         return self._experiment or self.asked
 
     @property

@@ -16,7 +16,7 @@ from kit.device.precision import Wanted
 from kit.errors import ConfigError, KitError, reason
 from kit.models import Classifier
 from kit.processes import num_cores
-from kit.run.frozen import Computing
+from kit.run.frozen import Computing, weights_hash
 from kit.run.run import Run
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
@@ -68,7 +68,8 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
         trials = Meter(run.device, run.workspace.speeds()).settle(work, wanted, compile_if)
     except (AssertionError, RuntimeError, ValueError) as error:
         sizes = " or ".join(map(str, (size, *others)))
-        raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}") from None
+        fixed = f"; --set model.options.img_size={size} builds it for that" if name.startswith("timm:") else ""
+        raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}{fixed}") from None
     best = trials[0]
     if not best.images_per_second:
         advice = "too little memory (lower train.batch_size), or a loss unlike fp32's (--set machine.precision=fp32)"
@@ -87,7 +88,7 @@ def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
     """What a run was made with: versions, machine and measured speeds."""
     facts: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     facts |= {"packages": {name: import_module(name).__version__ for name in PACKAGES}, "decoder": DECODER}
-    facts["device"] = device_name(run.device)
+    facts |= {"device": device_name(run.device), "weights": weights_hash(run.experiment.model.weights)}
     if settled is not None:
         facts["images_per_second"] = round(settled.images_per_second, 1)
         facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}

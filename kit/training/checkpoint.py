@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from kit.errors import KitError, reason
 from kit.workspace import atomic_path
@@ -28,8 +28,26 @@ def load_state(path: Path) -> dict[str, Any]:
 def save_model(path: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
     """Save a model's weights, with JSON-able facts beside them."""
     with atomic_path(path) as temporary:
-        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        save_file(tensors, temporary, metadata={"kit": json.dumps(facts)})
+        save_file(_plain(weights), temporary, metadata={"kit": json.dumps(facts)})
+
+
+def require_savable(weights: dict[str, torch.Tensor]) -> None:
+    """Raise `KitError` where `save_model` could not write these weights: before days of training, not after."""
+    try:
+        save(_plain(weights))
+    except (RuntimeError, ValueError, SafetensorError) as error:
+        raise KitError(f"model.name: this network's weights cannot be saved as safetensors: {reason(error)}") from None
+
+
+def _plain(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the CPU, each with memory of its own: some networks share a tensor under several names (timm's CoaT)."""
+    tensors, seen = {}, set[int]()
+    for name, value in weights.items():
+        plain = value.detach().cpu().contiguous()
+        address = plain.untyped_storage().data_ptr()
+        tensors[name] = plain.clone() if address in seen else plain
+        seen.add(address)
+    return tensors
 
 
 def load_model(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -20,14 +20,14 @@ class EMA:
         """Call after optimizer step number `step` (counted from 1)."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         own = self.model.state_dict()
-        averages, values = [], []
+        pairs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # a tensor of several names counts once
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                averages.append(own[name])
-                values.append(value)
+                pairs[own[name].data_ptr()] = (own[name], value)
             else:
                 own[name].copy_(value)
-        torch._foreach_lerp_(averages, values, weight)
+        averages, values = zip(*pairs.values(), strict=True)
+        torch._foreach_lerp_(list(averages), list(values), weight)
 
 
 def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.Tensor], count: int) -> dict[str, Any]:

@@ -21,10 +21,12 @@ def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     head's own factor where `head_learning_rate` is given."""
     by_layer = train.layer_decay < 1 or train.head_learning_rate is not None
     depths = cast(Layered, model).layer_depths() if by_layer else {}
+    undecayed: set[str] = getattr(model, "no_weight_decay", set)()  # class tokens, position tables: timm names them
     heads = (train.head_learning_rate or train.learning_rate) / train.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decay, depth = train.weight_decay if parameter.ndim > 1 else 0.0, depths.get(name)
+        depth, decays = depths.get(name), parameter.ndim > 1 and name not in undecayed
+        decay = train.weight_decay if decays else 0.0
         rate = 1.0 if depth is None else train.layer_decay**depth if depth else heads
         groups.setdefault((decay, rate), []).append(parameter)
     lines = [{"params": group, "weight_decay": decay, "rate": rate} for (decay, rate), group in groups.items()]

@@ -7,6 +7,7 @@ import torch
 
 from kit.models import build_classifier
 from kit.settings import Model, Train
+from kit.training.checkpoint import load_model, require_savable, save_model
 from kit.training.ema import EMA, running_mean
 from kit.training.optim import build_optimizer, learning_rate, set_learning_rate, set_training
 
@@ -136,3 +137,29 @@ def test_the_mean_of_the_last_states():
     assert mean["weight"].item() == pytest.approx(4.0)
     assert mean["counter"].item() == 6
     assert states[0]["weight"].item() == 1.0
+
+
+def test_class_tokens_and_position_tables_do_not_decay():
+    model = build_classifier(Model("timm:vit_tiny_patch16_224", options={"img_size": 32}), 2)
+    optimizer = build_optimizer(model, Train(weight_decay=0.05))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    named = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}
+    assert named["network.cls_token"] == named["network.pos_embed"] == named["network.norm.weight"] == 0
+    assert named["network.blocks.0.attn.qkv.weight"] == 0.05
+
+
+def test_a_tensor_of_two_names_is_averaged_once_and_saved(tmp_path):
+    """timm's CoaT shares weights between parts."""
+    model = torch.nn.ModuleDict({"one": torch.nn.Linear(2, 2, bias=False)})
+    model["two"] = model["one"]
+    ema = EMA(model, 0.5)
+    before = ema.model["one"].weight.clone()
+    with torch.no_grad():
+        model["one"].weight.add_(1.0)
+    ema.update(model, 10_000)
+    assert torch.allclose(ema.model["one"].weight, before + 0.5)
+    assert ema.model["two"].weight is ema.model["one"].weight
+    require_savable(model.state_dict())
+    save_model(tmp_path / "m.safetensors", model.state_dict(), {})
+    weights, _ = load_model(tmp_path / "m.safetensors")
+    assert torch.equal(weights["one.weight"], weights["two.weight"])
