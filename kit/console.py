@@ -1,5 +1,6 @@
 """The one place that knows Rich: what the kit says while it works."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 T = TypeVar("T")
+QUIET_SECONDS = 60  # after which work without a bar says how far it is
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -57,14 +59,23 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    def __init__(self, progress: bars.Progress, total: float) -> None:
-        self._progress = progress
+    """A progress bar; where none can be shown (a log, a notebook without widgets), a line every minute."""
+
+    def __init__(self, progress: bars.Progress, title: str, total: float) -> None:
+        self._progress, self._title, self._total, self._done = progress, title, total, 0.0
         self._task = progress.add_task("", total=total, note="")
+        self._began = self._said = time.monotonic()
 
     def advance(self, amount: float = 1, note: str | None = None) -> None:
         self._progress.advance(self._task, amount)
+        self._done += amount
         if note is not None:
             self._progress.update(self._task, note=note)
+        now = time.monotonic()
+        if self._progress.disable and now - self._said >= QUIET_SECONDS:
+            self._said = now
+            share = f"{self._done / max(self._total, 1):.0%} after {duration(now - self._began)}"
+            say(f"          {self._title}: {share}{'  ' + note if note else ''}")
 
 
 def _shows_bars() -> bool:
@@ -79,7 +90,7 @@ def progress(title: str, total: float, start: float = 0, unit: str = "items") ->
     columns = [bars.TextColumn(f"[cyan]{escape(title)}"), bars.BarColumn(), bars.TaskProgressColumn(), *amounts]
     columns += [bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}")]
     with bars.Progress(*columns, console=_console, transient=True, disable=not _shows_bars()) as view:
-        bar = Bar(view, total)
+        bar = Bar(view, title, total)
         bar.advance(start)
         yield bar
 

@@ -4,8 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from kit import console
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 COMMANDS = [
     "download",
@@ -117,3 +122,36 @@ def test_models_shows_what_a_network_costs():
     wrong = _kit("models", "resnet51")
     assert wrong.returncode == 2
     assert "did you mean 'resnet50'?" in wrong.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "ensemble", "submit"])
+def test_force_is_sent_to_the_stage_that_knows_it(verb, tmp_path):
+    done = _kit(verb, "--force", "--workspace", str(tmp_path))
+    assert done.returncode == 2
+    assert "--force: this does only what is missing; the stages know --force: kit index" in done.stderr
+
+
+def test_long_work_says_where_it_is_without_a_terminal(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr("kit.console.time.monotonic", lambda: float(next(clock)))
+    with console.progress("decode", 10) as bar:
+        for number in range(10):
+            bar.advance(note=f"loss {number}")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["decode:", "20%"], ["decode:", "50%"], ["decode:", "80%"]]
+    assert lines[0].endswith("loss 1")
+
+
+@pytest.mark.parametrize(("module", "verb"), [("cleanlab", ["audit", "mine"]), ("kagglesdk", ["download"])])
+def test_what_is_not_installed_is_named_by_the_verb_that_needs_it(module, verb, tmp_path):
+    (tmp_path / "blocked" / module).mkdir(parents=True)
+    text = f"raise ModuleNotFoundError('No module named {module}', name={module!r})"
+    (tmp_path / "blocked" / module / "__init__.py").write_text(text)
+    environment = {"PYTHONPATH": f"{tmp_path / 'blocked'}:{REPOSITORY}", "KAGGLE_API_TOKEN": "x"}
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "experiment.yaml").write_text("name: mine\ncompetition: digits\n")
+    done = _kit(*verb, "--workspace", str(tmp_path), **environment)
+    package = {"cleanlab": "cleanlab", "kagglesdk": "kaggle"}[module]
+    assert done.returncode in {1, 2}
+    assert f"needs the package {package}" in done.stderr, done.stderr
+    assert "a bug" not in done.stderr

@@ -10,6 +10,7 @@ import typer
 
 from kit import console
 from kit.about import VERSION
+from kit.errors import ConfigError
 from kit.workspace import Workspace, without_nan
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ _SET = "Change a key of the experiment: --set train.epochs=3. Repeatable."
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=_SET)]
 Root = Annotated[Path, typer.Option("--workspace", help="The folder of data/, runs/ and submissions/.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again and replace what is there.")]
+
+
+def _no_force(value: bool) -> None:
+    if value:
+        text = "this does only what is missing; the stages know --force: kit index, explore, split, train, predict"
+        raise ConfigError(f"--force: {text}")
+
+
+NoForce = Annotated[bool, typer.Option("--force", hidden=True, callback=_no_force)]
 Json = Annotated[bool, typer.Option("--json", callback=_remember_json, help="Print the result as JSON, for scripts.")]
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show the traceback of an error.")]
 _FROM = "Zips or folders that you already have, instead of Kaggle's."

@@ -9,7 +9,23 @@ import typer
 
 from kit import console
 from kit.about import DEFAULT_CONFIG
-from kit.cli.options import HERE, Config, Debug, Folds, Force, From, Json, MaxHours, On, Root, Set, app, do, open_run
+from kit.cli.options import (
+    HERE,
+    Config,
+    Debug,
+    Folds,
+    Force,
+    From,
+    Json,
+    MaxHours,
+    NoForce,
+    On,
+    Root,
+    Set,
+    app,
+    do,
+    open_run,
+)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -73,6 +89,7 @@ def ensemble(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs to blend; default: the experiment's own.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: the run's, or NAME-blend.")] = None,
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+    force: NoForce = False,
 ) -> Any:  # fmt: skip
     """Average folds and runs, show their CV, write and validate submissions/NAME.csv."""
     run = open_run(config, set_, workspace)
@@ -92,18 +109,19 @@ def submit(
     anyway: Annotated[bool, typer.Option("--anyway", help="Upload a file despite validation's doubts.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="Wait this long for a score.")] = 10.0,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+    force: NoForce = False,
 ) -> Any:  # fmt: skip
     """Validate a CSV, upload it, wait for Kaggle's score, and keep both in its passport."""
     return do("stages.submit", open_run(config, set_, workspace), file, message, dry_run, again, anyway, wait)
 
 
-@app.command(rich_help_panel="The whole way")
+@app.command(rich_help_panel="End to end")
 def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
     fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
     seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run per seed on the same folds, blended.")] = None,
     max_hours: MaxHours = None, on: On = None, set_: Set = [],
-    workspace: Root = HERE, json: Json = False, debug: Debug = False,
+    workspace: Root = HERE, json: Json = False, debug: Debug = False, force: NoForce = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
     one = open_run(config, set_, workspace)
@@ -115,7 +133,7 @@ def run(
     return result
 
 
-@app.command(rich_help_panel="The whole way")
+@app.command(rich_help_panel="End to end")
 def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False) -> Any:
     """Every stage on scikit-learn's handwritten digits: no account, no network, a few minutes."""
     one = open_run("configs/demo.yaml", set_, workspace)

@@ -13,7 +13,7 @@ from kit.errors import ConfigError
 from kit.workspace import Workspace
 
 
-@app.command(rich_help_panel="The whole way")
+@app.command(rich_help_panel="End to end")
 def init(
     source: From = None,
     slug: Annotated[str | None, typer.Option("--slug", help="Name on Kaggle: download it, read its metric.")] = None,
@@ -36,7 +36,7 @@ def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:
     return answer
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def doctor(
     config: Config = DEFAULT_CONFIG,
     offline: Annotated[bool, typer.Option("--offline", help="Do not contact Kaggle.")] = False,
@@ -46,7 +46,7 @@ def doctor(
     return do("tools.doctor", open_run(config, set_, workspace), offline)
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def bench(
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
@@ -54,7 +54,7 @@ def bench(
     return do("tools.bench", open_run(config, set_, workspace))
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def audit(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the experiment's own.")] = None,
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
@@ -64,7 +64,7 @@ def audit(
     return do("tools.audit", own.named(run or own.name, own.workspace))
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def leaderboard(
     config: Config = DEFAULT_CONFIG,
     source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A CSV with a column `score`.")] = None,
@@ -74,7 +74,7 @@ def leaderboard(
     return do("tools.leaderboard", open_run(config, set_, workspace), source)
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def runs(
     name: Annotated[str | None, typer.Argument(help="A run: write its report.html.")] = None,
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
@@ -85,7 +85,7 @@ def runs(
     return do("tools.runs", Workspace(workspace))
 
 
-@app.command("lr-find", rich_help_panel="Beside it")
+@app.command("lr-find", rich_help_panel="Tools")
 def lr_find(
     config: Config = DEFAULT_CONFIG,
     steps: Annotated[int, typer.Option("--steps", min=20, help="Batches, while the rate rises from 1e-6 to 1.")] = 100,
@@ -95,7 +95,7 @@ def lr_find(
     return do("tools.lr_find", open_run(config, set_, workspace), steps)
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def cache(
     what: Annotated[str, typer.Argument(metavar="[clear]", help="clear removes it; default: a list.")] = "list",
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
@@ -106,7 +106,7 @@ def cache(
     return do("tools.cache", Workspace(workspace), what == "clear")
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def models(
     name: Annotated[str | None, typer.Argument(help="resnet18, vgg16, timm:NAME; default: all of ours.")] = None,
     size: Annotated[int, typer.Option("--size", min=8, help="The input's side, in pixels.")] = 224,
@@ -120,7 +120,7 @@ def models(
     return do("tools.models", name, size, options, weights)
 
 
-@app.command(rich_help_panel="Beside it")
+@app.command(rich_help_panel="Tools")
 def compare(
     first: Annotated[str, typer.Argument(help="A run.")],
     second: Annotated[str, typer.Argument(help="The run that may be better.")],

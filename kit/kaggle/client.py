@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from kit import console
 from kit.errors import KitError
 from kit.kaggle.credentials import HOW, Credentials, find_credentials, sdk
-from kit.kaggle.transfer import Transfer, download
+from kit.kaggle.transfer import Transfer, connection_trouble, download
 
 ATTEMPTS = 4  # for a call that may be repeated
 T = TypeVar("T")
@@ -172,6 +172,8 @@ class KaggleClient:
             try:
                 return call()
             except (requests.RequestException, ValueError) as error:  # ValueError: a web page in place of JSON
+                if (trouble := connection_trouble(error)) is not None:
+                    raise KitError(trouble) from None
                 response = getattr(error, "response", None)
                 status, wait = _status(error), self._transfer.wait_seconds(attempt, response)
                 if attempt == attempts or not (status is None or status == 429 or status >= 500):

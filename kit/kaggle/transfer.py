@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 import requests
 
 from kit import console
-from kit.errors import KitError
+from kit.errors import KitError, reason
 from kit.workspace import write_json
 
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 _CHUNK = 1 << 14  # an interruption loses the unfinished chunk, so it is small
 
 
@@ -92,6 +94,17 @@ def download(fresh_url: Callable[[], str], path: Path, transfer: Transfer, check
     note.unlink(missing_ok=True)
 
 
+def connection_trouble(error: Exception) -> str | None:
+    """What is wrong between here and Kaggle, where asking again is of no use: a certificate, or a proxy."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        given = [f"{name}={os.environ[name]}" for name in PROXIES if os.environ.get(name)] or ["the system's settings"]
+        return f"the proxy does not answer ({re.sub('//[^/]*@', '//', given[0])}): correct or unset it"  # no password
+    if isinstance(error, requests.exceptions.SSLError):
+        own = "name your network's certificate in REQUESTS_CA_BUNDLE, where it has one of its own"
+        return f"the certificate that comes in Kaggle's name is not trusted ({reason(error)}): {own}"
+    return None
+
+
 def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) -> _Remote:
     """One request, appended to the part; returns when the file is complete, else raises `_Cut`."""
     known = _read_note(note)
@@ -116,6 +129,8 @@ def _attempt(url: str, part: Path, note: Path, transfer: Transfer, name: str) ->
                     file.write(chunk)
                     bar.advance(len(chunk))
     except requests.RequestException as error:
+        if (trouble := connection_trouble(error)) is not None:
+            raise KitError(trouble) from None
         silent = isinstance(error, requests.Timeout) or "timed out" in str(error)
         raise _Cut(f"no byte for {transfer.silence_seconds:g} s" if silent else "the connection was cut") from None
     except OSError as error:

@@ -56,7 +56,7 @@ def _readable(number: int) -> str:
 
 
 def _of_file(path: Path, name: str | None, options: dict[str, Any]) -> ModelsResult:
-    """What a weights file holds, and what it fits: the network that is named, else ours and timm's of the file's name."""
+    """What a weights file holds, and what it fits: the network that is named, else ours, and timm's of its name."""
     weights = read_weights(path)
     count = sum(value.numel() for value in weights.tensors.values())
     console.say(f"{path}: {len(weights.tensors):,} tensors, {count:,} values, first {next(iter(weights.tensors))}")

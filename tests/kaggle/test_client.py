@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import requests
 from kaggle_server import hidden, html, send_bundle, silence, status
 
 from kit.data.archives import verify_zip
@@ -237,3 +238,32 @@ def test_a_web_page_in_place_of_an_answer(kaggle, connect):
     kaggle.failures["GetCompetition"] = [html] * 10
     with pytest.raises(KitError, match="answers with an error"):
         connect().competition(SLUG)
+
+
+@pytest.mark.parametrize("where", ["call", "storage"])
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), r"certificate .*not trusted.*REQUESTS_CA_BUNDLE"),
+        (requests.exceptions.ProxyError("refused"), r"the proxy does not answer \(HTTPS_PROXY=http://proxy:1\)"),
+    ],
+)
+def test_a_network_that_stands_between_is_named_at_once(
+    kaggle, connect, tmp_path, monkeypatch, where, trouble, message
+):
+    """Tried once: a certificate does not become trusted by waiting."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:1")
+    calls = []
+
+    def refuse(*_, **__):
+        calls.append(1)
+        raise trouble
+
+    client = connect()
+    if where == "call":
+        monkeypatch.setattr(type(client), "_api", property(refuse))
+    else:
+        monkeypatch.setattr("kit.kaggle.transfer.requests.get", refuse)
+    with pytest.raises(KitError, match=message):
+        client.download_bundle(SLUG, tmp_path / "x.zip", verify_zip)
+    assert len(calls) == 1
