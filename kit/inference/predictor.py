@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kit.device.accelerator import is_out_of_memory, release_memory
 from kit.device.precision import DTYPES, Compute
 from kit.inference.fusion import cast_weights, fold_batch_norms
 from kit.inference.views import ViewSet
@@ -32,8 +33,14 @@ def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torc
     run = compute.compile(compute.place(ready))
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        with compute.autocast():
-            return run(compute.arranged(images)).float()
+        try:
+            with compute.autocast():
+                return run(compute.arranged(images)).float()
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or len(images) == 1:
+                raise
+        release_memory(device)  # outside of the exception, which holds what the failed batch made
+        return torch.cat([forward(half) for half in images.chunk(2)])
 
     return Predictor(forward, activate, device)
 

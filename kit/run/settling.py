@@ -10,7 +10,7 @@ import torch
 from kit import console
 from kit.config import Experiment
 from kit.data.images import DECODER
-from kit.device.accelerator import device_name
+from kit.device.accelerator import device_name, is_out_of_memory
 from kit.device.measuring import Meter, Trial
 from kit.device.precision import Wanted
 from kit.errors import ConfigError, KitError, reason
@@ -18,6 +18,7 @@ from kit.models import Classifier
 from kit.processes import num_cores
 from kit.run.frozen import Computing, weights_hash
 from kit.run.run import Run
+from kit.settings import Train
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
 from kit.workspace import read_json
@@ -47,6 +48,12 @@ def warn_of_decoder(run: Run) -> None:
         console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 
 
+def too_large(train: Train) -> str:
+    """What to do where a batch does not fit into the memory."""
+    halved = f"{max(1, train.batch_size // 2)} and train.accumulate_steps={2 * train.accumulate_steps}"
+    return f"too little memory for a batch: --set train.batch_size={halved} have the same gradient, under a new name"
+
+
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     """Settle how the run trains. `num_images`: how many it trains on, over all epochs and folds."""
     experiment = run.experiment
@@ -56,7 +63,7 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     set_training(model, train, train.freeze_epochs)
     size = experiment.side(train.epochs // 2)
     others = sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})
-    steps = TrainingSteps(model, (size, *others), train.batch_size, run.competition.num_outputs, run.device)
+    steps = TrainingSteps(model, (size, *others), train, run.competition.num_outputs, run.device)
     wanted = Wanted(machine.precision, machine.memory_format, machine.compile)
 
     def compile_if(images_per_second: float) -> bool:
@@ -67,12 +74,14 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
         work = steps.workload((name, experiment.model.options, train.freeze_layers, train.freeze_norms))
         trials = Meter(run.device, run.workspace.speeds()).settle(work, wanted, compile_if)
     except (AssertionError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise KitError(too_large(train)) from None
         sizes = " or ".join(map(str, (size, *others)))
         fixed = f"; --set model.options.img_size={size} builds it for that" if name.startswith("timm:") else ""
         raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}{fixed}") from None
     best = trials[0]
     if not best.images_per_second:
-        advice = "too little memory (lower train.batch_size), or a loss unlike fp32's (--set machine.precision=fp32)"
+        advice = f"{too_large(train)}; or its loss is unlike fp32's (--set machine.precision=fp32)"
         raise KitError(f"{best.precision} cannot train here: {advice}")
     if len(trials) > 1:
         speeds = [(trial.precision, trial.images_per_second) for trial in trials]

@@ -16,7 +16,7 @@ from kit.run.drawing import draw_curves
 from kit.run.frozen import Computing
 from kit.run.method import Method, method_of
 from kit.run.run import Run, RunFold
-from kit.run.settling import use_threads
+from kit.run.settling import too_large, use_threads
 from kit.runners import Job, choose_runner
 from kit.training.loop import OutOfTime
 from kit.workspace import Fold, write_json
@@ -68,8 +68,7 @@ def train(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        advice = f"lower train.batch_size {run.experiment.train.batch_size}, under a new name"
-        raise KitError(f"the GPU's memory is too small: {advice}") from None
+        raise KitError(too_large(run.experiment.train)) from None
     lines = {str(fold.number): method.line(fold) for fold in wanted if fold.is_trained}
     scores = {fold: line[key] for fold, line in lines.items() if line.get(key := f"valid_{metric}") is not None}
     if len(scores) > 1:

@@ -87,8 +87,8 @@ def _precision(run: Run) -> Finding:
         outputs = trial.competition.num_outputs
         random = replace(model, weights="none")
         network = build_classifier(random, outputs, trial.competition.task, size)
-        batch = min(trial.experiment.train.batch_size, BATCH)
-        work = TrainingSteps(network, (size,), batch, outputs, trial.device).workload((model.name,))
+        train = replace(trial.experiment.train, batch_size=min(trial.experiment.train.batch_size, BATCH))
+        work = TrainingSteps(network, (size,), train, outputs, trial.device).workload((model.name,))
         option = Wanted(machine.precision, machine.memory_format).candidates(trial.device)[0]
         images_per_second = speed(work, option)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:

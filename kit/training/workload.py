@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from kit.device.accelerator import synchronize
 from kit.device.measuring import Workload
 from kit.device.precision import Compute, Precision
+from kit.settings import Train
+from kit.training.ema import EMA
+from kit.training.optim import build_optimizer
 
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
@@ -23,21 +26,25 @@ class TrainingSteps:
     """`model`: in its training mode, with frozen layers set (`optim.set_training`); it is left unchanged. `sizes`:
     pixels a side; the first is measured, and training must be right at all of them."""
 
-    def __init__(self, model: nn.Module, sizes: Sequence[int], batch: int, outputs: int, device: torch.device) -> None:
-        self.model, self.sizes, self.device = model, sizes, device
+    def __init__(
+        self, model: nn.Module, sizes: Sequence[int], train: Train, outputs: int, device: torch.device
+    ) -> None:
+        self.model, self.sizes, self.train, self.device, batch = model, sizes, train, device, train.batch_size
         self.pixels = torch.randint(0, 256, (batch, 3, sizes[0], sizes[0]), dtype=torch.uint8, device=device)
         self.targets, self.outputs = torch.arange(batch, device=device) % outputs, outputs
 
     def workload(self, subject: tuple[Any, ...]) -> Workload:
         """`subject` names the model and what else decides its speed."""
-        asked = ("training", *subject, *self.sizes, len(self.pixels), self.outputs, torch.get_num_threads())
+        steps = (self.train.optimizer, self.train.ema_decay, *subject, *self.sizes, len(self.pixels), self.outputs)
+        asked = ("training", *steps, torch.get_num_threads())
         return Workload(asked, len(self.pixels), self.start, self.is_right)
 
     def start(self, precision: Precision) -> Callable[[int], float]:
         compute = Compute(self.device, precision)
         trial = compute.place(copy.deepcopy(self.model))
         pixels = self.pixels.to(memory_format=precision.layout)
-        optimizer, scaler, forward = torch.optim.SGD(trial.parameters(), 1e-4), compute.scaler(), compute.compile(trial)
+        optimizer, scaler, forward = build_optimizer(trial, self.train), compute.scaler(), compute.compile(trial)
+        ema = EMA(trial, self.train.ema_decay) if self.train.ema_decay is not None else None
 
         def step(count: int) -> float:
             began = time.perf_counter()
@@ -47,6 +54,8 @@ class TrainingSteps:
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
+            if ema is not None:
+                ema.update(trial, 1)
             synchronize(self.device)
             return time.perf_counter() - began
 

@@ -139,7 +139,7 @@ def test_speeds_are_taken_warm(monkeypatch, tries, expected, asked):
 def _steps(width: float = 0.125, sizes: tuple[int, ...] = (32,), batch_size: int = 8) -> TrainingSteps:
     torch.manual_seed(0)
     model = build_classifier(Model("resnet18", options={"width": width, "zero_init_last": False}), 2)
-    return TrainingSteps(model, sizes, batch_size, 2, CPU)
+    return TrainingSteps(model, sizes, Train(batch_size=batch_size), 2, CPU)
 
 
 def test_measuring_leaves_the_model_alone():

@@ -1,13 +1,18 @@
 """TTA equals the views done by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms import functional as TF
 
 from kit.data.transforms import resized
-from kit.inference.predictor import Predictor, predict
+from kit.device.precision import Compute, Precision
+from kit.errors import KitError
+from kit.inference.predictor import Predictor, predict, prepare
 from kit.inference.views import Shown, ViewSet, expand
+from kit.run import predicting
 from kit.settings import View
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -72,3 +77,44 @@ def test_scale_draws_on_the_finer_picture():
 @pytest.mark.parametrize("average", ["probs", "logits"])
 def test_rows_sum_to_one(average):
     assert torch.allclose(_predict(expand(["ten_crop"]), average).sum(1), torch.ones(4), atol=1e-5)
+
+
+class _Small(_Model):
+    """A device whose memory holds two pictures."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().forward(x)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    compute = Compute(torch.device("cpu"), Precision("fp32", "contiguous"))
+    ready = prepare(_Small(), lambda logits: logits.softmax(1), compute, PIXELS[:2])
+    views = ViewSet(tuple(expand(["identity", "hflip"])), 32)
+    assert torch.allclose(predict([ready], [PIXELS], views)[0], _predict(expand(["identity", "hflip"])), atol=1e-6)
+
+
+def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
+    """A network whose activations pass 65,504."""
+    monkeypatch.setattr(predicting, "stream", lambda *_: [PIXELS])
+    monkeypatch.setattr(predicting, "sample", lambda *_: PIXELS.float())
+    monkeypatch.setattr(predicting, "view_set", lambda _: ViewSet(tuple(expand(["identity"])), 32))
+    machine = SimpleNamespace(predict_precision="fp16", predict_memory_format="contiguous", predict_compile=False)
+    model = _Model().eval()
+    with torch.no_grad():
+        model.conv.weight.mul_(1e5)
+    model.activate = lambda logits: (logits / 1e5).softmax(1)
+    run = SimpleNamespace(
+        experiment=SimpleNamespace(machine=machine, train=SimpleNamespace(mode="network")),
+        device=torch.device("cpu"), samples=SimpleNamespace(pixels=PIXELS), competition=SimpleNamespace(num_outputs=3),
+        fold=lambda number: SimpleNamespace(files=SimpleNamespace(model="fold_0/model.safetensors")),
+    )  # fmt: skip
+    fold = SimpleNamespace(number=0, model=lambda: model)
+    made = predicting.FoldPredictors(run, [fold]).predict([0], np.arange(4))
+    expected = model.activate(model(PIXELS.float())).detach().numpy()
+    assert np.allclose(made[0], expected, atol=1e-5)
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))
+    with pytest.raises(KitError, match=r"its predictions are nan in fp32, too; type `kit train --fold 0 --force`"):
+        predicting.FoldPredictors(run, [fold]).predict([0], np.arange(4))

@@ -17,7 +17,8 @@ from kit.models import build_classifier
 from kit.settings import Model, Train
 from kit.tracking import LISTENERS
 from kit.training.checkpoint import load_model
-from kit.training.ema import running_mean
+from kit.training.ema import EMA, running_mean
+from kit.training.guards import refuse_broken
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, OutOfTime, Output, fit
 from kit.training.losses import build_loss
@@ -136,7 +137,9 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(tmp_path, accumulate, preci
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(tmp_path):
     _fit(tmp_path, Train(**{**QUICK, "epochs": 1}))
     saved = (tmp_path / "last.ckpt").read_bytes()
-    with pytest.raises(KitError, match=r"the loss became nan in epoch 2 .*image\d+, .*lower train\.learning_rate"):
+    with pytest.raises(
+        KitError, match=r"the loss became nan in epoch 2, batch 3, on image\d+, .*lower train\.learning_rate"
+    ):
         _fit(tmp_path, Train(**QUICK), _feed(poison=2))
     assert (tmp_path / "last.ckpt").read_bytes() == saved
 
@@ -256,3 +259,58 @@ def test_averaged_weights_are_of_the_last_epochs_and_resume(tmp_path, monkeypatc
     assert len(seen) == 4, "two epochs of each training"
     assert not torch.equal(seen[0], seen[1])
     assert torch.allclose(whole["network.fc.weight"], (seen[0] + seen[1]) / 2, atol=1e-6)
+
+
+def _overflowing(epochs: set[int]):
+    """A feed whose validation pictures are infinite in these epochs (as an activation is that fp16 cannot hold)."""
+    feed, told = _feed(), iter(range(100))
+
+    def validation():
+        batch = next(iter(feed.validation()))
+        bad = next(told) in epochs
+        return [dataclasses.replace(batch, pixels=batch.pixels.float() * (float("inf") if bad else 1.0))]
+
+    return dataclasses.replace(feed, validation=validation)
+
+
+def test_an_epoch_whose_predictions_are_nan_is_neither_the_best_nor_the_end(tmp_path, capsys):
+    train = Train(**QUICK | {"epochs": 4}, select="best", early_stopping=3)
+    history = _fit(tmp_path, train, feed=_overflowing({0}))
+    assert len(history) == 4
+    assert np.isnan(history[0]["valid_loss"])
+    assert history_of_kept(history, train)["epoch"] > 1
+    assert (tmp_path / "model.safetensors").is_file()
+    assert "64 of 64 predictions are nan" in "".join(capsys.readouterr())
+
+
+def test_weights_that_predict_nan_are_not_kept(tmp_path):
+    with pytest.raises(KitError, match=r"test: the weights that would be kept predict nan; .*machine\.precision=fp32"):
+        _fit(tmp_path, Train(**QUICK), feed=_overflowing({2}))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_infinite_statistics_are_no_good_checkpoint():
+    model = _model()
+    refuse_broken(model)
+    model.network.bn1.running_var.fill_(float("inf"))
+    with pytest.raises(KitError, match="the weights became NaN or infinite"):
+        refuse_broken(model)
+
+
+def test_updates_that_fp16_left_out_are_not_counted(tmp_path):
+    """The first loss scale is far too high for a loss this large, so the first updates are left out."""
+    counted = []
+
+    class Counting(EMA):
+        def update(self, model, step):
+            counted.append(step)
+            super().update(model, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kit.training.loop.EMA", Counting)
+        patch.setattr("kit.device.precision.Compute.scaler", lambda _: torch.amp.GradScaler("cpu", init_scale=2.0**40))
+        _fit(tmp_path, Train(**QUICK), precision=Precision("fp16", "contiguous"))
+    assert len(counted) == 12
+    skipped = 12 - counted[-1]
+    assert skipped > 3, "2^40 overflows, and each halving is one update less"
+    assert counted == sorted(counted)
