@@ -1,7 +1,6 @@
 """The networks: equal to the reference, every parameter alive, weights by name, errors that help."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import torchvision
@@ -196,6 +195,7 @@ def test_compiles(name, options):
 
 @pytest.mark.parametrize(("name", "options"), [VARIANTS[0], VARIANTS[3], VARIANTS[6], VARIANTS[7]])
 def test_exports_to_onnx_with_its_normalisation(name, options, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     model = build_classifier(Model(name, options=options), 5).eval()
     pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()

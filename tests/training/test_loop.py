@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(tmp
     _fit(tmp_path, Train(**{**QUICK, "epochs": 1}))
     saved = (tmp_path / "last.ckpt").read_bytes()
     with pytest.raises(
-        KitError, match=r"the loss became nan in epoch 2, batch 3, on image\d+, .*lower train\.learning_rate"
+        KitError, match=r"the loss became nan in epoch 2, batch 3, on image\d+, .*lower train"
     ):
         _fit(tmp_path, Train(**QUICK), _feed(poison=2))
     assert (tmp_path / "last.ckpt").read_bytes() == saved
