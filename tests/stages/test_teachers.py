@@ -75,7 +75,7 @@ def test_without_epochs_a_run_is_another_way_to_look_through_the_same_models(tea
     train.train(Run.open(plain, teacher))
     assert capsys.readouterr().out.count("is up to date") == 2
     for settings in ("train.epochs=0", "model.start=teacher data.mean=[0,0,0] data.std=[1,1,1]"):
-        with pytest.raises(ConfigError, match=r"expected a start|bring their own"):
+        with pytest.raises(ConfigError, match=r"name one, or train|bring their own"):
             tiny("name=wrong", *settings.split())
 
 
@@ -121,7 +121,7 @@ def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_
     shutil.copytree(teacher.run("teacher"), other)
     (other / "experiment.yaml").write_text(raw.replace("competition: digits", f"competition: {stranger}"))
     pupil = tiny("name=pupil", "train.pseudo_run=elsewhere", "train.pseudo_threshold=0.3")
-    with pytest.raises(ConfigError, match="run elsewhere is of stranger, not of digits"):
+    with pytest.raises(ConfigError, match="run elsewhere is for stranger, not digits"):
         training_set(Run.open(pupil, teacher).fold(0))
     shutil.rmtree(other)
 
