@@ -25,12 +25,14 @@ class Data:
 
     image_size: ImageSize = 224  # pixels a side, at the model's input
     cache_size: ImageSize | None = None  # pixels a side, as cached on disk, for the augmentation to crop from
-    resize: Literal["squash", "crop", "pad"] = "squash"  # how a picture becomes square
+    resize: Literal["squash", "crop", "pad"] = (
+        "squash"  # how it becomes square: crop or pad where shape tells classes apart
+    )
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
-    split_seed: NonNegativeInt | None = None  # of the folds; null: the experiment's
-    corrections: str | None = None  # a corrections.csv: training images to drop or relabel
+    split_seed: NonNegativeInt | None = None  # of the folds, which runs of several seeds share; null: `seed`
+    corrections: str | None = None  # a corrections.csv, from `kit audit` and the report: images to drop, relabel
     extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
-    mean: Channels | None = None  # RGB in [0, 1]; null: pretrained weights' own, else the fold's training images'
+    mean: Channels | None = None  # RGB in [0, 1], for weights with colours of their own (CLIP's); null: as known
     std: Channels | None = None
 
     def __post_init__(self) -> None:
@@ -57,19 +59,19 @@ class Train:
     mode: Literal["network", "features"] = "network"  # features: frozen network, a linear head is fitted
     epochs: NonNegativeInt = 10  # 0: the models of `model.start` unchanged, for other views or another size
     batch_size: PositiveInt = 64
-    accumulate_steps: PositiveInt = 1  # batches per optimizer step
+    accumulate_steps: PositiveInt = 1  # batches per optimizer step, for what the memory does not hold at once
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 1e-3  # the schedule's highest
-    head_learning_rate: PositiveFloat | None = None  # the last layer's own highest; null: like all others
+    head_learning_rate: PositiveFloat | None = None  # a new head's own highest, on pretrained layers; null: as all
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # a layer's rate, as a share of that of the layer above
-    freeze_epochs: NonNegativeInt = 0  # train only the head for this many epochs
+    freeze_epochs: NonNegativeInt = 0  # train only the head for this many epochs, before it spoils pretrained layers
     freeze_layers: Fraction = 0.0  # this share of the layers, from the input on, is never trained
     freeze_norms: bool = False  # batch norms keep the statistics they came with, as pretrained features expect
     weight_decay: NonNegativeFloat = 0.05  # on weights, not on biases and norms
-    momentum: Fraction = 0.9  # sgd's, or Adam's beta1
+    momentum: Fraction = 0.9  # sgd's, or Adam's beta1: published recipes name it
     schedule: Literal["cosine", "one_cycle", "step", "constant"] = "cosine"
     warmup_epochs: NonNegativeFloat = 1.0  # one_cycle: the rising part
-    step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs the rate falls to a tenth
+    step_epochs: tuple[NonNegativeFloat, ...] = ()  # step: after these epochs a tenth, as in the ResNet paper
     # auto: cross_entropy (classes, ordinal), bce (labels) or mse (number), by the task; `ordinal` adds the distance
     loss: Literal["auto", "cross_entropy", "bce", "focal", "ordinal", "mse", "mae", "huber"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes count as much as frequent ones
@@ -78,11 +80,11 @@ class Train:
     mixup: NonNegativeFloat = 0.0  # alpha of Beta(alpha, alpha), from which a batch's mix is drawn; 0: off
     cutmix: NonNegativeFloat = 0.0  # as mixup; with both, each batch takes one of them
     unmixed_epochs: NonNegativeInt = 0  # the last epochs, without mixup or cutmix
-    clip_grad_norm: PositiveFloat | None = None
+    clip_grad_norm: PositiveFloat | None = None  # against losses that diverge
     head_l2: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
     # features: penalties to choose from, for each fold by cross-validation within its training images
     ema_decay: Fraction | None = 0.999  # per optimizer step, after a warm-up; null: no averaging
-    early_stopping: PositiveInt | None = None  # epochs without a better validation loss
+    early_stopping: PositiveInt | None = None  # epochs without a better loss: saves hours, OOF is optimistic
     # best: by the fold's own validation loss, so its OOF is optimistic; average: of the last epochs' weights (which
     # ones does not depend on the fold's labels: OOF stays unbiased, and the log says what the average gains on it)
     select: Literal["last", "best", "average"] = "last"
@@ -125,14 +127,14 @@ class TTA:
     """Predictions are averaged over views, for OOF and test alike."""
 
     views: Annotated[tuple[NamedView | View, ...], Field(min_length=1)] = ("identity",)
-    average: Literal["probs", "logits"] = "probs"
+    average: Literal["probs", "logits"] = "probs"  # logits: the confident views weigh more
 
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Ensemble:
     """How folds and runs become one prediction."""
 
-    average: Literal["probs", "logits"] = "probs"
+    average: Literal["probs", "logits"] = "probs"  # logits: the confident models weigh more
     # of several runs. best: one of them; mean; hill: greedy selection; weights: the lowest loss; stack: a sum of logits
     # with a bias; auto: the plainest of those that do best, or the best run alone where none surely beats it
     blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"

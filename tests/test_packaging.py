@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMPORTED_AS = {
     "pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn", "kaggle": "kagglesdk",
 }  # fmt: skip
-NOT_IMPORTED = {"six"}  # by kaggle alone
+NOT_IMPORTED = {"six", "kagglesdk"}  # by kaggle alone, and by its name where it is used
 BROUGHT = {"cv2", "kagglesdk"}  # by albumentations and by kaggle
 
 

@@ -137,9 +137,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(tmp_path, accumulate, preci
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(tmp_path):
     _fit(tmp_path, Train(**{**QUICK, "epochs": 1}))
     saved = (tmp_path / "last.ckpt").read_bytes()
-    with pytest.raises(
-        KitError, match=r"the loss became nan in epoch 2, batch 3, on image\d+, .*lower train"
-    ):
+    with pytest.raises(KitError, match=r"the loss became nan in epoch 2, batch 3, on image\d+, .*lower train"):
         _fit(tmp_path, Train(**QUICK), _feed(poison=2))
     assert (tmp_path / "last.ckpt").read_bytes() == saved
 
