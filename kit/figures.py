@@ -216,11 +216,11 @@ def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: 
         dots = {"s": 10, "alpha": 0.35, "linewidth": 0}
         given |= {"hue": "split", "joint_kws": dots, "marginal_kws": {"warn_singular": False}}
     else:
-        given |= {"marginal_kws": {"bins": 20}}
+        given |= {"marginal_kws": {"bins": 20, "binrange": (0, 1.05 * max(width.max(), height.max()))}}
     with np.errstate(all="ignore"):
         grid = sns.jointplot(data, **given)
     grid.ax_joint.set(xlim=(0, width.max() * 1.05), ylim=(0, height.max() * 1.05))
-    grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.02)
+    grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.0)
     _save(grid.figure, path)
 
 
