@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 import simplejpeg
 import torch
-from training import COMPETITION, load_photos
+from training import downloaded, load_photos
 
 from kit import Experiment, Run, Workspace
 from kit.allocator import keep_freed_memory
@@ -60,13 +60,7 @@ def indexing(folder: Path) -> None:
     for number in range(25_000):
         name, data = held[number % len(held)]
         (source / "train" / f"{name.partition('.')[0]}.{number}.jpg").write_bytes(data)
-    (source / "test" / "1.jpg").write_bytes(held[0][1])
-    (source / "sample.csv").write_text("id,label\n1,0\n")
-    (folder / "competitions").mkdir()
-    (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
-    (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
-    run = Run.open(folder / "experiment.yaml", folder / "workspace")
-    download(run, source)
+    run = downloaded(folder, source, held[0][1])
     some = [data for _, data in held] * 10
     limits, speeds = [], []
     with ThreadPoolExecutor(num_cores()) as pool:

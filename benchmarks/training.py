@@ -19,7 +19,7 @@ import time
 import zipfile
 from pathlib import Path
 from statistics import median
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import psutil
@@ -28,6 +28,9 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 LEAST = 6_000  # images; fewer are repeated under other names
+if TYPE_CHECKING:
+    from kit import Run
+
 COMPETITION = """name: bench
 title: Benchmark
 files: {train: [train], test: [test], sample_submission: [sample.csv]}
@@ -51,10 +54,23 @@ def main() -> None:
             compare(case, Path(place), options)
 
 
-def prepare(folder: Path, photos: bool) -> None:
-    """train/<class>/*.jpg for the peers; a workspace with an index for the kit, of the same files."""
+def downloaded(folder: Path, source: Path, test_picture: bytes) -> "Run":
+    """A run on the pictures in source/train, downloaded; its competition has one test picture."""
     from kit import Run
     from kit.stages.download import download
+
+    (source / "test" / "1.jpg").write_bytes(test_picture)
+    (source / "sample.csv").write_text("id,label\n1,0\n")
+    (folder / "competitions").mkdir()
+    (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
+    (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
+    run = Run.open(folder / "experiment.yaml", folder / "workspace")
+    download(run, source)
+    return run
+
+
+def prepare(folder: Path, photos: bool) -> None:
+    """train/<class>/*.jpg for the peers; a workspace with an index for the kit, of the same files."""
     from kit.stages.index import index
 
     held = load_photos(photos)
@@ -69,13 +85,7 @@ def prepare(folder: Path, photos: bool) -> None:
         file = folder / "train" / label / f"{label}.{number}.jpg"
         file.write_bytes(data)
         os.link(file, source / "train" / file.name)
-    (source / "test" / "1.jpg").write_bytes(held[0][1])
-    (source / "sample.csv").write_text("id,label\n1,0\n")
-    (folder / "competitions").mkdir()
-    (folder / "competitions" / "bench.yaml").write_text(COMPETITION)
-    (folder / "experiment.yaml").write_text("name: bench\ncompetition: bench\n")
-    run = Run.open(folder / "experiment.yaml", folder / "workspace")
-    download(run, source)
+    run = downloaded(folder, source, held[0][1])
     index(run)
 
 

@@ -9,8 +9,9 @@ from kaggle_server import SLUG
 
 from kit.data.table import TARGET
 from kit.errors import ConfigError, KitError
+from kit.pipeline import run_pipeline
 from kit.run.run import Run
-from kit.stages import download, ensemble, index, predict, split, train
+from kit.stages import ensemble, predict, train
 from kit.tools import audit, compare, leaderboard, runs
 from kit.workspace import Workspace, read_json, write_json
 
@@ -35,12 +36,7 @@ def finished(tmp_path_factory, digits, tiny):
         (folder / file).write_bytes((digits / file).read_bytes())
     experiment = tiny("name=planted", "train.epochs=18", "model.options.width=0.25", "data.num_folds=3")
     workspace = Workspace(tmp_path_factory.mktemp("ledger"))
-    download.download(Run.open(experiment, workspace), folder)
-    index.index(Run.open(experiment, workspace))
-    split.split(Run.open(experiment, workspace))
-    train.train(Run.open(experiment, workspace))
-    predict.predict(Run.open(experiment, workspace))
-    ensemble.ensemble([Run.open(experiment, workspace)])
+    run_pipeline(experiment, workspace, folder)
     assert len(wrong) == PLANTED
     return experiment, workspace, wrong
 

@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from kit.errors import ConfigError
+from kit.pipeline import run_pipeline
 from kit.run.run import Run
-from kit.stages import download, ensemble, index, predict, split, train
+from kit.stages import train
 from kit.tools import audit, report, runs
 from kit.workspace import Workspace, read_json, write_json
 
@@ -19,12 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def page_file(tmp_path_factory, digits, tiny):
     experiment = tiny("name=shown", "train.epochs=8", "data.num_folds=3")
     workspace = Workspace(tmp_path_factory.mktemp("report"))
-    download.download(Run.open(experiment, workspace), digits)
-    index.index(Run.open(experiment, workspace))
-    split.split(Run.open(experiment, workspace))
-    train.train(Run.open(experiment, workspace))
-    predict.predict(Run.open(experiment, workspace))
-    ensemble.ensemble([Run.open(experiment, workspace)])
+    run_pipeline(experiment, workspace, digits)
     audit.audit(Run.named("shown", workspace))
     return report.report(workspace, "shown")
 

@@ -220,18 +220,24 @@ def test_a_listener_that_fails_costs_no_training(tmp_path, capsys):
     assert "goes on without it: the tracker is down" in "".join(capsys.readouterr())
 
 
-def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
-    """Killed while only the head learns: the rest goes on as it would have."""
-    train = Train(**{**QUICK, "epochs": 4, "freeze_epochs": 2, "layer_decay": 0.7})
-    _fit(tmp_path / "whole", train)
+def _whole_as_in_pieces(folder, train: Train) -> dict[str, torch.Tensor]:
+    """The weights of a training; one that is stopped at every checkpoint has the same."""
+    _fit(folder / "whole", train)
     for _ in range(40):
         try:
-            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
+            _fit(folder / "pieces", train, deadline=time.monotonic() - 1)
         except OutOfTime:
             continue
         break
-    whole, pieces = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "pieces"))
+    whole, pieces = (load_model(folder / name / "model.safetensors")[0] for name in ("whole", "pieces"))
     assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
+    return whole
+
+
+def test_a_frozen_start_resumes_to_the_same_bits(tmp_path):
+    """Killed while only the head learns: the rest goes on as it would have."""
+    train = Train(**{**QUICK, "epochs": 4, "freeze_epochs": 2, "layer_decay": 0.7})
+    whole = _whole_as_in_pieces(tmp_path, train)
     first, moved = _model().state_dict()["network.conv1.weight"], whole["network.conv1.weight"]
     assert not torch.equal(first, moved), "after the frozen epochs it learns"
 
@@ -245,15 +251,7 @@ def test_averaged_weights_are_of_the_last_epochs_and_resume(tmp_path, monkeypatc
         return running_mean(mean, values, count)
 
     monkeypatch.setattr("kit.training.loop.running_mean", watched)
-    _fit(tmp_path / "whole", train)
-    for _ in range(40):
-        try:
-            _fit(tmp_path / "pieces", train, deadline=time.monotonic() - 1)
-        except OutOfTime:
-            continue
-        break
-    whole, pieces = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "pieces"))
-    assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
+    whole = _whole_as_in_pieces(tmp_path, train)
     assert len(seen) == 4, "two epochs of each training"
     assert not torch.equal(seen[0], seen[1])
     assert torch.allclose(whole["network.fc.weight"], (seen[0] + seen[1]) / 2, atol=1e-6)
