@@ -137,7 +137,7 @@ def test_long_work_says_where_it_is_without_a_terminal(monkeypatch, capsys):
     with console.progress("decode", 10) as bar:
         for number in range(10):
             bar.advance(note=f"loss {number}")
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert [line.split()[:2] for line in lines] == [["decode:", "20%"], ["decode:", "50%"], ["decode:", "80%"]]
     assert lines[0].endswith("loss 1")
 

@@ -66,14 +66,14 @@ def test_a_run_made_under_the_old_keys_is_up_to_date(place, tiny, capsys):
 def test_the_same_weights_file_at_another_path_is_the_same_run(place, tiny, tmp_path, capsys):
     (tmp_path / "w.pth").write_bytes(b"")
     torch.save(build_model("resnet18", 5, width=0.125, stem="small").state_dict(), tmp_path / "w.pth")
-    train(Run.open(tiny("name=moved", "train.epochs=1", f"model.weights={tmp_path / 'w.pth'}"), place), [0])
+    train(Run.open(tiny("name=elsewhere", "train.epochs=1", f"model.weights={tmp_path / 'w.pth'}"), place), [0])
     shutil.move(tmp_path / "w.pth", tmp_path / "elsewhere.pth")
     capsys.readouterr()
-    again = tiny("name=moved", "train.epochs=1", f"model.weights={tmp_path / 'elsewhere.pth'}")
+    again = tiny("name=elsewhere", "train.epochs=1", f"model.weights={tmp_path / 'elsewhere.pth'}")
     train(Run.open(again, place), [0])
     assert "fold 0 is up to date" in capsys.readouterr().out
     torch.save(build_model("resnet18", 5, width=0.125, stem="small").state_dict(), tmp_path / "elsewhere.pth")
-    other = tiny("name=moved", "train.epochs=1", f"model.weights={tmp_path / 'elsewhere.pth'}")
+    other = tiny("name=elsewhere", "train.epochs=1", f"model.weights={tmp_path / 'elsewhere.pth'}")
     with pytest.raises(KitError, match="holds a training on other images or weights"):
         train(Run.open(other, place), [0])
 

@@ -83,7 +83,7 @@ def test_a_teachers_labels_come_from_the_folds_own_model(teacher, tiny):
     """Plant another answer in fold 1's teacher: fold 0's labels do not notice."""
     run = Run.open(tiny("name=pupil", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3"), teacher)
     made, index = training_set(run.fold(0)), run.samples.index
-    assert len(made.pseudo) > 10
+    assert len(made.pseudo) > 5
     assert (index["split"].iloc[made.pseudo] == "test").all()
     probs = run.earlier("teacher").fold(0).test().set_index("image_id")
     expected = probs.loc[index["image_id"].iloc[made.pseudo]].to_numpy()
@@ -106,7 +106,7 @@ def test_pseudo_labels_are_told_and_only_of_this_competition(teacher, tiny, tmp_
     experiment = tiny("name=few", "train.pseudo_run=teacher", "train.pseudo_threshold=0.3", "train.epochs=1")
     train.train(Run.open(experiment, teacher), [0])
     told = re.search(r"fold 0: (\d+) test images teacher is confident about: 0 \d", capsys.readouterr().out)
-    assert int(told[1]) > 10
+    assert int(told[1]) > 5
     train.train(
         Run.open(tiny("name=none", "train.pseudo_run=teacher", "train.pseudo_threshold=1", "train.epochs=1"), teacher),
         [0],

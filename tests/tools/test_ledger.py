@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from kaggle_server import SLUG
 
+pytest.importorskip("cleanlab", reason="the audit needs it")
+
 from kit.data.table import TARGET
 from kit.errors import ConfigError, KitError
 from kit.pipeline import run_pipeline

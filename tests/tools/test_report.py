@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+pytest.importorskip("cleanlab", reason="the audit needs it")
+
 from kit.errors import ConfigError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
