@@ -1,5 +1,6 @@
 """Keys that follow a key given on the command line, where they would not fit it any more."""
 
+from math import isfinite
 from typing import Any
 
 from kit import console
@@ -26,7 +27,12 @@ def _section(raw: Raw, name: str) -> Raw:
 
 
 def _numbers(*values: Any) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) for value in values)
+
+
+def _is_schedule(sizes: Any) -> bool:
+    """A list of [epoch, side]."""
+    return isinstance(sizes, list) and all(isinstance(x, list) and len(x) == 2 and _numbers(*x) for x in sizes)
 
 
 def _warmup(train: Raw, file: Raw) -> None:
@@ -48,13 +54,15 @@ def _sizes(data: Raw, train: Raw, file: Raw) -> None:
     size: Any = data.get("image_size")
     before: Any = _section(file, "data").get("image_size", Data().image_size)
     cache: Any = data.get("cache_size")
-    sizes = train.get("sizes")
+    sizes: Any = train.get("sizes")
     if not _numbers(size, before) or size == before or before <= 0:
         return
     if _numbers(cache) and cache < size and cache == _section(file, "data").get("cache_size"):
         data["cache_size"] = round(cache * size / before)
         console.warn(f"data.cache_size: {data['cache_size']} for {size} px, as the config has {cache} for {before} px")
     most = max([size, *([data["cache_size"]] if _numbers(cache) else [])])
-    if sizes and sizes == _section(file, "train").get("sizes") and any(side > most for _, side in sizes):
+    if not _is_schedule(sizes) or sizes != _section(file, "train").get("sizes"):
+        return
+    if any(side > most for _, side in sizes):
         train["sizes"] = [[epoch, max(8, round(side * size / before))] for epoch, side in sizes]
         console.warn(f"train.sizes: {train['sizes']} for {size} px, as the config has {sizes} for {before} px")

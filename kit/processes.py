@@ -48,7 +48,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def die_with_parent(kind: int = signal.SIGKILL) -> None:
+def die_with_parent(kind: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
     """Ask Linux to send this process the signal `kind` when its parent is gone; does nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, kind)

@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 from kit import console
-from kit.errors import KitError, reason
+from kit.errors import KitError
 from kit.workspace import write_json
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
@@ -44,7 +44,7 @@ class Transfer:
         return min(max(wait, 0.0), self.longest_wait_seconds)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Cut(Exception):
     """This attempt is over; another may resume."""
 
@@ -98,10 +98,13 @@ def connection_trouble(error: Exception) -> str | None:
     """What is wrong between here and Kaggle, where asking again is of no use: a certificate, or a proxy."""
     if isinstance(error, requests.exceptions.ProxyError):
         given = [f"{name}={os.environ[name]}" for name in PROXIES if os.environ.get(name)] or ["the system's settings"]
-        return f"the proxy does not answer ({re.sub('//[^/]*@', '//', given[0])}): correct or unset it"  # no password
+        shown = re.sub(r"=(\w+://)?.*@", r"=\1", given[0])  # without name and password
+        return f"the proxy does not answer ({shown}): correct or unset it"
     if isinstance(error, requests.exceptions.SSLError):
+        why = re.search(r"certificate verify failed[^()'\"]*", str(error))  # the rest has the signed address
+        shown = why[0].strip() if why else "no details"
         own = "name your network's certificate in REQUESTS_CA_BUNDLE, where it has one of its own"
-        return f"the certificate that comes in Kaggle's name is not trusted ({reason(error)}): {own}"
+        return f"the certificate that comes in Kaggle's name is not trusted ({shown}): {own}"
     return None
 
 

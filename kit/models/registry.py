@@ -50,6 +50,15 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
     `ConfigError` on an unknown name or option."""
     if name.startswith("timm:"):
         return build_timm(name.removeprefix("timm:"), num_classes, in_channels, **options)
+    _check_options(name, options)
+    make = NETWORKS[name]
+    try:
+        return make(num_classes, in_channels=in_channels, **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"model.options: {name} does not accept {options}: {error}") from None
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
     if name not in NETWORKS:
         raise ConfigError(f"model.name: no network '{name}'{nearest(name, [*NETWORKS, 'timm:NAME'])}")
     make, known = NETWORKS[name], network_options(name)
@@ -64,10 +73,6 @@ def build_model(name: str, num_classes: int, in_channels: int = 3, **options: An
             expected = error.errors()[0]["msg"].replace("Input should be", "should be")
             auto = " (or 'auto', in an experiment)" if key == "stem" else ""
             raise ConfigError(f"model.options.{key}: {expected}{auto}, got {value!r}") from None
-    try:
-        return make(num_classes, in_channels=in_channels, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"model.options: {name} does not accept {options}: {error}") from None
 
 
 def check_model(model: Model) -> None:
@@ -76,8 +81,7 @@ def check_model(model: Model) -> None:
         require_timm(model.name.removeprefix("timm:"))
     else:
         stem = {"stem": "imagenet"} if model.options.get("stem") == "auto" else {}  # by the image size, later
-        with torch.device("meta"):
-            build_model(model.name, 2, **model.options | stem)
+        _check_options(model.name, model.options | stem)
     if model.weights not in {"none", "timm"}:
         weights_file(model.weights)
 

@@ -44,7 +44,8 @@ def read_weights(path: Path) -> Weights:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-                facts = json.loads((file.metadata() or {}).get("kit", "{}"))
+                noted = json.loads((file.metadata() or {}).get("kit", "{}"))
+                facts = noted if isinstance(noted, dict) else {}
         else:
             with torch.serialization.safe_globals(_harmless()):
                 found = torch.load(path, map_location="cpu", weights_only=True)
@@ -78,7 +79,9 @@ def _unwrapped(found: Any) -> dict[str, Any]:
         named = [inside[name] for name in WRAPPERS if name in inside]
         if not named and len(inside) != 1:
             raise ValueError(f"no table of tensors in it (keys: {', '.join(map(str, list(found)[:8]))})")
-        found = named[0] if named else next(iter(inside.values()))
+        outside, found = found, named[0] if named else next(iter(inside.values()))
+        if found is outside:
+            raise ValueError("no table of tensors in it: it holds itself")
     if not isinstance(found, dict):
         raise TypeError(f"expected a table of tensors, found {type(found).__name__}")
     return found

@@ -75,8 +75,9 @@ class Gpus:
 
     def _run_one(self, job: Job, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         variables, words = {**os.environ, **environment, PARENT: str(os.getpid())}, [*COMMAND, *arguments]
-        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-        process: subprocess.Popen[str] = subprocess.Popen(words, env=variables, **out)  # type: ignore[call-overload]
+        process = subprocess.Popen(
+            words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
         self._processes.append(process)
         for line in process.stdout or ():
             if line.strip():

@@ -167,9 +167,9 @@ class _Training:
             console.stage("train", f"{text}; the last epoch's alone: {last[f'valid_{name}']:.4f}")
         else:
             loss = history_of_kept(self.state.history, self.train).get("valid_loss")
-        if loss is not None and math.isnan(loss):
+        if loss is not None and not math.isfinite(loss):
             advice = "lower train.learning_rate, or --set machine.precision=fp32, under a new name"
-            raise KitError(f"{self.output.title}: the weights that would be kept predict nan; {advice}")
+            raise KitError(f"{self.output.title}: the weights that would be kept predict {loss}; {advice}")
         weights = self.best if self.best is not None else self.chosen.state_dict()
         save_model(self.output.model, weights, self.output.facts)
 

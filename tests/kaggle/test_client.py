@@ -1,6 +1,7 @@
 """The client against a loopback Kaggle, through the real SDK: whole, cut, failing, and never a secret in a message."""
 
 import json
+import re
 
 import pytest
 import requests
@@ -10,6 +11,7 @@ from kit.data.archives import verify_zip
 from kit.errors import KitError
 from kit.kaggle.client import UnsureError
 from kit.kaggle.credentials import find_credentials
+from kit.kaggle.transfer import connection_trouble
 
 SLUG = "dogs-vs-cats"
 CHUNK = 16384  # what a cut may lose
@@ -238,6 +240,23 @@ def test_a_web_page_in_place_of_an_answer(kaggle, connect):
     kaggle.failures["GetCompetition"] = [html] * 10
     with pytest.raises(KitError, match="answers with an error"):
         connect().competition(SLUG)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:secret@proxy:1", "me:secret@proxy:1", "http://me:sec//@ret@proxy:1"])
+def test_a_proxys_password_is_never_shown(monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    shown = connection_trouble(requests.exceptions.ProxyError("refused"))
+    assert re.search(r"\(HTTPS_PROXY=(http://)?proxy:1\)", shown)
+
+
+def test_a_signed_address_is_never_shown():
+    """requests' own message has the address in it, and the address is the key to the data."""
+    why = "'[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)'"
+    error = f"Max retries exceeded with url: /x.zip?X-Goog-Signature=5ec3e7 (Caused by SSLError({why}))"
+    shown = connection_trouble(requests.exceptions.SSLError(error))
+    assert "(certificate verify failed: self-signed certificate)" in shown
+    assert "X-Goog" not in shown
+    assert "5ec3e7" not in shown
 
 
 @pytest.mark.parametrize("where", ["call", "storage"])
