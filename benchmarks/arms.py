@@ -132,7 +132,7 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
                 old.unlink()
         began = time.perf_counter()
         paths, md5 = [raw / path for path in index["path"]], index["md5"].where(readable(index), "").tolist()
-        pixels = pixel_cache(cache, paths, md5, case.cache_size, trial.experiment.data.resize)
+        pixels = pixel_cache(trial.cache, paths, md5, case.cache_size, trial.experiment.data.resize)
         building = time.perf_counter() - began
         trial.refresh()
         trial.samples = Samples(index, np.zeros(len(index), np.int64), pixels, targets(index, competition))

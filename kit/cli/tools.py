@@ -98,12 +98,13 @@ def lr_find(
 @app.command(rich_help_panel="Tools")
 def cache(
     what: Annotated[str, typer.Argument(metavar="[clear]", help="clear removes it; default: a list.")] = "list",
+    cache_dir: Annotated[str | None, typer.Option("--dir", help="The folder of machine.cache_dir, too.")] = None,
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """What is kept to save time: pixels, features, measured speeds. `kit cache clear` removes it."""
     if what not in {"list", "clear"}:
         raise ConfigError(f"kit cache {what}: expected nothing, or clear")
-    return do("tools.cache", Workspace(workspace), what == "clear")
+    return do("tools.cache", Workspace(workspace), what == "clear", cache_dir)
 
 
 @app.command(rich_help_panel="Tools")

@@ -1,15 +1,19 @@
 """The pixel cache: every image of the index decoded once, as uint8 squares in one memory-mapped file.
 
-Shared by all folds, runs and TTA views; its name says what made it (the images' bytes, size, resize mode)."""
+Shared by all folds, runs and TTA views; its name says what made it (the images' bytes, size, resize mode). Where it
+fits on no disk, the same pixels are decoded from the files whenever they are needed."""
 
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from kit import console
 from kit.data.images import DECODED_BY, ImageProblem, decode, resize_square
@@ -17,11 +21,25 @@ from kit.data.sources import read_bytes
 from kit.errors import KitError
 from kit.locks import lock
 from kit.processes import num_cores
-from kit.workspace import atomic_path, fingerprint, require_free, sweep_temporaries
+from kit.workspace import atomic_path, expanded, fingerprint, sweep_temporaries
 
 VERSION = 1
-MOST_BYTES = 50_000_000_000  # of a competition's cache
 PATIENCE = 3600.0  # seconds: another process may be building it
+TIMED = 32  # pictures, to say what decoding costs
+
+
+@dataclass(frozen=True)
+class CacheFolders:
+    """Where a competition's arrays are kept: in the first of `folders` that has room, each with at most `most_bytes`
+    (the least recently used array goes first)."""
+
+    folders: tuple[Path, ...]
+    most_bytes: int = 50_000_000_000
+
+
+def outside(cache_dir: str) -> Path:
+    """The folder of `machine.cache_dir` that holds one for each competition."""
+    return expanded(cache_dir) / "kit-cache"
 
 
 class Cached(np.memmap):
@@ -40,8 +58,8 @@ def _open(file: str | Path) -> np.ndarray:
 class Stacked:
     """Two caches as one: rows of `second` follow those of `first`."""
 
-    first: np.ndarray
-    second: np.ndarray
+    first: "Pixels"
+    second: "Pixels"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,48 +76,114 @@ class Stacked:
         return pixels
 
 
-Pixels = np.ndarray | Stacked
+@dataclass(frozen=True)
+class OnDemand:
+    """Pictures that are decoded whenever they are asked for, to the pixels that a cache would hold."""
+
+    paths: Sequence[Path]
+    md5: Sequence[str]
+    size: int
+    resize: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.paths), self.size, self.size, 3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: int | np.integer | np.ndarray) -> np.ndarray:
+        if not isinstance(rows, np.ndarray):
+            if not self.md5[int(rows)]:
+                return np.zeros(self.shape[1:], np.uint8)
+            return _read_square(self.paths[int(rows)], self.size, self.resize)
+        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for place, picture in enumerate(self.each(rows)):
+            pixels[place] = picture
+        return pixels
+
+    def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """One after the other, by all cores except in a loader's worker."""
+        if get_worker_info() is not None:
+            yield from (self[int(row)] for row in rows)
+            return
+        with ThreadPoolExecutor(num_cores()) as pool:
+            yield from pool.map(self.__getitem__, rows.tolist())
 
 
-def pixel_cache(folder: Path, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str) -> np.ndarray:
+Pixels = np.ndarray | Stacked | OnDemand
+
+
+def one_by_one(pixels: Pixels, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """uint8 (S, S, 3) of each row."""
+    return pixels.each(rows) if isinstance(pixels, OnDemand) else (np.asarray(pixels[row]) for row in rows)
+
+
+def pixel_cache(
+    cache: CacheFolders, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str
+) -> np.ndarray | OnDemand:
     """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty, which
     means that the file has no readable picture. Built by all cores if it is not there yet."""
-    key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY)
-    shape = (len(paths), size, size, 3)
+    key, pictures = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY), OnDemand(paths, md5, size, resize)
 
     def build(path: Path) -> None:
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=pictures.shape)
 
         def fill(row: int) -> None:
-            if md5[row]:
-                pixels[row] = _read_square(paths[row], size, resize)
+            pixels[row] = pictures[row]
 
         with ThreadPoolExecutor(num_cores()) as pool:
             for _ in console.track(pool.map(fill, range(len(paths))), f"decode to {size} px", len(paths)):
                 pass
         pixels.flush()
 
-    return cached(folder, f"{size}-{resize}-{key[:16]}", shape, np.dtype(np.uint8), build)
+    try:
+        return cached(cache, f"{size}-{resize}-{key[:16]}", pictures.shape, np.dtype(np.uint8), build)
+    except NoRoom as error:
+        began, few = time.perf_counter(), np.arange(min(TIMED, len(paths)))
+        _ = pictures[few]
+        speed = len(few) / (time.perf_counter() - began)
+        console.warn(f"{error}: every epoch decodes the pictures anew, at {speed:,.0f} images/s; {MORE_ROOM}")
+        return pictures
+
+
+MORE_ROOM = "machine.cache_dir names another disk, machine.cache_gb is the most it may hold"
+
+
+class NoRoom(KitError):
+    """No folder has room for an array."""
 
 
 def cached(
-    folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, build: Callable[[Path], None]
+    cache: CacheFolders, name: str, shape: tuple[int, ...], dtype: np.dtype, build: Callable[[Path], None]
 ) -> np.ndarray:
-    """The array in `folder`/`name`.npy, read-only, memory-mapped; `build(path)` writes it if it is not there yet.
-    Several processes build it once, a killed one leaves nothing behind. The folder stays within `MOST_BYTES`: the least
-    recently used goes first."""
-    path = folder / f"{name}.npy"
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock", str(folder), patience=PATIENCE):
-        if not path.is_file():
-            sweep_temporaries(folder)
-            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            _drop_oldest(folder, MOST_BYTES - size)
-            require_free(folder, size, "the cache")
-            with atomic_path(path) as temporary:
-                build(temporary)
-        os.utime(path)  # used now
-        return _open(path)
+    """The array `name`.npy of the cache, read-only, memory-mapped; `build(path)` writes it if it is not there yet.
+    Several processes build it once, a killed one leaves nothing behind. Raises `NoRoom` where it fits nowhere."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    held = [folder for folder in cache.folders if (folder / f"{name}.npy").is_file()]
+    for folder in (*held, *cache.folders):
+        path = folder / f"{name}.npy"
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder / ".lock", str(folder), patience=PATIENCE):
+            if not path.is_file():
+                sweep_temporaries(folder)
+                if not _make_room(folder, size, cache.most_bytes):
+                    continue
+                with atomic_path(path) as temporary:
+                    build(temporary)
+            os.utime(path)  # used now
+            return _open(path)
+    free = " and ".join(f"{shutil.disk_usage(folder).free / 1e9:.2f} GB free at {folder}" for folder in cache.folders)
+    most = f"at most {cache.most_bytes / 1e9:.2f} GB are allowed, {free}"
+    raise NoRoom(f"a cache of {size / 1e9:.2f} GB fits nowhere ({most})")
+
+
+def _make_room(folder: Path, size: int, most_bytes: int) -> bool:
+    """Is there room for `size` bytes, after the least recently used arrays were removed?"""
+    if size > most_bytes:
+        return False
+    _drop_oldest(folder, most_bytes - size)
+    return shutil.disk_usage(folder).free >= 1.05 * size
 
 
 def _drop_oldest(folder: Path, keep_bytes: int) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kit import console
 from kit.batch import Batch
-from kit.data.cache import Pixels
+from kit.data.cache import Pixels, one_by_one
 from kit.data.transforms import Augment, resized
 from kit.errors import KitError, reason
 from kit.processes import START_METHOD
@@ -48,8 +48,7 @@ class Batches(Dataset):
             images = self.pixels[rows]
         else:
             images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
-            for place, row in enumerate(rows):
-                image = np.asarray(self.pixels[row])
+            for place, (row, image) in enumerate(zip(rows, one_by_one(self.pixels, rows), strict=True)):
                 if self.augment is not None:
                     image = self.augment(image, key("image", *self.image_key, int(row)))
                 images[place] = resized(image, self.image_size)

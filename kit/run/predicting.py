@@ -106,8 +106,7 @@ def run_features(run: Run, model: Classifier) -> np.ndarray:
             done += part.shape[1]
         made.flush()
 
-    folder = run.workspace.cache(run.competition.name)
-    return cached(folder, f"features-{key[:16]}", shape, np.dtype(np.float16), build)
+    return cached(run.cache, f"features-{key[:16]}", shape, np.dtype(np.float16), build)
 
 
 def features_through(run: Run, model: Classifier, rows: np.ndarray, views: ViewSet) -> np.ndarray:

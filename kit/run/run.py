@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import pixel_cache
+from kit.data.cache import CacheFolders, OnDemand, outside, pixel_cache
 from kit.data.corrections import apply_corrections
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
@@ -222,12 +222,19 @@ class Run:
             return own
         return own.with_extra(extra, self._pixels(extra), targets(extra, self.competition))
 
-    def _pixels(self, index: pd.DataFrame) -> np.ndarray:
+    @property
+    def cache(self) -> CacheFolders:
+        """Where the competition's pixels and features are kept."""
+        machine, own = self.experiment.machine, self.workspace.cache(self.competition.name)
+        named = (outside(machine.cache_dir) / self.competition.name,) if machine.cache_dir is not None else ()
+        return CacheFolders((*named, own), round(machine.cache_gb * 1e9))
+
+    def _pixels(self, index: pd.DataFrame) -> np.ndarray | OnDemand:
         """uint8 (N, S, S, 3) at the experiment's cache size."""
         name, data = self.competition.name, self.experiment.data
         paths = [self.workspace.raw(name) / path for path in index["path"]]
         md5 = index["md5"].where(readable(index), "").tolist()
-        return pixel_cache(self.workspace.cache(name), paths, md5, data.cache_size or data.image_size, data.resize)
+        return pixel_cache(self.cache, paths, md5, data.cache_size or data.image_size, data.resize)
 
     def fold(self, number: Fold) -> RunFold:
         if number not in self._folds:

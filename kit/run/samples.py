@@ -23,9 +23,8 @@ class Samples:
     pixels: Pixels
     targets: np.ndarray
 
-    def with_extra(self, index: pd.DataFrame, pixels: np.ndarray, targets: np.ndarray) -> Self:
+    def with_extra(self, index: pd.DataFrame, pixels: Pixels, targets: np.ndarray) -> Self:
         """Followed by more pictures, which no fold scores."""
-        assert isinstance(self.pixels, np.ndarray)
         both, folds = pd.concat([self.index, index], ignore_index=True), np.append(self.folds, np.full(len(index), -1))
         return type(self)(both, folds, Stacked(self.pixels, pixels), np.concatenate([self.targets, targets]))
 

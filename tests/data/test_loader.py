@@ -1,10 +1,13 @@
 """Batches: each image once an epoch, the same bits from any number of workers and from any step on."""
 
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from kit.data.cache import cached, pixel_cache
+from kit.data.cache import CacheFolders, NoRoom, OnDemand, Stacked, cached, pixel_cache
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.transforms import build_augment
 from kit.errors import KitError
@@ -58,22 +61,53 @@ def test_targets_belong_to_their_images():
 
 
 def test_the_cache_is_built_once_and_keyed_by_what_made_it(tmp_path):
-    import cv2
-
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"{number}.png")
         cv2.imwrite(str(paths[-1]), PIXELS[number][..., ::-1])
-    pixels = pixel_cache(tmp_path / "cache", paths, ["a", "", "c"], 20, "squash")
+    pixels = pixel_cache(CacheFolders((tmp_path / "cache",)), paths, ["a", "", "c"], 20, "squash")
     assert np.array_equal(pixels[2], PIXELS[2])
     assert (pixels[1] == 0).all()  # no md5: no readable picture
     paths[0].unlink()
-    assert np.array_equal(pixel_cache(tmp_path / "cache", paths, ["a", "", "c"], 20, "squash"), pixels)
+    assert np.array_equal(pixel_cache(CacheFolders((tmp_path / "cache",)), paths, ["a", "", "c"], 20, "squash"), pixels)
     with pytest.raises(KitError, match=r"0\.png: .*type `kit index --force`"):
-        pixel_cache(tmp_path / "cache", paths, ["other", "", "c"], 20, "squash")
+        pixel_cache(CacheFolders((tmp_path / "cache",)), paths, ["other", "", "c"], 20, "squash")
     assert len([f for f in (tmp_path / "cache").iterdir() if f.name != ".lock"]) == 1, (
         "a failed build leaves nothing behind"
     )
+
+
+def test_pictures_that_fit_on_no_disk_are_decoded_to_the_same_pixels(tmp_path, capsys):
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, picture in zip(paths, PIXELS, strict=False):
+        cv2.imwrite(str(path), picture[..., ::-1])
+    md5 = ["a", "", "c"]
+    kept = pixel_cache(CacheFolders((tmp_path / "cache",)), paths, md5, 20, "squash")
+    folders = (tmp_path / "elsewhere", tmp_path / "small")
+    pictures = pixel_cache(CacheFolders(folders, most_bytes=100), paths, md5, 20, "squash")
+    assert isinstance(pictures, OnDemand)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "a cache of 0.00 GB fits nowhere" in text
+    assert "machine.cache_dir names another disk" in text
+    rows = np.array([2, 0, 1, 2])
+    both = Stacked(pictures, kept)
+    for source in (pictures, both):
+        assert np.array_equal(source[rows], kept[rows])
+        assert np.array_equal(source[1], kept[1])
+    assert np.array_equal(both[rows + 3], kept[rows])
+    assert not [*tmp_path.glob("elsewhere/*.npy"), *tmp_path.glob("small/*.npy")]
+    with pytest.raises(NoRoom, match="fits nowhere"):
+        _array(CacheFolders((tmp_path,), most_bytes=900), "a", 1000)
+
+
+def test_an_array_is_kept_in_the_first_folder_with_room_and_found_in_any(tmp_path, monkeypatch):
+    free = {"small": 10, "large": 10_000}
+    monkeypatch.setattr("kit.data.cache.shutil.disk_usage", lambda path: SimpleNamespace(free=free[path.name]))
+    folders = CacheFolders((tmp_path / "small", tmp_path / "large"))
+    _array(folders, "a", 100)
+    free["small"] = 10_000
+    _array(folders, "a", 100)
+    assert [path.parent.name for path in tmp_path.rglob("a.npy")] == ["large"]
 
 
 @pytest.mark.parametrize(
@@ -91,20 +125,17 @@ def test_workers_come_where_they_help(network, one_core, cores, on_gpu, workers)
     assert workers_needed(network, one_core, cores, on_gpu) == workers
 
 
-def _array(folder, name, rows):
+def _array(folders, name, rows):
     def build(path):
         with path.open("wb") as file:
             np.save(file, np.ones(rows, np.uint8))
 
-    return cached(folder, name, (rows,), np.dtype(np.uint8), build)
+    return cached(folders, name, (rows,), np.dtype(np.uint8), build)
 
 
-def test_the_cache_keeps_to_its_size_and_drops_what_was_used_longest_ago(tmp_path, monkeypatch):
-    monkeypatch.setattr("kit.data.cache.MOST_BYTES", 3500)
-    for name in ("a", "b", "c"):
-        _array(tmp_path, name, 1000)
-    _array(tmp_path, "a", 1000)  # used again
-    _array(tmp_path, "d", 1000)
+def test_the_cache_keeps_to_its_size_and_drops_what_was_used_longest_ago(tmp_path):
+    for name in ("a", "b", "c", "a", "d"):  # a is used again
+        _array(CacheFolders((tmp_path,), most_bytes=3500), name, 1000)
     assert {path.stem for path in tmp_path.glob("*.npy")} == {"a", "c", "d"}
 
 
@@ -114,6 +145,6 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        cached(tmp_path, "a", (10,), np.dtype(np.uint8), fail)
+        cached(CacheFolders((tmp_path,)), "a", (10,), np.dtype(np.uint8), fail)
     assert not list(tmp_path.glob("*a*"))
-    assert _array(tmp_path, "a", 10).sum() == 10
+    assert _array(CacheFolders((tmp_path,)), "a", 10).sum() == 10

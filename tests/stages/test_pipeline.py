@@ -347,6 +347,27 @@ def test_what_the_cache_holds_is_listed_and_cleared(tiny, workspace, digits):
     assert (fold_folder(workspace, "cached", 0) / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_cache_elsewhere_and_no_room_for_one_change_no_bit(finished, tiny, tmp_path, digits, capsys, num_workers):
+    _, made, _ = finished
+    settings = {"elsewhere": f"machine.cache_dir={tmp_path / 'disk'}", "nowhere": "machine.cache_gb=1e-6"}
+    for name, setting in settings.items():
+        workspace = Workspace(tmp_path / name)
+        experiment = tiny("tta.views=[identity, hflip]", setting, f"machine.num_workers={num_workers}")
+        _prepare(experiment, workspace, digits)
+        train.train(Run.open(experiment, workspace), [0])
+        predict.predict(Run.open(experiment, workspace), [0])
+        for file in ("model.safetensors", "oof.csv", "test.csv"):
+            own, usual = (fold_folder(place, "tiny", 0) / file for place in (workspace, made))
+            assert own.read_bytes() == usual.read_bytes(), (name, file)
+        assert not list(workspace.cache("digits").glob("*.npy"))
+    assert len(list((tmp_path / "disk" / "kit-cache" / "digits").glob("*.npy"))) == 1
+    assert "every epoch decodes the pictures anew" in " ".join("".join(capsys.readouterr()).split())
+    assert cache.cache(workspace, cache_dir=str(tmp_path / "disk")).num_bytes > 0
+    assert cache.cache(workspace, clear=True, cache_dir=str(tmp_path / "disk")).cleared
+    assert not list((tmp_path / "disk").rglob("*.npy"))
+
+
 def test_bench_measures_every_part_and_leaves_no_run(tiny, workspace, digits, monkeypatch):
     monkeypatch.setattr("kit.tools.bench.TRAINED_SECONDS", 0.2)
     experiment = tiny("name=measured")
