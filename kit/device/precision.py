@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from kit.device.accelerator import has_bf16
+from kit.device.accelerator import has_bf16, tune
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -62,6 +62,7 @@ class Compute:
         return torch.autocast(self.device.type, DTYPES[self.precision.name], enabled=self.precision.name != "fp32")
 
     def place(self, model: nn.Module) -> nn.Module:
+        tune(self.device)
         return model.to(self.device).to(memory_format=self.precision.layout)
 
     def compile(self, model: nn.Module) -> nn.Module:

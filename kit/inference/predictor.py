@@ -25,20 +25,26 @@ class Predictor:
 
 
 def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torch.Tensor) -> Predictor:
-    """The model on its device, batch norms folded, weights in its precision; `pixels` (B, 3, S, S): a few real ones."""
+    """The model on its device, batch norms folded, weights in its precision; `pixels` (B, 3, S, S): a real batch. Where
+    the model is compiled, smaller batches are filled up to that size, as each size would be compiled anew."""
     device, name = compute.device, compute.precision.name
     ready = fold_batch_norms(copy.deepcopy(model).to(device), pixels[:8].to(device).float())
     if name != "fp32":
         ready = cast_weights(ready, DTYPES[name])
-    run = compute.compile(compute.place(ready))
+    run, whole = compute.compile(compute.place(ready)), len(pixels) if compute.precision.compiled else 0
 
     def forward(images: torch.Tensor) -> torch.Tensor:
+        nonlocal whole
+        filled = images
+        if len(images) < whole:
+            filled = torch.cat([images, images[-1:].expand(whole - len(images), -1, -1, -1)])
         try:
             with compute.autocast():
-                return run(compute.arranged(images)).float()
+                return run(compute.arranged(filled)).float()[: len(images)]
         except RuntimeError as error:
-            if not is_out_of_memory(error) or len(images) == 1:
+            if not is_out_of_memory(error) or len(filled) == 1:
                 raise
+        whole = 0  # it does not fit
         release_memory(device)  # outside of the exception, which holds what the failed batch made
         return torch.cat([forward(half) for half in images.chunk(2)])
 

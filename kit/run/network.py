@@ -175,6 +175,7 @@ class Networks:
         """Batches: training (augmented, counter-based randomness), the fold's own images, a benchmark's test set."""
         experiment, made, number = self.run.experiment, self.training_set(fold), fold.number
         samples, size, rows = made.samples, experiment.train.batch_size, made.rows
+        pin = pins_memory(self.run.device)
         make = partial(Batches, samples.pixels, samples.targets, batch_size=size, image_size=experiment.data.image_size)
 
         def batches(epoch: int, start: int) -> Any:
@@ -182,7 +183,7 @@ class Networks:
             side = experiment.side(epoch)
             shown = replace(make(order=order), image_size=side, augment=build_augment(experiment.augment, side))
             shown = replace(shown, image_key=(experiment.seed, number, epoch))
-            return shown.stream(start, self.num_workers, pins_memory(self.run.device))
+            return shown.stream(start, self.num_workers, pin)
 
         validation_rows = samples.scored_rows(number)
         test_rows = samples.labelled_test_rows if number == "full" else np.empty(0, np.int64)
@@ -191,10 +192,12 @@ class Networks:
             num_steps=-(-len(order) // size),
             num_images=len(order),
             batches=batches,
-            validation=(lambda: make(order=validation_rows).stream(0)) if len(validation_rows) else None,
+            validation=(lambda: make(order=validation_rows).stream(0, pin_memory=pin))
+            if len(validation_rows)
+            else None,
             metric=self.run.competition.scoring,
             image_ids=lambda numbers: samples.index["image_id"].iloc[numbers].tolist(),
-            test=(lambda: make(order=test_rows).stream(0)) if len(test_rows) else None,
+            test=(lambda: make(order=test_rows).stream(0, pin_memory=pin)) if len(test_rows) else None,
         )
 
     def output(self, fold: RunFold) -> Output:

@@ -59,6 +59,20 @@ def test_a_gpus_number_format_is_by_its_capability(monkeypatch, capability, name
     assert Wanted().candidates(CUDA) == [Precision("fp16", "channels_last")]
 
 
+def test_nvidias_libraries_are_set_up_for_pictures_of_one_size(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    precision = torch.get_float32_matmul_precision()
+    accelerator.tune(torch.device("cpu"))
+    assert (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()) == (False, precision)
+    try:
+        accelerator.tune(torch.device("cuda"))
+        assert torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
 @pytest.mark.parametrize("flags", [[], ["_is_avx512_bf16_supported"], ["_is_amx_tile_supported"]])
 def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(monkeypatch, flags):
     monkeypatch.delenv(NO_BF16, raising=False)

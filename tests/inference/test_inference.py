@@ -95,6 +95,31 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does():
     assert torch.allclose(predict([ready], [PIXELS], views)[0], _predict(expand(["identity", "hflip"])), atol=1e-6)
 
 
+@pytest.mark.parametrize("most", [3, 2], ids=["it fits", "a whole batch does not"])
+def test_a_compiled_model_meets_one_batch_size(monkeypatch, most):
+    """Each size would be compiled anew; what fills the last batch up is not among the predictions."""
+    met = []
+
+    def compiled(model, dynamic):
+        def run(images):
+            met.append(len(images))
+            if len(images) > most:
+                raise torch.OutOfMemoryError("out of memory")
+            return model(images)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    ready = prepare(
+        _Model().eval(), lambda logits: logits.softmax(1),
+        Compute(torch.device("cpu"), Precision("fp32", "contiguous", True)), PIXELS[:3],
+    )  # fmt: skip
+    views = ViewSet(tuple(expand(["identity"])), 32)
+    made = predict([ready], [PIXELS[:3], PIXELS[3:]], views)[0]
+    assert torch.allclose(made, _predict(expand(["identity"])), atol=1e-6)
+    assert met == ([3, 3] if most == 3 else [3, 2, 1, 1])
+
+
 def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     """A network whose activations pass 65,504."""
     monkeypatch.setattr(predicting, "stream", lambda *_: [PIXELS])
