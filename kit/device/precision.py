@@ -51,6 +51,11 @@ class Wanted:
         return [Precision(name, one) for one in formats]
 
 
+def is_emulated(device: torch.device, name: str) -> bool:
+    """Does this device compute in the number format `name` by detours, many times slower than in fp32?"""
+    return (name == "bf16" and not has_bf16(device)) or (name == "fp16" and device.type == "cpu")
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where and how a model computes: what training, prediction and measuring share."""

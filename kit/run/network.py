@@ -24,9 +24,8 @@ from kit.processes import num_cores
 from kit.randomness import key
 from kit.run.drawing import draw_curves
 from kit.run.files import run_names
-from kit.run.frozen import Computing
 from kit.run.run import Run, RunFold
-from kit.run.settling import environment, settle_training, use_threads, warn_of_decoder
+from kit.run.settling import environment, settle_training, speed_here, tell_how_it_goes_on, use_threads
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
 from kit.training.checkpoint import load_model, require_savable
@@ -76,31 +75,22 @@ class Networks:
         return self._sets[fold.number]
 
     def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:
-        """By the speed measured when the run was made; also decides on the loader's workers."""
-        if existed:
-            self._goes_on()
+        """By the speed measured when the run was made, or on this machine; also decides on the loader's workers."""
         train, epochs, images = self.run.experiment.train, 0, 0.0
         for fold in folds:
             if force or not fold.is_trained:
                 left = train.epochs - (0 if force else len(fold.history))
                 epochs, images = epochs + left, images + left * len(self.training_set(fold).rows)
+        if existed:
+            tell_how_it_goes_on(self.run, [fold for fold in folds if force or not fold.is_trained])
         if epochs == 0:
             return
-        speed = read_json(self.run.files.environment)["images_per_second"]
+        speed = speed_here(self.run, partial(initial_model, self.run))
         text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
         console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
         self.num_workers = self.workers(folds[0], speed)
         if self.num_workers and self.run.experiment.machine.num_workers == "auto":
             console.stage("train", f"{counted(self.num_workers, 'worker')} prepare the batches")
-
-    def _goes_on(self) -> None:
-        """Folds that have begun keep the number format, layout and threads that they began with."""
-        warn_of_decoder(self.run)
-        now = Computing.of(self.run.experiment.machine)
-        console.stage("train", f"run {self.run.name} goes on as it was made: {now}")
-        for fold in self.run.folds([*range(self.run.experiment.data.num_folds), "full"]):
-            if fold.computing != now:
-                console.stage("train", f"{fold.title} keeps the settings it began with: {fold.computing}")
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
         return [[fold] for fold in folds]

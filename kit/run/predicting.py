@@ -23,7 +23,7 @@ from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
 from kit.run.run import Run, RunFold
-from kit.run.settling import warn_of_decoder
+from kit.run.settling import warn_of_decoder, warn_of_emulation
 from kit.schema import to_mapping
 from kit.settings import TTA, View
 from kit.workspace import Fold, atomic_path, file_hash, fingerprint
@@ -37,6 +37,8 @@ def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: i
     """Settle how the run predicts `num_images` (counting views and models) with these weights."""
     warn_of_decoder(run)
     wanted = Wanted(*(getattr(run.experiment.machine, key) for key in PREDICT_KEYS))
+    if wanted.name != "auto":
+        warn_of_emulation(run, wanted.name, "predict_precision")
     if "auto" in {wanted.name, wanted.memory_format, wanted.compile}:
         batches = PredictionBatches(model, model.activate, sample(run, pixels), run.device)
         settings = run.experiment.model

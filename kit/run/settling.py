@@ -1,6 +1,7 @@
 """What a training leaves open of `machine` is settled once: by what the device can do, and by measuring."""
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -10,14 +11,14 @@ import torch
 from kit import console
 from kit.config import Experiment
 from kit.data.images import DECODER
-from kit.device.accelerator import device_name, is_out_of_memory
-from kit.device.measuring import Meter, Trial
-from kit.device.precision import Wanted
+from kit.device.accelerator import device_name, is_out_of_memory, processor
+from kit.device.measuring import Meter, Trial, Workload
+from kit.device.precision import Wanted, is_emulated
 from kit.errors import ConfigError, KitError, reason
 from kit.models import Classifier
 from kit.processes import num_cores
 from kit.run.frozen import Computing, weights_hash
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.settings import Train
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps
@@ -48,6 +49,28 @@ def warn_of_decoder(run: Run) -> None:
         console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 
 
+def warn_of_emulation(run: Run, precision: str, key: str) -> None:
+    """Warn where the device emulates the number format that `machine.<key>` names; with the way out."""
+    if is_emulated(run.device, precision):
+        own = Wanted().candidates(run.device)[0].name
+        slow = f"{device_name(run.device)} has no instructions for {precision}: many times slower than {own}"
+        begun = "; a fold that has begun goes on as it is, or anew with --force" if key == "precision" else ""
+        console.warn(f"{slow}. --set machine.{key}={own} computes in {own}{begun}")
+
+
+def tell_how_it_goes_on(run: Run, ahead: list[RunFold]) -> None:
+    """Folds that have begun keep the number format, layout and threads that they began with. `ahead`: those that will
+    be trained."""
+    warn_of_decoder(run)
+    now = Computing.of(run.experiment.machine)
+    console.stage("train", f"run {run.name} goes on as it was made: {now}")
+    for fold in run.folds([*range(run.experiment.data.num_folds), "full"]):
+        if fold.computing != now:
+            console.stage("train", f"{fold.title} keeps the settings it began with: {fold.computing}")
+    for name in sorted({fold.computing.precision for fold in ahead}):
+        warn_of_emulation(run, name, "precision")
+
+
 def too_large(train: Train) -> str:
     """What to do where a batch does not fit into the memory."""
     halved = f"{max(1, train.batch_size // 2)} and train.accumulate_steps={2 * train.accumulate_steps}"
@@ -61,9 +84,7 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     experiment = experiment.with_machine(num_threads=machine.num_threads or num_cores())
     torch.set_num_threads(experiment.machine.num_threads or 1)
     set_training(model, train, train.freeze_epochs)
-    size = experiment.side(train.epochs // 2)
-    others = sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})
-    steps = TrainingSteps(model, (size, *others), train, run.competition.num_outputs, run.device)
+    steps, sizes = _steps(run, model)
     wanted = Wanted(machine.precision, machine.memory_format, machine.compile)
 
     def compile_if(images_per_second: float) -> bool:
@@ -71,14 +92,14 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
 
     try:
         _ = steps.meets_one_pixel  # runs at every size
-        work = steps.workload((name, experiment.model.options, train.freeze_layers, train.freeze_norms))
+        work = _work(run, steps)
         trials = Meter(run.device, run.workspace.speeds()).settle(work, wanted, compile_if)
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise KitError(too_large(train)) from None
-        sizes = " or ".join(map(str, (size, *others)))
-        fixed = f"; --set model.options.img_size={size} builds it for that" if name.startswith("timm:") else ""
-        raise ConfigError(f"model.name: {name} does not run at {sizes} px: {reason(error)}{fixed}") from None
+        fixed = f"; --set model.options.img_size={sizes[0]} builds it for that" if name.startswith("timm:") else ""
+        tried = " or ".join(map(str, sizes))
+        raise ConfigError(f"model.name: {name} does not run at {tried} px: {reason(error)}{fixed}") from None
     best = trials[0]
     if not best.images_per_second:
         advice = f"{too_large(train)}; or its loss is unlike fp32's (--set machine.precision=fp32)"
@@ -86,18 +107,47 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     if len(trials) > 1:
         speeds = [(trial.precision, trial.images_per_second) for trial in trials]
         rows = [[str(one), f"{speed:,.0f}" if speed else "does not run, or is wrong"] for one, speed in speeds]
-        console.table(f"{name} at {size} px, training", ["precision, layout", "images/s"], rows)
+        console.table(f"{name} at {sizes[0]} px, training", ["precision, layout", "images/s"], rows)
     name, layout, compiled = vars(best.precision).values()
     experiment = experiment.with_machine(precision=name, memory_format=layout, compile=compiled)
     console.stage("train", f"run {run.name} on {device_name(run.device)}: {Computing.of(experiment.machine)}")
+    warn_of_emulation(run, name, "precision")
     return Settled(experiment, best.images_per_second, trials)
+
+
+def speed_here(run: Run, make_model: Callable[[], Classifier]) -> float:
+    """Training images/s of a run that was made before: as it was measured then, or anew on another processor."""
+    facts = read_json(run.files.environment)
+    if facts.get("processor", here := processor(run.device)) == here:
+        return float(facts["images_per_second"])
+    console.stage("train", f"the run was made on {facts['processor']}; this is {here}")
+    model, option = make_model(), Computing.of(run.experiment.machine).as_precision()
+    set_training(model, run.experiment.train, run.experiment.train.freeze_epochs)
+    use_threads(run)
+    work = _work(run, _steps(run, model)[0])
+    measured = Meter(run.device, run.workspace.speeds()).measured(work, [option])
+    return measured[0].images_per_second or float(facts["images_per_second"])
+
+
+def _steps(run: Run, model: Classifier) -> tuple[TrainingSteps, list[int]]:
+    """The steps to measure, and the sizes that they train at, in pixels: the one of half-way first."""
+    experiment, train = run.experiment, run.experiment.train
+    size = experiment.side(train.epochs // 2)
+    sizes = [size, *sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})]
+    return TrainingSteps(model, sizes, train, run.competition.num_outputs, run.device), sizes
+
+
+def _work(run: Run, steps: TrainingSteps) -> Workload:
+    model, train = run.experiment.model, run.experiment.train
+    return steps.workload((model.name, model.options, train.freeze_layers, train.freeze_norms))
 
 
 def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
     """What a run was made with: versions, machine and measured speeds."""
     facts: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
     facts |= {"packages": {name: import_module(name).__version__ for name in PACKAGES}, "decoder": DECODER}
-    facts |= {"device": device_name(run.device), "weights": weights_hash(run.experiment.model.weights)}
+    facts |= {"device": device_name(run.device), "processor": processor(run.device)}
+    facts |= {"weights": weights_hash(run.experiment.model.weights)}
     if settled is not None:
         facts["images_per_second"] = round(settled.images_per_second, 1)
         facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}

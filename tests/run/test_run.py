@@ -111,6 +111,29 @@ def test_a_fold_that_has_begun_keeps_how_it_computes_and_the_next_take_the_chang
     assert capsys.readouterr().out.count("is up to date") == 2, "what is left open is as it was settled"
 
 
+def test_a_run_from_another_machine_says_so_with_the_way_out(place, tiny, capsys, monkeypatch):
+    """Begun where bf16 is native (a T4's fp16 is the same case), continued where it is emulated."""
+    train(Run.open(tiny("name=t4", "train.epochs=1", "machine.precision=fp16"), place), [0])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the CPU has no instructions for fp16: many times slower than" in said
+    run = Run.open(tiny("name=t4", "train.epochs=1", "machine.precision=fp16"), place)
+    made = json.loads(run.files.environment.read_text())
+    run.files.environment.write_text(json.dumps(made | {"processor": "Tesla T4", "images_per_second": 1e9}))
+    monkeypatch.setenv("KIT_NO_BF16", "1")
+    train(run, [0, 1])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the run was made on Tesla T4; this is" in said
+    assert "--set machine.precision=fp32 computes in fp32; a fold that has begun goes on as it is, or anew" in said
+    assert "at 1,000,000,000 images/s" not in said, "the estimate is of this machine"
+    train(Run.open(tiny("name=t4", "train.epochs=1"), place), [0])  # as advised; what is finished stays
+    assert "fold 0 is up to date" in capsys.readouterr().out
+    predict(run)
+    told = Run.open(tiny("name=t4", "train.epochs=1", "machine.predict_precision=bf16"), place)
+    capsys.readouterr()
+    predict(told)
+    assert "--set machine.predict_precision=fp32 computes in fp32" in " ".join(capsys.readouterr().out.split())
+
+
 def test_another_experiment_under_the_same_name_is_refused(place, tiny):
     train(Run.open(tiny("name=taken", "train.epochs=1"), place), [0])
     with pytest.raises(ConfigError, match=r"made by a different experiment \(train\.batch_size: 32 -> 16\)"):
