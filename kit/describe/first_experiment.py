@@ -15,42 +15,65 @@ from kit.device.accelerator import default_device, device_name
 LOOKED_AT = 200  # pictures whose size is read
 SIZES = (28, 32, 48, 64, 96, 128, 160, 192, 224)
 CPU_LARGEST, CPU_IMAGES = 96, 400_000  # pixels a side; training images in all epochs of a fold
+SMALL = 48  # pixels a side: smaller pictures suit a network with the small stem, and no pretrained one
+NETWORK, TRAINED_AT, SHOWN_AT = "timm:convnext_tiny.in12k_ft_in1k", 224, 288  # on a GPU
+HOW_TO_GET = (
+    "timm downloads its weights; without a network: --set model.weights=FILE, on Kaggle one under /kaggle/input"
+)
 
 
 def first_experiment(competition: Competition, entries: list[Entry], reading: Case) -> dict[str, Any]:
-    """An experiment's mapping: our ResNet from random weights, sizes that fit the pictures and this machine."""
-    on_gpu = default_device().type != "cpu"
+    """An experiment's mapping: sizes that fit the pictures and this machine; on a GPU a pretrained network, else, and
+    for small pictures, our ResNet from random weights."""
+    device = default_device()
     sides, count = _sides(entries, competition)
-    typical = int(median(sides)) if sides else 224
-    largest = 224 if on_gpu else CPU_LARGEST
-    size = max((s for s in SIZES if s <= min(typical, largest)), default=SIZES[0])
-    machine = device_name(default_device())
-    epochs = 20 if on_gpu else int(np.clip(CPU_IMAGES / max(count * 0.8, 1), 5, 40))
-    batch = 64 if count >= 4000 else 32
-    steps = max(1, int(count * 0.8) // batch)
-    seen = f"{count:,} training pictures, typically {typical} px"
-    reading.because(f"{seen}: image_size {size}, {epochs} epochs, for {machine}")
-    small = size <= 40
+    typical, on_gpu = int(median(sides)) if sides else 224, device.type != "cpu"
+    learned = max(1, int(count * 0.8))  # pictures that a fold learns from
+    small = typical < SMALL
+    if on_gpu and not small:
+        made, epochs = _pretrained(learned)
+    else:
+        made, epochs = _from_random_weights(typical, learned, on_gpu)
+    size = made["data"]["image_size"]
+    reading.because(
+        f"{count:,} training pictures, typically {typical} px: image_size {size}, {epochs} epochs, for "
+        f"{device_name(device)}"
+    )
+    if made["model"]["name"] == NETWORK:
+        reading.because(f"a GPU: {NETWORK}, pretrained; {HOW_TO_GET}")
     crops: list[dict[str, Any]] = [{"Affine": {"scale": [0.9, 1.1], "rotate": [-10, 10], "translate_percent": 0.08}}]
     if not small:
         crops = [{"RandomResizedCrop": {"scale": [0.5, 1.0], "ratio": [0.8, 1.25]}}, {"HorizontalFlip": {"p": 0.5}}]
-    network = {"name": "resnet34", "options": {"stem": "auto"}}
-    if not on_gpu:
-        network = {"name": "resnet18", "options": {"stem": "auto", "width": 0.5}}
-    decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * steps))  # the average reaches back two epochs
+    batch = 64 if count >= 4000 else 32
+    decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * max(1, learned // batch)))  # the average reaches back two epochs
+    made["data"] |= {"num_folds": 5}
+    made["train"] |= {"epochs": epochs, "batch_size": batch, "ema_decay": round(decay, 4)}
+    head = {"name": competition.name, "competition": competition.name, "seed": 0}
+    views = {"views": ["identity"] if small else ["identity", "hflip"]}
+    return head | {"data": made["data"], "augment": crops, "model": made["model"], "train": made["train"], "tta": views}
+
+
+def _pretrained(learned: int) -> tuple[dict[str, Any], int]:
+    """Fine-tuning, as in configs/dogs-vs-cats-gpu.yaml; and its epochs."""
     return {
-        "name": competition.name,
-        "competition": competition.name,
-        "seed": 0,
-        "data": {"image_size": size, "num_folds": 5} | ({"cache_size": round(size * 8 / 7)} if not small else {}),
-        "augment": crops,
-        "model": network,
+        "data": {"image_size": SHOWN_AT},
+        "model": {"name": NETWORK, "weights": "timm", "options": {"drop_path_rate": 0.1}},
         "train": {
-            "epochs": epochs, "batch_size": batch, "learning_rate": 2.0e-3, "schedule": "one_cycle",
-            "warmup_epochs": round(epochs * 0.3, 1), "ema_decay": round(decay, 4),
+            "sizes": [[0, TRAINED_AT]], "learning_rate": 2.0e-4, "head_learning_rate": 1.0e-3, "layer_decay": 0.8,
+            "schedule": "cosine", "warmup_epochs": 0.5,
         },
-        "tta": {"views": ["identity"] if small else ["identity", "hflip"]},
-    }  # fmt: skip
+    }, int(np.clip(100_000 / learned, 4, 20))  # fmt: skip
+
+
+def _from_random_weights(typical: int, learned: int, on_gpu: bool) -> tuple[dict[str, Any], int]:
+    size = max((s for s in SIZES if s <= min(typical, 224 if on_gpu else CPU_LARGEST)), default=SIZES[0])
+    epochs = 20 if on_gpu else int(np.clip(CPU_IMAGES / learned, 5, 40))
+    network = ("resnet34", {"stem": "auto"}) if on_gpu else ("resnet18", {"stem": "auto", "width": 0.5})
+    return {
+        "data": {"image_size": size} | ({"cache_size": round(size * 8 / 7)} if size >= SMALL else {}),
+        "model": dict(zip(("name", "options"), network, strict=True)),
+        "train": {"learning_rate": 2.0e-3, "schedule": "one_cycle", "warmup_epochs": round(epochs * 0.3, 1)},
+    }, epochs
 
 
 def _sides(entries: list[Entry], competition: Competition) -> tuple[list[int], int]:

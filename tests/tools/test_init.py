@@ -2,18 +2,22 @@
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import drawn
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from kaggle_server import SLUG
 
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import read_index
+from kit.describe import first_experiment
 from kit.errors import ConfigError, KitError
+from kit.models import build_classifier
 from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tools import init
@@ -278,6 +282,33 @@ def test_every_decision_has_a_reason_and_the_yaml_keeps_it(tmp_path):
     for reason in ("column 'id' names the files of train", "120 strings", "a column per class", "log_loss"):
         assert reason in text
     assert competition.classes[0] == "a000_hound"
+
+
+@pytest.mark.parametrize(("side", "name"), [(64, "timm:convnext_tiny.in12k_ft_in1k"), (32, "resnet34")])
+def test_on_a_gpu_the_first_experiment_is_a_pretrained_network(tmp_path, monkeypatch, side, name):
+    monkeypatch.setattr(first_experiment, "default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(first_experiment, "device_name", lambda _: "Tesla T4")
+    folder = tmp_path / "mine"
+    pictures = {
+        f"{kind}.{k}.png": drawn.encoded(drawn.draw(0, k).resize((side, side)), ".png")
+        for kind in "ab"
+        for k in range(8)
+    }
+    for part, names in (("train", pictures), ("test1", [f"{k}.png" for k in range(4)])):
+        (folder / part).mkdir(parents=True)
+        for file, content in zip(names, pictures.values(), strict=False):
+            (folder / part / file).write_bytes(content)
+    (folder / "sampleSubmission.csv").write_text("id,label\n" + "".join(f"{k},0\n" for k in range(4)))
+    result = init.init(Workspace(tmp_path), folder)
+    made = Experiment.load(result.experiment)
+    assert (made.model.name, made.model.weights) == (name, "timm" if side == 64 else "none")
+    assert (made.data.image_size, made.side(0)) == ((288, 224) if side == 64 else (32, 32))
+    reasons = " ".join(result.reasons)
+    assert "for Tesla T4" in reasons
+    assert ("--set model.weights=FILE, on Kaggle one under /kaggle/input" in reasons) == (side == 64)
+    with torch.device("meta"):
+        model = build_classifier(replace(made.model, weights="none"), 2, "classes", made.data.image_size)
+        assert model(torch.zeros(2, 3, made.data.image_size, made.data.image_size)).shape == (2, 2)
 
 
 def test_two_readings_are_asked_for(tmp_path):
