@@ -54,7 +54,7 @@ def bench(run: Run) -> BenchResult:
     networks.check()
     networks.settle()
     reading = _reading(trial.index, trial.workspace.raw(trial.competition.name))
-    speeds = [reading, *_training(networks), _prediction(trial)]
+    speeds = [reading, *training_speeds(networks), prediction_speed(trial)]
     rows = [[one.name, f"{one.images_per_second:,.0f}", f"{one.of_limit:.2f}", one.limit] for one in speeds]
     title = f"{run.name}: {Computing.of(trial.experiment.machine)}"
     console.table(title, ["", "images/s", "of the limit", "limit"], rows)
@@ -84,7 +84,7 @@ def _reading(index: pd.DataFrame, raw: Path) -> Speed:
     return Speed("read and decode", whole, whole / from_memory, f"decoding from memory, {num_cores()} cores")
 
 
-def _training(networks: Networks) -> list[Speed]:
+def training_speeds(networks: Networks) -> list[Speed]:
     """The real loop, against the same loop on one resident batch; and the speed at which one core prepares."""
     fold = networks.run.fold(0)
     feed = networks.feed(fold)
@@ -124,7 +124,7 @@ def _loop_speed(networks: Networks, batches: Callable[[int], Iterator[Batch]]) -
     return speed(int(np.clip(warm * TRAINED_SECONDS / size, 4, real.num_steps)))
 
 
-def _prediction(trial: Run) -> Speed:
+def prediction_speed(trial: Run) -> Speed:
     """Batches from the cache through all TTA views, against the network alone."""
     model, pixels, views = initial_model(trial), trial.samples.pixels, view_set(trial)
     settle_prediction(trial, model, pixels, len(pixels) * len(views))

@@ -81,7 +81,7 @@ def report(run: Run, cv: float, archives: Path) -> DemoResult:
     console.say(f"  {'kit doctor':<46}is this machine ready?")
     console.say(f"  {'kit run -c ' + quick:<46}under an hour on two CPU cores")
     console.say(f"  {'kit submit -c ' + quick:<46}upload it and wait for the score")
-    console.say(f"  {'kit run':<46}or the default experiment, for a GPU; submit it with `kit submit`")
+    console.say(f"  {'kit run':<46}or the default experiment, two hours; submit it with `kit submit`")
     return DemoResult(submission, cv, accuracy, num_test)
 
 
