@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from machine import DEVICE
 
 from kit import processes
 from kit.config import Experiment
@@ -153,7 +154,7 @@ def test_speeds_are_taken_warm(monkeypatch, tries, expected, asked):
 def _steps(width: float = 0.125, sizes: tuple[int, ...] = (32,), batch_size: int = 8) -> TrainingSteps:
     torch.manual_seed(0)
     model = build_classifier(Model("resnet18", options={"width": width, "zero_init_last": False}), 2)
-    return TrainingSteps(model, sizes, Train(batch_size=batch_size), 2, CPU)
+    return TrainingSteps(model, sizes, Train(batch_size=batch_size), 2, DEVICE)
 
 
 def test_measuring_leaves_the_model_alone():
@@ -197,7 +198,7 @@ def test_bf16_is_refused_where_a_convolution_strides_over_one_pixel(monkeypatch,
     monkeypatch.setattr("kit.device.precision.has_bf16", lambda _: True)
     steps = _steps(0.25, sizes)
     assert steps.is_right(BF16) is right
-    best = Meter(CPU, tmp_path / "speeds.json").settle(steps.workload(("model",)), Wanted(), lambda _: False)[0]
+    best = Meter(DEVICE, tmp_path / "speeds.json").settle(steps.workload(("model",)), Wanted(), lambda _: False)[0]
     assert best.precision.name == ("bf16" if right else "fp32")
     assert best.images_per_second > 0
 

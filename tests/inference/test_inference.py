@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from machine import DEVICE
 from torchvision.transforms import functional as TF
 
 from kit.data.transforms import resized
@@ -28,13 +29,14 @@ class _Model(torch.nn.Module):
         self.head = torch.nn.Linear(4, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        ramp = torch.linspace(0, 1, x.shape[-1]) + torch.linspace(0, 2, x.shape[-2])[:, None]
+        across, down = (torch.linspace(0, k, side, device=x.device) for k, side in ((1, x.shape[-1]), (2, x.shape[-2])))
+        ramp = across + down[:, None]
         return self.head((self.conv(x / 255) * ramp[1:-1, 1:-1]).mean(dim=(2, 3))) * 5
 
 
 def _predict(views, average="probs"):
     batches = [PIXELS[:3], PIXELS[3:]]
-    model = Predictor(_Model().eval(), lambda logits: logits.softmax(1), torch.device("cpu"))
+    model = Predictor(_Model().eval().to(DEVICE), lambda logits: logits.softmax(1), DEVICE)
     return predict([model], batches, ViewSet(tuple(views), 32, average))[0]
 
 
@@ -89,7 +91,7 @@ class _Small(_Model):
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does():
-    compute = Compute(torch.device("cpu"), Precision("fp32", "contiguous"))
+    compute = Compute(DEVICE, Precision("fp32", "contiguous"))
     ready = prepare(_Small(), lambda logits: logits.softmax(1), compute, PIXELS[:2])
     views = ViewSet(tuple(expand(["identity", "hflip"])), 32)
     assert torch.allclose(predict([ready], [PIXELS], views)[0], _predict(expand(["identity", "hflip"])), atol=1e-6)
@@ -112,7 +114,7 @@ def test_a_compiled_model_meets_one_batch_size(monkeypatch, most):
     monkeypatch.setattr(torch, "compile", compiled)
     ready = prepare(
         _Model().eval(), lambda logits: logits.softmax(1),
-        Compute(torch.device("cpu"), Precision("fp32", "contiguous", True)), PIXELS[:3],
+        Compute(DEVICE, Precision("fp32", "contiguous", True)), PIXELS[:3],
     )  # fmt: skip
     views = ViewSet(tuple(expand(["identity"])), 32)
     made = predict([ready], [PIXELS[:3], PIXELS[3:]], views)[0]
@@ -132,7 +134,7 @@ def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     model.activate = lambda logits: (logits / 1e5).softmax(1)
     run = SimpleNamespace(
         experiment=SimpleNamespace(machine=machine, train=SimpleNamespace(mode="network")),
-        device=torch.device("cpu"), samples=SimpleNamespace(pixels=PIXELS), competition=SimpleNamespace(num_outputs=3),
+        device=DEVICE, samples=SimpleNamespace(pixels=PIXELS), competition=SimpleNamespace(num_outputs=3),
         fold=lambda number: SimpleNamespace(files=SimpleNamespace(model="fold_0/model.safetensors")),
     )  # fmt: skip
     fold = SimpleNamespace(number=0, model=lambda: model)

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from machine import DEVICE
 from torch.nn import functional as F
 
 from kit.batch import Batch
@@ -24,7 +25,6 @@ from kit.training.loop import Feed, OutOfTime, Output, fit
 from kit.training.losses import build_loss
 from kit.training.step import Objective, Stepper
 
-CPU = torch.device("cpu")
 FP32 = Precision("fp32", "contiguous")
 
 
@@ -64,7 +64,7 @@ def _fit(folder, train: Train, feed: Feed | None = None, precision: Precision = 
     folder.mkdir(exist_ok=True)
     model, deadline = _model(), more.pop("deadline", None)
     objective = Objective(build_loss("classes", train, _data()[1].numpy(), 2), F.cross_entropy, model.activate)
-    stepper = Stepper.prepare(model, train, objective, Compute(CPU, precision), (0, 0))
+    stepper = Stepper.prepare(model, train, objective, Compute(DEVICE, precision), (0, 0))
     listeners = [make(folder / "metrics.jsonl") for make in LISTENERS]
     facts = {"classes": ["a", "b"]}
     output = Output("test", folder / "last.ckpt", folder / "model.safetensors", facts, listeners=listeners)

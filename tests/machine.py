@@ -1,0 +1,6 @@
+"""Where the tests compute: on the accelerator where there is one, so that the first machine with a GPU runs all of them
+on it."""
+
+from kit.device.accelerator import default_device
+
+DEVICE = default_device()
