@@ -1,10 +1,11 @@
 """Keys that follow a key given on the command line, where they would not fit it any more."""
 
+import re
 from math import isfinite
 from typing import Any
 
 from kit import console
-from kit.settings import Data, Train
+from kit.settings import Data, Model, Train
 
 Raw = dict[str, Any]
 
@@ -12,9 +13,11 @@ Raw = dict[str, Any]
 def follow(raw: Raw, file: Raw) -> None:
     """Change `raw`, an experiment's YAML with overrides, in place, and say so; `file`: without them.
 
-    A warm-up shrinks with the training; a cache, and the sizes of progressive resizing, follow the pictures' size. What
-    was given too, and what is no number, stays, to be refused."""
+    A warm-up shrinks with the training; a cache, and the sizes of progressive resizing, follow the pictures' size; a
+    network of another family starts without the options of the first. What was given too, and what is no number, stays,
+    to be refused."""
     train, data = raw.get("train"), raw.get("data")
+    _options(_section(raw, "model"), _section(file, "model"))
     if isinstance(train, dict):
         _warmup(train, _section(file, "train"))
     if isinstance(data, dict):
@@ -33,6 +36,15 @@ def _numbers(*values: Any) -> bool:
 def _is_schedule(sizes: Any) -> bool:
     """A list of [epoch, side]."""
     return isinstance(sizes, list) and all(isinstance(x, list) and len(x) == 2 and _numbers(*x) for x in sizes)
+
+
+def _options(model: Raw, before: Raw) -> None:
+    usual, options = Model().name, model.get("options")
+    names = [str(one.get("name", usual)) for one in (model, before)]
+    families = {re.match(r"[a-z:]*", name)[0] for name in names}  # type: ignore[index]
+    if options and len(families) > 1 and options == before.get("options"):
+        del model["options"]
+        console.warn(f"model.options: none for {names[0]}; the config has {options} for {names[1]}")
 
 
 def _warmup(train: Raw, file: Raw) -> None:

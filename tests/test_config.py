@@ -49,6 +49,23 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
     assert Experiment.load(quick, ["data.image_size=64"]).data.cache_size == 112, "as it always was"
 
 
+def test_another_familys_options_are_left_behind(capsys):
+    default = REPOSITORY / "configs" / "dogs-vs-cats.yaml"
+    assert Experiment.load(default, ["model.name=timm:convnext_tiny"]).model.options == {}
+    assert "model.options: none for timm:convnext_tiny; the config has {'width': 0.5" in capsys.readouterr().out
+    assert Experiment.load(default, ["model.name=resnet50"]).model.options["stem"] == "deep"
+    given = ["model.name=vgg11", "model.options={width: 0.25}"]
+    assert Experiment.load(default, given).model.options == {"width": 0.25}
+
+
+@pytest.mark.parametrize(
+    "override", ["train.sizes=[[0, big]]", "train.sizes=[3]", "train.epochs=.inf", "data.cache_size=.nan", "model=[]"]
+)
+def test_what_is_no_number_is_refused_not_followed(override):
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        Experiment.load(REPOSITORY / "configs" / "dogs-vs-cats.yaml", ["data.image_size=64", override])
+
+
 def test_both_spellings_of_the_files_are_accepted():
     for name in ("dogs-vs-cats", "dogs-vs-cats-redux"):
         files = Competition.load(name).files

@@ -43,6 +43,10 @@ class ViewSet:
     def show(self, pixels: torch.Tensor) -> "Shown":
         return Shown(pixels, self.image_size)
 
+    def side(self, view: View) -> int:
+        """Pixels a side of what the model sees."""
+        return self.image_size if view.crop != "none" else round(self.image_size * view.scale)
+
 
 class Shown:
     """What views make of a batch: pixels (B, 3, P, P) in 0..255, resized once per scale, however many views use it. P

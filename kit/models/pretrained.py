@@ -21,14 +21,21 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
     """timm's model with a new head. `download` takes timm's own weights from the network."""
     require_timm(name)
     try:
-        return timm.create_model(name, pretrained=download, num_classes=num_classes, in_chans=in_channels, **options)
+        model = timm.create_model(name, pretrained=download, num_classes=num_classes, in_chans=in_channels, **options)
     except TypeError as error:
         raise ConfigError(f"model.options: timm:{name} does not accept them: {error}") from None
     except Exception as error:
+        base, _, tag = name.partition(".")
+        if tag and "tag" in str(error):
+            known = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
+            raise ConfigError(f"model.name: timm:{base} has no weights '{tag}' (it has {examples(known, 8)})") from None
         if not download:
-            raise
+            raise ConfigError(f"model.name: timm:{name} cannot be built: {reason(error)}") from None
         advice = "without network access, give a file: --set model.weights=FILE.safetensors"
         raise KitError(f"model.weights: timm cannot download '{name}' ({reason(error)}); {advice}") from None
+    if getattr(model, "num_classes", 0) != num_classes:  # also of what `features_only` makes
+        raise ConfigError(f"model.name: timm:{name} is an encoder, without a classifier; name a network that has one")
+    return model
 
 
 def require_timm(name: str) -> None:

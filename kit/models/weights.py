@@ -23,6 +23,7 @@ WRAPPERS = (  # the averaged weights first
     "state_dict_ema", "model_ema", "ema_state_dict", "ema", "state_dict", "model_state_dict", "model", "weights", "net",
 )  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.", "backbone.", "encoder.")
+MOST_WRAPPERS = 8  # around one another; a table may hold itself
 COUNTER = "num_batches_tracked"  # torchvision's oldest files have none
 _NORMALISATION = ("mean", "std", "target_scale")  # of the kit's own models, beside their network's tensors
 
@@ -46,6 +47,8 @@ def read_weights(path: Path) -> Weights:
                 found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
                 noted = json.loads((file.metadata() or {}).get("kit", "{}"))
                 facts = noted if isinstance(noted, dict) else {}
+                if not isinstance(facts.get("classes", []), list):
+                    del facts["classes"]
         else:
             with torch.serialization.safe_globals(_harmless()):
                 found = torch.load(path, map_location="cpu", weights_only=True)
@@ -55,7 +58,7 @@ def read_weights(path: Path) -> Weights:
     if not tensors:
         raise KitError(f"{path}: not a weights file: it holds no tensors")
     statistics = None
-    if facts and {"mean", "std"} <= tensors.keys():
+    if facts and all(name in tensors and tensors[name].numel() == 3 for name in ("mean", "std")):
         mean, std = ((tensors[name].flatten() / 255).tolist() for name in ("mean", "std"))
         statistics = (mean, std)
         tensors = {name: value for name, value in tensors.items() if name not in _NORMALISATION}
@@ -74,14 +77,13 @@ def _harmless() -> list[Any]:
 
 def _unwrapped(found: Any) -> dict[str, Any]:
     """The innermost mapping of names to tensors."""
+    depth = 0
     while isinstance(found, dict) and not any(isinstance(value, torch.Tensor) for value in found.values()):
-        inside = {str(key): value for key, value in found.items() if isinstance(value, dict)}
+        inside, depth = {str(key): value for key, value in found.items() if isinstance(value, dict)}, depth + 1
         named = [inside[name] for name in WRAPPERS if name in inside]
-        if not named and len(inside) != 1:
+        if (not named and len(inside) != 1) or depth > MOST_WRAPPERS:
             raise ValueError(f"no table of tensors in it (keys: {', '.join(map(str, list(found)[:8]))})")
-        outside, found = found, named[0] if named else next(iter(inside.values()))
-        if found is outside:
-            raise ValueError("no table of tensors in it: it holds itself")
+        found = named[0] if named else next(iter(inside.values()))
     if not isinstance(found, dict):
         raise TypeError(f"expected a table of tensors, found {type(found).__name__}")
     return found

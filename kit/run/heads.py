@@ -18,7 +18,7 @@ from kit.locks import lock
 from kit.models import Classifier
 from kit.randomness import key
 from kit.run.network import initial_model
-from kit.run.predicting import run_features, settle_prediction, view_set
+from kit.run.predicting import check_views, run_features, settle_prediction, view_set
 from kit.run.run import Run, RunFold
 from kit.run.settling import environment
 from kit.settings import Train
@@ -63,6 +63,7 @@ class FrozenHeads:
         return np.flatnonzero(trainable(self.run.samples.index))
 
     def settle(self) -> dict[str, Any]:
+        check_views(self.run, self.model)
         return environment(self.run)  # how features are computed is settled whenever they are
 
     def announce(self, folds: list[RunFold], force: bool, existed: bool) -> None:

@@ -24,6 +24,7 @@ from kit.processes import num_cores
 from kit.randomness import key
 from kit.run.drawing import draw_curves
 from kit.run.files import run_names
+from kit.run.predicting import check_views
 from kit.run.run import Run, RunFold
 from kit.run.settling import environment, settle_training, speed_here, tell_how_it_goes_on, use_threads
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
@@ -66,6 +67,7 @@ class Networks:
             model.layer_depths()  # refused before anything is made if a model does not define its layers
         num_images = len(run.training_samples.training_rows(0)) * train.epochs * run.experiment.data.num_folds
         settled = settle_training(run, model, num_images)
+        check_views(run, model)
         run.settle(settled.experiment)
         return environment(run, settled)
 

@@ -1,5 +1,6 @@
 """How a run predicts: settled once; a frozen network's features, cached; its folds' models made ready; their tables."""
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,13 +18,13 @@ from kit.data.loader import Batches
 from kit.device.accelerator import pins_memory
 from kit.device.measuring import Meter
 from kit.device.precision import Compute, Precision, Wanted
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError, reason
 from kit.inference.predictor import features, predict, predict_heads, prepare
 from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
 from kit.run.run import Run, RunFold
-from kit.run.settling import warn_of_decoder, warn_of_emulation
+from kit.run.settling import does_not_run, warn_of_decoder, warn_of_emulation
 from kit.schema import to_mapping
 from kit.settings import TTA, View
 from kit.workspace import Fold, atomic_path, file_hash, fingerprint
@@ -77,6 +78,20 @@ def has_frozen_network(run: Run) -> bool:
 
 def view_set(run: Run) -> ViewSet:
     return ViewSet.of(run.experiment.tta, run.experiment.data.image_size)
+
+
+@torch.inference_mode()
+def check_views(run: Run, model: Classifier) -> None:
+    """Raise `ConfigError` where the model cannot take the pictures that a TTA view makes."""
+    views, model = view_set(run), copy.deepcopy(model).eval()
+    for side in sorted({views.side(view) for view in views.views}):
+        try:
+            model(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if side == views.image_size:
+                raise does_not_run(run, [side], error) from None
+            name, why = run.experiment.model.name, reason(error).rstrip(".")
+            raise ConfigError(f"tta.views: {name} cannot take the {side} px that a view shows: {why}") from None
 
 
 def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterator[torch.Tensor]:

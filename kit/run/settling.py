@@ -77,6 +77,13 @@ def too_large(train: Train) -> str:
     return f"too little memory for a batch: --set train.batch_size={halved} have the same gradient, under a new name"
 
 
+def does_not_run(run: Run, sizes: list[int], error: Exception) -> ConfigError:
+    """`error`: what the model raised for pictures of these sizes, in pixels a side."""
+    name, tried = run.experiment.model.name, " or ".join(map(str, sizes))
+    fixed = f"; --set model.options.img_size={sizes[0]} builds it for that" if name.startswith("timm:") else ""
+    return ConfigError(f"model.name: {name} does not run at {tried} px: {reason(error).rstrip('.')}{fixed}")
+
+
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     """Settle how the run trains. `num_images`: how many it trains on, over all epochs and folds."""
     experiment = run.experiment
@@ -97,9 +104,7 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise KitError(too_large(train)) from None
-        fixed = f"; --set model.options.img_size={sizes[0]} builds it for that" if name.startswith("timm:") else ""
-        tried = " or ".join(map(str, sizes))
-        raise ConfigError(f"model.name: {name} does not run at {tried} px: {reason(error)}{fixed}") from None
+        raise does_not_run(run, sizes, error) from None
     best = trials[0]
     if not best.images_per_second:
         advice = f"{too_large(train)}; or its loss is unlike fp32's (--set machine.precision=fp32)"

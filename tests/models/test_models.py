@@ -311,6 +311,12 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ("resnet18", {"width": "half"}, r"model\.options\.width: should be a valid number, got 'half'"),
         ("vgg16", {"stem": "small"}, r"model\.options\.stem: vgg16 has no such option"),
         ("timm:resnet18", {"nonsense": 1}, r"model\.options: timm:resnet18 does not accept them"),
+        ("timm:resnet18.a9_in1k", {}, r"model\.name: timm:resnet18 has no weights 'a9_in1k' \(it has a1_in1k, "),
+        (
+            "timm:resnet18",
+            {"features_only": True},
+            r"timm:resnet18 is an encoder, without a classifier; name a network",
+        ),
     ],
 )
 def test_a_wrong_model_is_one_helpful_line(name, options, message):

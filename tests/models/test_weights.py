@@ -56,6 +56,23 @@ def test_a_file_of_other_things_says_what_it_holds(tmp_path):
         read_weights(tmp_path / "w.pth")
 
 
+def test_a_table_that_holds_itself_ends(tmp_path):
+    outer: dict = {}
+    outer["model"] = {"ema": outer}
+    torch.save(outer, tmp_path / "w.pth")
+    with pytest.raises(KitError, match="not a weights file: no table of tensors in it"):
+        read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("note", ["[]", '{"classes": 3}', '{"classes": ["a", "b"]}'])
+def test_a_strangers_note_beside_the_tensors_breaks_nothing(tmp_path, tensors, note):
+    odd = {"mean": torch.zeros(2), "std": torch.ones(1)}
+    save_file(tensors, tmp_path / "w.safetensors", {"kit": note})
+    assert _fits(tmp_path / "w.safetensors", tensors)
+    save_file(tensors | odd, tmp_path / "odd.safetensors", {"kit": note})
+    assert read_weights(tmp_path / "odd.safetensors").statistics is None
+
+
 def test_a_position_table_of_another_size_is_resampled(tmp_path):
     source = build_model("timm:vit_tiny_patch16_224", 10, img_size=64)
     save_file(source.state_dict(), tmp_path / "vit.safetensors")

@@ -134,6 +134,25 @@ def test_a_run_from_another_machine_says_so_with_the_way_out(place, tiny, capsys
     assert "--set machine.predict_precision=fp32 computes in fp32" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["tta.views=[{scale: 1.5}]"],
+            r"tta\.views: timm:vit_tiny_patch16_224 cannot take the 48 px that a view shows",
+        ),
+        (["model.options={}"], r"does not run at 32 px: .*; --set model\.options\.img_size=32 builds it for that"),
+        (["model.start=nowhere"], r"model\.start: .*nowhere: no such run; train nowhere first"),
+    ],
+)
+def test_what_cannot_train_or_predict_is_refused_before_a_run_is_made(place, tiny, settings, message):
+    vit = ["name=refused", "data.image_size=32", "model.name=timm:vit_tiny_patch16_224", "model.options={img_size: 32}"]
+    run = Run.open(tiny(*vit, "data.cache_size=32", *settings), place)
+    with pytest.raises(KitError, match=message):
+        train(run, [0])
+    assert not run.exists
+
+
 def test_another_experiment_under_the_same_name_is_refused(place, tiny):
     train(Run.open(tiny("name=taken", "train.epochs=1"), place), [0])
     with pytest.raises(ConfigError, match=r"made by a different experiment \(train\.batch_size: 32 -> 16\)"):

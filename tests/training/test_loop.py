@@ -285,6 +285,15 @@ def test_weights_that_predict_nan_are_not_kept(tmp_path):
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_weights_whose_loss_is_infinite_are_not_kept(tmp_path):
+    objective = "kit.training.loop._Training.validate"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, lambda *_: (float("inf"), 0.5))
+        with pytest.raises(KitError, match="test: the weights that would be kept predict inf"):
+            _fit(tmp_path, Train(**QUICK))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_infinite_statistics_are_no_good_checkpoint():
     model = _model()
     refuse_broken(model)
