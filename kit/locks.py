@@ -3,13 +3,16 @@
 import contextlib
 import errno
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
-
 from kit.errors import KitError
 from kit.processes import mark, may_live
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that a system has soft locks only
+    from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 _ORPHAN_SECONDS = 15.0  # a killed process's workers hold its locks until they notice
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -26,9 +29,10 @@ def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             held = _acquire(path)
         except Timeout:
             owner, waited = _owner(path), time.monotonic() - began
-            alive = " " in owner or may_live(owner)  # the library itself breaks a dead one's lock
+            alive = may_live(owner)
             if waited >= max(_ORPHAN_SECONDS, patience) or (waited >= patience and alive):
-                raise KitError(f"{what} is in use by another kit process ({owner or 'unknown'})") from None
+                left = "" if alive else f"; it has ended: delete {path}"
+                raise KitError(f"{what} is in use by another kit process ({owner or 'unknown'}){left}") from None
             time.sleep(0.2)
     try:
         yield
@@ -40,20 +44,29 @@ def _acquire(path: Path) -> BaseFileLock:
     """The lock, held; `Timeout` where another process holds it."""
     held: BaseFileLock = FileLock(path)
     try:
+        if isinstance(held, SoftFileLock):
+            raise NotImplementedError
         held.acquire(timeout=0)
-        if len(_owner(path).split()) < 2:  # else the library keeps its own facts there
+        if len(_words(path)) < 2:  # else the library keeps its own facts there
             with contextlib.suppress(OSError):  # Windows lets nobody write into a locked file
                 path.write_text(mark(), encoding="utf-8")
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
         held = SoftFileLock(path)  # the file's existence is the lock
+        if len(_words(path)) == 1:  # left by `FileLock`, on another file system
+            path.unlink(missing_ok=True)
         held.acquire(timeout=0)
     return held
 
 
 def _owner(path: Path) -> str:
     """The mark of the process that holds a lock, "" where that cannot be read."""
+    words = _words(path)
+    return mark(words[1], words[0]) if len(words) > 1 else "".join(words)  # a soft lock holds pid and host, and more
+
+
+def _words(path: Path) -> list[str]:
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return " ".join(path.read_text(encoding="utf-8").split())
-    return ""
+        return path.read_text(encoding="utf-8").split()
+    return []

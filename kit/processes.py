@@ -18,13 +18,19 @@ PARENT = "KIT_PARENT"  # in the environment: the id of the process that this one
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
-HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-") or "host"
 CGROUP, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def mark() -> str:
-    """`host-pid`: names this process in a temporary file, or as the holder of a lock."""
-    return f"{HOST}-{os.getpid()}"
+def _plain(host: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", host).strip("-") or "host"
+
+
+HOST = _plain(socket.gethostname())
+
+
+def mark(host: str = HOST, pid: int | str = "") -> str:
+    """`host-pid`: names a process, by default this one, in a temporary file, or as the holder of a lock."""
+    return f"{_plain(host)}-{pid or os.getpid()}"
 
 
 def may_live(mark: str) -> bool:

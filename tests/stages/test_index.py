@@ -94,6 +94,7 @@ def test_processes_and_threads_see_the_same(troubled, monkeypatch):
     assert np.array_equal(by_threads[1], by_processes[1])
 
 
+@pytest.mark.skipif(facts.START_METHOD != "fork", reason="the index is made by threads where no process can be forked")
 def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
     _experiment, workspace = troubled
     monkeypatch.setattr(facts, "num_cores", lambda: 2)
@@ -103,6 +104,7 @@ def test_a_process_that_is_killed_is_one_line(troubled, monkeypatch):
         facts.look_at([str(file) for file in (workspace.raw("digits") / "train").iterdir()], "look")
 
 
+@pytest.mark.skipif(facts.START_METHOD != "fork", reason="the index is made by threads where no process can be forked")
 def test_workers_end_with_a_main_process_that_is_killed():
     """Else they would hold its locks for ever: nobody could index again."""
     script = (
