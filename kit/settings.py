@@ -134,7 +134,8 @@ class TTA:
 class Ensemble:
     """How folds and runs become one prediction."""
 
-    average: Literal["probs", "logits"] = "probs"  # logits: the confident models weigh more
+    # logits: the confident models weigh more; auto: logits for log loss, of calibrated models, else probs
+    average: Literal["auto", "probs", "logits"] = "auto"
     # of several runs. best: one of them; mean; hill: greedy selection; weights: the lowest loss; stack: a sum of logits
     # with a bias; auto: the plainest of those that do best, or the best run alone where none surely beats it
     blend: Literal["auto", "best", "mean", "hill", "weights", "stack"] = "auto"

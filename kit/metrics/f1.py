@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.metrics.metric import GRID, Metric, Params, best_on
+from kit.metrics.metric import GRID, Metric, Params, best_on, same_share
 from kit.tasks import Format, Task
 
 
@@ -34,6 +34,16 @@ def _best_threshold(targets: np.ndarray, probs: np.ndarray) -> float:
     return float((probs[order[place]] + after) / 2)
 
 
+def _moved(params: Params, models: np.ndarray, mean: np.ndarray) -> Params:
+    cuts = params.get("thresholds")
+    if cuts is None:
+        return params
+    if not isinstance(cuts, list):
+        return params | {"thresholds": same_share(cuts, models, mean.ravel())}
+    columns = zip(cuts, np.moveaxis(models, -1, 0), mean.T, strict=True)
+    return params | {"thresholds": [same_share(*column) for column in columns]}
+
+
 def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spellings: tuple[str, ...]) -> Metric:
     def measure(targets: np.ndarray, decisions: np.ndarray) -> float:
         from sklearn.metrics import f1_score
@@ -53,7 +63,7 @@ def _f1(average: str, tasks: tuple[Task, ...], formats: tuple[Format, ...], spel
         return targets.ndim == 2  # the likeliest class needs no threshold
 
     name = f"f1_{average}"
-    return Metric(name, True, tasks, formats, measure, _decide, None, fit, applies, _rule, spellings=spellings)
+    return Metric(name, True, tasks, formats, measure, _decide, None, fit, applies, _rule, _moved, spellings=spellings)
 
 
 _EITHER: tuple[tuple[Task, ...], tuple[Format, ...]] = (("classes", "labels"), ("label", "labels"))

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from kit.metrics.metric import GRID, Metric, Params
+from kit.metrics.metric import GRID, Metric, Params, same_share
 
 
 def mean_class(probs: np.ndarray) -> np.ndarray:
-    """float (N,): the expected class of an ordinal prediction."""
-    return probs @ np.arange(probs.shape[1])
+    """(..., C) -> (...): the expected class of an ordinal prediction."""
+    return probs @ np.arange(probs.shape[-1])
 
 
 def _decide(predictions: np.ndarray, _labels: bool, params: Mapping[str, Any]) -> np.ndarray:
@@ -55,7 +55,12 @@ def _fit(targets: np.ndarray, predictions: np.ndarray, _plain: Mapping[str, Any]
     return {"cuts": [float(grid[place]) for place in places]}
 
 
+def _moved(params: Params, models: np.ndarray, mean: np.ndarray) -> Params:
+    means = mean_class(models), mean_class(mean)
+    return params | {"cuts": [same_share(cut, *means) for cut in params["cuts"]]} if "cuts" in params else params
+
+
 KAPPA = Metric(
-    "quadratic_weighted_kappa", True, ("ordinal",), ("label",), _measure, _decide, fit=_fit,
+    "quadratic_weighted_kappa", True, ("ordinal",), ("label",), _measure, _decide, fit=_fit, moved=_moved,
     spellings=("kappa", "qwk", "quadraticweightedkappa"),
 )  # fmt: skip

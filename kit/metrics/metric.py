@@ -40,6 +40,7 @@ class Metric:
     image's part where the score is their mean (without it, intervals take fewer and slower draws). `fit(targets,
     predictions, plain)`: the params that score best on these images; `plain` holds what is fixed. `applies(targets,
     plain)`: is there anything to fit? `rule(targets)`: params that the targets imply, for the test predictions too.
+    `moved(params, models, mean)`: fitted params for the mean (M, C) of several models' predictions (K, M, C).
     Only the first five fields are needed."""
 
     name: str
@@ -52,6 +53,7 @@ class Metric:
     fit: Callable[[np.ndarray, np.ndarray, Mapping[str, Any]], Params] | None = None
     applies: Callable[[np.ndarray, Mapping[str, Any]], bool] = lambda targets, plain: True
     rule: Callable[[np.ndarray], Params] = lambda targets: {}
+    moved: Callable[[Params, np.ndarray, np.ndarray], Params] = lambda params, models, mean: params
     calibrates: bool = False  # `fit` is a calibration: predictions are compared after it, so that none wins by it alone
     spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only
     k: int = 1  # classes submitted for each image: map@k and top@k
@@ -77,6 +79,17 @@ class Metric:
 def mean_of(per_image: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], float]:
     """A `measure` that is the mean over images."""
     return lambda targets, decisions: float(per_image(targets, decisions).mean())
+
+
+def same_share(cut: float, models: np.ndarray, mean: np.ndarray) -> float:
+    """The cut below which as large a share of `mean` (M,) lies as below `cut` of `models` (any shape)."""
+    ordered = np.sort(mean)
+    place = round(float(np.mean(models < cut)) * len(ordered))
+    if place == 0:
+        return min(cut, float(ordered[0]))
+    if place == len(ordered):
+        return max(cut, float(np.nextafter(ordered[-1], np.inf)))
+    return float(ordered[place - 1] + ordered[place]) / 2
 
 
 def best_on(grid: np.ndarray, value_of: Callable[[float], float]) -> float:

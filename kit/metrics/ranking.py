@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.metrics.metric import GRID, Metric, Params, best_on, mean_of
+from kit.metrics.metric import GRID, Metric, Params, best_on, mean_of, same_share
 from kit.tasks import Format, Task
 
 
@@ -32,6 +32,15 @@ def _among(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     return (decisions == targets[:, None]).any(axis=1).astype(float)
 
 
+def _moved(params: Params, models: np.ndarray, mean: np.ndarray) -> Params:
+    """The unknown class comes first where no other is likelier than its threshold."""
+    if "threshold" not in params:
+        return params
+    others = [column for column in range(mean.shape[-1]) if column != params.get("new_class")]
+    likeliest = models[..., others].max(axis=-1), mean[:, others].max(axis=-1)
+    return params | {"threshold": same_share(params["threshold"], *likeliest)}
+
+
 _KIND: tuple[bool, tuple[Task, ...], tuple[Format, ...]] = (True, ("classes",), ("top_k",))
 
 
@@ -48,7 +57,7 @@ def mean_average_precision(k: int) -> Metric:
         return "new_class" in plain and bool((targets == plain["new_class"]).any())
 
     decide = partial(_decide, k=k)
-    metric = Metric(f"map@{k}", *_KIND, mean_of(_by_rank), decide, _by_rank, fit, applies, k=k)
+    metric = Metric(f"map@{k}", *_KIND, mean_of(_by_rank), decide, _by_rank, fit, applies, moved=_moved, k=k)
     return metric
 
 

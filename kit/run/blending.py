@@ -32,7 +32,7 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     settings, competition = hand_in.settings, hand_in.competition
     first, aligned = members[0].oof, _aligned(members, competition)
     if first.empty or len(members) == 1:
-        recipe = Recipe("mean", (1 / len(members),) * len(members), settings.average)
+        recipe = Recipe("mean", (1 / len(members),) * len(members), hand_in.average(folds=False))
         facts = [{"run": member.name, "weight": 1 / len(members)} for member in members]
         return BlendedRuns(hand_in.scored(first), recipe, facts)
     truth = hand_in.scored(first).truth
@@ -40,7 +40,7 @@ def blend_runs(members: list[Member], hand_in: HandIn) -> BlendedRuns:
     if num_folds < 3 and method not in {"best", "mean"}:
         console.warn(f"{num_folds} folds are too few to fit a blend on: taking the plain mean")
         method = "mean"
-    known = Known(truth, competition.task, settings.average, settings.postprocess == "auto")
+    known = Known(truth, competition.task, hand_in.average(folds=False), settings.postprocess == "auto")
     found = blend(method, known, aligned)
     recipe, blended = found.recipe, found.oof
     alone = fit_recipe("best", known, aligned)

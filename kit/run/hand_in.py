@@ -46,6 +46,11 @@ class HandIn:
     settings: Ensemble
     group_of: Mapping[str, int]
 
+    def average(self, folds: bool) -> str:
+        """`probs` or `logits`: how a run's folds, or else several runs, are averaged."""
+        auto = "logits" if folds and self.competition.scoring.calibrates else "probs"
+        return auto if self.settings.average == "auto" else self.settings.average
+
     def scored(self, oof: pd.DataFrame) -> Scored:
         """`oof`: image_id, fold, targets, predictions."""
         groups, probs = oof["image_id"].map(self.group_of).to_numpy(), predictions(oof, self.competition)

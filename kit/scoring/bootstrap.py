@@ -39,21 +39,40 @@ def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed:
     return Difference(value, _percentiles(b - a), probability)
 
 
-def expected_scores(truth: Truth, decisions: np.ndarray, num_images: int, seed: int = 0) -> np.ndarray:
-    """Scores of other sets of `num_images` such images: each draw first resamples the known images (whole groups), then
-    draws the new set from those."""
-    generator, codes, targets = np.random.default_rng(seed), truth.codes, truth.targets
+@dataclass(frozen=True)
+class Unseen:
+    """How many images will be scored, in how many groups that are not independent (as many where none is known)."""
+
+    num_images: int
+    num_groups: int
+
+
+def expected_scores(truth: Truth, decisions: np.ndarray, test: Unseen, seed: int = 0) -> np.ndarray:
+    """Scores of other test sets of such images."""
+    targets = truth.targets
     part = truth.metric.per_image(targets, decisions) if truth.metric.per_image else None
     scores = []
-    for _ in range(DRAWS if part is not None else SLOW_DRAWS // 2):
-        drawn = generator.multinomial(codes.max() + 1, np.full(codes.max() + 1, 1 / (codes.max() + 1)))[codes]
-        counts = generator.multinomial(num_images, drawn / drawn.sum())
+    for counts in new_sets(truth, test, DRAWS if part is not None else SLOW_DRAWS // 2, seed):
         if part is not None:
-            scores.append(float(counts @ part / num_images))
+            scores.append(float(counts @ part / counts.sum()))
         else:
             rows = np.repeat(np.arange(len(targets)), counts)
             scores.append(truth.metric.measure(targets[rows], decisions[rows]))
     return np.array(scores)
+
+
+def new_sets(truth: Truth, test: Unseen, draws: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """int (N,) for each draw: how often each known image is in a new set. Each draw first resamples the known images
+    (whole groups), then draws the new set from those: groups where the test set has some, else single images."""
+    generator, codes = np.random.default_rng(seed), truth.codes
+    num_groups = int(codes.max()) + 1
+    for _ in range(draws):
+        known = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups))
+        if test.num_groups < test.num_images:
+            yield generator.multinomial(test.num_groups, known / known.sum())[codes]
+        else:
+            weights = known[codes]
+            yield generator.multinomial(test.num_images, weights / weights.sum())
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -1,12 +1,10 @@
 """What a score is worth on a leaderboard: the range it will fall in, the rank, the medal."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from kit.scoring.bootstrap import expected_scores
-from kit.scoring.truth import Truth
+from kit.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -23,17 +21,16 @@ class Expectation:
 
 
 def medal_places(teams: int) -> dict[str, int]:
-    """The last rank of each medal (https://www.kaggle.com/progression/competitions, competition medals)."""
-    gold = math.ceil(0.10 * teams) if teams < 100 else 10 if teams < 250 else 10 + int(0.002 * teams)
-    silver = math.ceil(0.20 * teams) if teams < 250 else 50 if teams < 1000 else math.ceil(0.05 * teams)
-    bronze = math.ceil(0.40 * teams) if teams < 250 else 100 if teams < 1000 else math.ceil(0.10 * teams)
-    return {"gold": gold, "silver": silver, "bronze": bronze}
+    """The last rank of each medal, by Kaggle's table (https://www.kaggle.com/progression/competitions) as MLE-bench
+    (https://github.com/openai/mle-bench) reads it: shares of the teams are rounded down, to at least one place."""
+    gold = int(0.10 * teams) if teams < 100 else 10 if teams < 250 else 10 + int(0.002 * teams)
+    silver = int(0.20 * teams) if teams < 250 else 50 if teams < 1000 else int(0.05 * teams)
+    bronze = int(0.40 * teams) if teams < 250 else 100 if teams < 1000 else int(0.10 * teams)
+    return {medal: max(1, place) for medal, place in (("gold", gold), ("silver", silver), ("bronze", bronze))}
 
 
-def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.ndarray | None = None) -> Expectation:
-    """What OOF `decisions` (of `Metric.decide`) say about a test set of `num_test` images like these. Both sources of
-    chance count: the images that OOF was measured on, and those of the test set. `leaderboard`: the teams' scores."""
-    draws = expected_scores(truth, decisions, num_test)
+def expect(metric: Metric, draws: np.ndarray, leaderboard: np.ndarray | None = None) -> Expectation:
+    """What draws of the score (`bootstrap.expected_scores`) say. `leaderboard`: the teams' scores."""
     draws = draws[~np.isnan(draws)]
     if not len(draws):  # so small a test set lacks a class
         return Expectation(float("nan"), (float("nan"), float("nan")))
@@ -41,7 +38,7 @@ def expect(truth: Truth, decisions: np.ndarray, num_test: int, leaderboard: np.n
     interval = (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5)))
     if leaderboard is None or len(leaderboard) == 0:
         return Expectation(value, interval)
-    sign = -truth.metric.gain(1.0)
+    sign = -metric.gain(1.0)
     board = np.sort(sign * leaderboard)  # the best first
     ranks = np.searchsorted(board, sign * draws, side="left") + 1
     places = medal_places(len(board))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from kit import console
 from kit.about import VERSION
 from kit.competition import NAME_PATTERN, NAME_WORDS
@@ -22,9 +20,9 @@ from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
 from kit.run.hand_in import HandIn, clip_of
+from kit.run.handed_in import HandedIn, hand_in_predictions, show_mean
 from kit.run.member import Member, read_member, require_same_test
 from kit.run.run import Run
-from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval
 from kit.scoring.postprocess import Postprocess
 from kit.scoring.truth import Truth
@@ -58,7 +56,8 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     scored, files = blended.scored, RunFiles(first.workspace.run(name))
     post = scored.post
     require_same_test(members)
-    test = _test(members, blended, hand_in)
+    handed = hand_in_predictions(members, blended, hand_in)
+    show_mean(handed, hand_in)
     cv = None
     if len(scored.oof):
         cv = cross_validation(scored, first.competition)
@@ -66,7 +65,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         _report_postprocess(post, first.competition.metric)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
-        cv["expected"] = expect_score(first, scored, test)
+        cv["expected"] = expect_score(first, scored, handed)
         if full:
             console.warn("this CV is of the fold models; the submission is from the model trained on all data")
         with atomic_path(files.oof) as temporary:
@@ -75,9 +74,9 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         draw_reliability(name, scored, files.figure("reliability"))
     else:
         console.warn("a model trained on all data has no CV")
-    test_scores = _score_test(first, test, post)
-    path, num_rows = _write_submission(first, name, test, post)
-    facts = {"cv": cv, "postprocess": _describe_postprocess(post), "test": test_scores}
+    test_scores = _score_test(first, handed)
+    path, num_rows = _write_submission(first, name, handed)
+    facts = {"cv": cv, "postprocess": _describe_postprocess(post), "mean": handed.facts(), "test": test_scores}
     passport = path.with_suffix(".json")
     write_json(passport, _passport(path, members, blended, passport) | facts)
     console.stage("ensemble", f"{path}: {num_rows:,} rows, valid")
@@ -97,18 +96,11 @@ def _name(runs: Sequence[Run], name: str | None) -> str:
     return name
 
 
-def _test(members: list[Member], blended: BlendedRuns, hand_in: HandIn) -> pd.DataFrame:
-    """image_id and predictions of the test images: each member's mean over its folds, blended."""
-    task, average = hand_in.competition.task, hand_in.settings.average
-    means = [mean_predictions(member.tests, average, task) for member in members]
-    probs = pd.DataFrame(blended.recipe.apply(means, task), columns=hand_in.competition.predictions)
-    return pd.DataFrame({"image_id": members[0].test_ids}).join(probs)
-
-
-def _write_submission(run: Run, name: str, test: pd.DataFrame, post: Postprocess) -> tuple[Path, int]:
+def _write_submission(run: Run, name: str, handed: HandedIn) -> tuple[Path, int]:
     """(submissions/<name>.csv, its rows); raises `KitError` where it would not be valid, and keeps what was there."""
-    competition, ids = run.competition, test["image_id"].tolist()
-    decisions = competition.scoring.decide(predictions(test, competition), competition.task == "labels", post.params)
+    competition, test = run.competition, handed.table
+    ids, labels = test["image_id"].tolist(), competition.task == "labels"
+    decisions = competition.scoring.decide(predictions(test, competition), labels, handed.params)
     sample = read_sample(competition, run.workspace.raw(competition.name), ids)
     table = make_submission(competition, sample, ids, decisions)
     path = run.workspace.submission(name)
@@ -143,19 +135,19 @@ def _describe_postprocess(post: Postprocess) -> dict[str, Any]:
     return {"params": post.params, "kept": post.kept, **facts}
 
 
-def _score_test(run: Run, test: pd.DataFrame, post: Postprocess) -> dict[str, float]:
+def _score_test(run: Run, handed: HandedIn) -> dict[str, float]:
     """Every metric on the test images whose target is known."""
     competition, known = run.competition, run.index[labelled_test(run.index)]
     if known.empty:
         return {}
-    joined = known.merge(test, on="image_id", how="left")
+    joined = known.merge(handed.table, on="image_id", how="left")
     new = joined.loc[joined[competition.predictions[0]].isna(), "image_id"]
     if len(new):
         raise KitError(f"{len(new):,} test images came after `kit predict` ({examples(new)}); type `kit predict` again")
     truth, probs = Truth(competition.scoring, targets(known, competition)), predictions(joined, competition)
     scores, rows = {}, []
     for metric in shown_metrics(competition.task, competition.scoring, len(competition.classes)):
-        params = post.params if metric.name == competition.metric else clip_of(post.params)
+        params = handed.params if metric.name == competition.metric else clip_of(handed.params)
         decided = metric.decide_for(truth.targets, probs, params)
         scores[metric.name] = metric.measure(truth.targets, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(truth.by(metric), decided))

@@ -55,7 +55,8 @@ def predict_images(
                 settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * len(view_set(run)))
                 predictors = FoldPredictors(run, chosen, pixels)
             several = predictors.predict(numbers, np.arange(len(pixels)), pixels)
-            mean = mean_predictions(list(several), run.experiment.ensemble.average, run.competition.task)
+            average = "logits" if run.experiment.ensemble.average == "logits" else "probs"  # nothing is calibrated here
+            mean = mean_predictions(list(several), average, run.competition.task)
             tables.append(pd.DataFrame({"file": list(squares)}).join(prediction_columns(run.competition, mean)))
     if not tables:
         raise KitError(f"{folder}: contains no pictures")
