@@ -135,7 +135,7 @@ def kit(case: Case, folder: Path, cold: bool = False) -> Measure:
         pixels = pixel_cache(trial.cache, paths, md5, case.cache_size, trial.experiment.data.resize)
         building = time.perf_counter() - began
         trial.refresh()
-        trial.samples = Samples(index, np.zeros(len(index), np.int64), pixels, targets(index, competition))
+        trial.samples = Samples.plain(index, np.zeros(len(index), np.int64), pixels, targets(index, competition))
         networks, fold = Networks(trial), trial.fold("full")  # it trains on all of them
         networks.num_workers = networks.workers(fold, network_speed)
         whole = networks.feed(fold)

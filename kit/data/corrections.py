@@ -12,12 +12,10 @@ from kit.errors import ConfigError, KitError, examples
 ACTIONS = ("drop", "relabel", "fine")
 
 
-def apply_corrections(
-    file: Path, index: pd.DataFrame, folds: np.ndarray, competition: Competition
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """(index, folds) with the corrections applied; every image that they do not name stays as it is, in its fold. A
-    dropped image has no fold and no target: it is neither trained on nor scored. A relabelled one keeps its fold.
-    Raises `KitError` where a row does not name a training image or a class, or its action does not fit the task."""
+def apply_corrections(file: Path, index: pd.DataFrame, competition: Competition) -> tuple[pd.DataFrame, np.ndarray]:
+    """(the index with the relabelled images' targets, bool (N,): the dropped ones). They change what is learned; what
+    is scored, and in which fold, stays as it was given. Raises `KitError` where a row does not name a training image or
+    a class, or its action does not fit the task."""
     table = read_corrections(file)
     train = index.index[index["split"] == "train"]
     row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
@@ -30,12 +28,10 @@ def apply_corrections(
     wrong = sorted(set(relabelled["target"]) - set(competition.classes))
     if wrong:
         raise KitError(f"{file}: column 'target': {examples(wrong)} is not one of {examples(competition.classes)}")
-    index, folds = index.copy(), folds.copy()
+    index, dropped = index.copy(), np.zeros(len(index), bool)
     index.loc[[row_of[i] for i in relabelled["image_id"]], TARGET] = relabelled["target"].tolist()
-    dropped = [row_of[i] for i in table.loc[table["action"] == "drop", "image_id"]]
-    index.loc[dropped, competition.targets] = ""
-    folds[dropped] = -1
-    return index, folds
+    dropped[[row_of[i] for i in table.loc[table["action"] == "drop", "image_id"]]] = True
+    return index, dropped
 
 
 def read_corrections(file: Path) -> pd.DataFrame:

@@ -8,23 +8,41 @@ from kit import console
 from kit.competition import Competition
 from kit.metrics import shown_metrics
 from kit.run.hand_in import HandIn, Scored
-from kit.run.member import Member
+from kit.run.member import Member, picked_by_own_fold
 from kit.scoring.bootstrap import bootstrap_interval
 
 
 def cross_validation(scored: Scored, competition: Competition) -> dict[str, Any]:
     """For every metric: pooled over all OOF, mean, std and value by fold, 95 % interval of the pooled score. The
-    competition's own metric scores what would be submitted: clipped, postprocessed."""
+    competition's own metric scores what would be submitted: clipped, postprocessed. A fold that lacks a class has no
+    ROC AUC, and counts in no mean."""
     truth, metrics = scored.truth, dict[str, Any]()
     for metric in shown_metrics(competition.task, truth.metric, len(competition.classes)):
         decided = scored.decisions(metric)
         rows = [truth.folds == fold for fold in np.unique(truth.folds)]
         each = [metric.measure(truth.targets[own], decided[own]) for own in rows]
+        finite = [value for value in each if not np.isnan(value)] or [float("nan")]
         metrics[metric.name] = {
-            "pooled": metric.measure(truth.targets, decided), "mean": float(np.mean(each)), "std": float(np.std(each)),
-            "folds": each, "interval": list(bootstrap_interval(truth.by(metric), decided)),
+            "pooled": metric.measure(truth.targets, decided), "mean": float(np.mean(finite)),
+            "std": float(np.std(finite)), "folds": each,
+            "interval": list(bootstrap_interval(truth.by(metric), decided)),
         }  # fmt: skip
     return {"metric": truth.metric.name, "num_images": len(scored.oof), "metrics": metrics}
+
+
+def on_untouched(scored: Scored, members: list[Member]) -> dict[str, Any] | None:
+    """The score on the images that no member's corrections drop or relabel: what is learned from a correction shows in
+    the score of all, what is gained by leaving hard images out only here. `None` where nothing is corrected."""
+    touched: set[str] = set()
+    for member in members:
+        if member.run.experiment.data.corrections is not None:
+            samples = member.run.samples
+            touched |= set(samples.index["image_id"][~samples.untouched & (samples.folds >= 0)])
+    if not touched:
+        return None
+    rows, truth = ~scored.oof["image_id"].isin(touched).to_numpy(), scored.truth
+    decided = scored.decisions(truth.metric)[rows]
+    return {"num_images": int(rows.sum()), "score": truth.metric.measure(truth.targets[rows], decided)}
 
 
 def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: HandIn) -> None:
@@ -43,13 +61,24 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
                 continue
             label = name if metric == competition.metric else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
-            by_fold = f"{values['mean']:.4f} ± {values['std']:.4f}"
+            num_folds, scored = len(values["folds"]), int(np.sum(~np.isnan(values["folds"])))
+            by_fold = f"{values['mean']:.4f} ± {values['std']:.4f}" if scored else "no fold has all classes"
+            by_fold += f" ({scored} of {num_folds} folds)" if 0 < scored < num_folds else ""
             rows.append([label, metric, f"{values['pooled']:.4f}", interval, by_fold])
     title = f"Cross-validation: {cv['num_images']:,} images, each predicted by models that never saw it"
     console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std"], rows)
+    picked = {reason: None for member in members for reason in picked_by_own_fold(member.run)}
     for name, one, num_models in views:
-        folds = "  ".join(f"{value:.4f}" for value in one["metrics"][competition.metric]["folds"])
+        values = one["metrics"][competition.metric]["folds"]
+        folds = "  ".join("none" if np.isnan(value) else f"{value:.4f}" for value in values)
         console.stage("ensemble", f"{name}, {num_models} models, {competition.metric} by fold: {folds}")
+    if picked:
+        console.stage(
+            "ensemble", f"optimistic, as weights were picked on the images that score them: {'; '.join(picked)}"
+        )
+    if cv["untouched"] is not None:
+        left = f"{cv['untouched']['num_images']:,} images that data.corrections leaves alone"
+        console.stage("ensemble", f"on the {left}: {competition.metric} {cv['untouched']['score']:.4f}")
     accuracy = cv["metrics"].get("accuracy", {}).get("pooled", 1.0)
     if accuracy < 1 / competition.num_outputs:
         console.warn("worse than guessing: are the classes swapped?")

@@ -11,7 +11,7 @@ import torch
 
 from kit import console, figures
 from kit.artifacts import Artifact, to_make
-from kit.data.table import channel_statistics, trainable
+from kit.data.table import channel_statistics
 from kit.errors import ConfigError, counted
 from kit.events import Line
 from kit.locks import lock
@@ -55,12 +55,11 @@ class FrozenHeads:
     @cached_property
     def model(self) -> Classifier:
         torch.manual_seed(key("weights", self.run.experiment.seed, "features"))
-        index = self.run.samples.index
-        return initial_model(self.run, channel_statistics(index[trainable(index)]))
+        return initial_model(self.run, channel_statistics(self.run.samples.index.iloc[self.rows]))
 
     @cached_property
     def rows(self) -> np.ndarray:
-        return np.flatnonzero(trainable(self.run.samples.index))
+        return self.run.samples.training_rows("full")
 
     def settle(self) -> dict[str, Any]:
         check_views(self.run, self.model)

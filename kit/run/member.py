@@ -62,13 +62,13 @@ def _warn(run: Run, num_predicted: int, use_full: bool) -> None:
     num_folds = experiment.data.num_folds
     if 0 < num_predicted < num_folds:
         console.warn(f"{name}: {num_predicted} of {num_folds} folds are predicted; the CV covers these only")
-    for reason in _picked_by_own_fold(run):
+    for reason in picked_by_own_fold(run):
         console.warn(f"{name}: {reason}, so its weights were picked on the images that score them: optimistic CV")
     if use_full and (experiment.train.early_stopping or experiment.train.select == "best"):
         console.warn(f"{name}: `--fold full` has no images to stop or choose by: it takes the last of all its epochs")
 
 
-def _picked_by_own_fold(run: Run) -> list[str]:
+def picked_by_own_fold(run: Run) -> list[str]:
     """Where a fold's own images decided which weights score them; inherited from a start or a teacher."""
     train, model = run.experiment.train, run.experiment.model
     reasons = ["train.select is best"] if train.select == "best" else []
@@ -76,7 +76,7 @@ def _picked_by_own_fold(run: Run) -> list[str]:
         reasons.append("train.early_stopping stops each fold by its own loss")
     for key, other in (("model.start", model.start), ("train.pseudo_run", train.pseudo_run)):
         if other is not None and other in run_names(run.files.folder.parent):
-            earlier = _picked_by_own_fold(Run.named(other, run.workspace))
+            earlier = picked_by_own_fold(Run.named(other, run.workspace))
             reasons += [f"{key} is {other}, and there {reason}" for reason in earlier]
     return reasons
 

@@ -11,7 +11,7 @@ import torch
 from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.data.loader import Batches, epoch_order, workers_needed
-from kit.data.table import channel_statistics, trainable
+from kit.data.table import channel_statistics
 from kit.data.transforms import build_augment, check_augment
 from kit.device.accelerator import pins_memory
 from kit.device.precision import Compute
@@ -52,7 +52,7 @@ class Networks:
         size = experiment.data.image_size
         check_augment(experiment.augment, experiment.data.cache_size or size, size)
         samples = self.run.training_samples
-        seen = samples.targets[trainable(samples.index)]
+        seen = samples.targets[samples.training_rows("full")]
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)
 
     def settle(self) -> dict[str, Any]:
@@ -168,12 +168,15 @@ class Networks:
         experiment, made, number = self.run.experiment, self.training_set(fold), fold.number
         samples, size, rows = made.samples, experiment.train.batch_size, made.rows
         pin = pins_memory(self.run.device)
-        make = partial(Batches, samples.pixels, samples.targets, batch_size=size, image_size=experiment.data.image_size)
+        learned, scored = (
+            partial(Batches, samples.pixels, targets, batch_size=size, image_size=experiment.data.image_size)
+            for targets in (samples.targets, samples.given)
+        )
 
         def batches(epoch: int, start: int) -> Any:
             order = epoch_order(rows, size, experiment.seed, number, epoch)
             side = experiment.side(epoch)
-            shown = replace(make(order=order), image_size=side, augment=build_augment(experiment.augment, side))
+            shown = replace(learned(order=order), image_size=side, augment=build_augment(experiment.augment, side))
             shown = replace(shown, image_key=(experiment.seed, number, epoch))
             return shown.stream(start, self.num_workers, pin)
 
@@ -184,12 +187,12 @@ class Networks:
             num_steps=-(-len(order) // size),
             num_images=len(order),
             batches=batches,
-            validation=(lambda: make(order=validation_rows).stream(0, pin_memory=pin))
+            validation=(lambda: scored(order=validation_rows).stream(0, pin_memory=pin))
             if len(validation_rows)
             else None,
             metric=self.run.competition.scoring,
             image_ids=lambda numbers: samples.index["image_id"].iloc[numbers].tolist(),
-            test=(lambda: make(order=test_rows).stream(0, pin_memory=pin)) if len(test_rows) else None,
+            test=(lambda: scored(order=test_rows).stream(0, pin_memory=pin)) if len(test_rows) else None,
         )
 
     def output(self, fold: RunFold) -> Output:

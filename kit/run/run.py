@@ -205,11 +205,11 @@ class Run:
         experiment, index = self.experiment, self.index
         file = self.files.folds if self.exists else self.competition_folds
         folds = read_folds(file, index, experiment.data.num_folds)
-        pixels = self._pixels(index)
-        if experiment.data.corrections is not None:
-            corrections = expanded(experiment.data.corrections)
-            index, folds = apply_corrections(corrections, index, folds, self.competition)
-        return Samples(index, folds, pixels, targets(index, self.competition))
+        samples = Samples.plain(index, folds, self._pixels(index), targets(index, self.competition))
+        if experiment.data.corrections is None:
+            return samples
+        corrected, dropped = apply_corrections(expanded(experiment.data.corrections), index, self.competition)
+        return replace(samples, targets=targets(corrected, self.competition), dropped=dropped)
 
     @cached_property
     def training_samples(self) -> Samples:

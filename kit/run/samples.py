@@ -15,23 +15,37 @@ NOTHING = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class Samples:
-    """Row by row of `index`: `folds` int64 (N,), -1 for test, unreadable and dropped images; `pixels` uint8
-    (N, S, S, 3); `targets` as in `data.table`."""
+    """Row by row of `index`: `folds` int64 (N,), -1 for test and unreadable images; `pixels` uint8 (N, S, S, 3); as in
+    `data.table` the `given` targets, which score, and the `targets` to learn; `dropped` bool (N,): never learned."""
 
     index: pd.DataFrame
     folds: np.ndarray
     pixels: Pixels
+    given: np.ndarray
     targets: np.ndarray
+    dropped: np.ndarray
+
+    @classmethod
+    def plain(cls, index: pd.DataFrame, folds: np.ndarray, pixels: Pixels, given: np.ndarray) -> Self:
+        """Learned as given."""
+        return cls(index, folds, pixels, given, given, np.zeros(len(index), bool))
 
     def with_extra(self, index: pd.DataFrame, pixels: Pixels, targets: np.ndarray) -> Self:
         """Followed by more pictures, which no fold scores."""
-        both, folds = pd.concat([self.index, index], ignore_index=True), np.append(self.folds, np.full(len(index), -1))
-        return type(self)(both, folds, Stacked(self.pixels, pixels), np.concatenate([self.targets, targets]))
+        both, count = pd.concat([self.index, index], ignore_index=True), len(index)
+        given, learned = (np.concatenate([own, targets]) for own in (self.given, self.targets))
+        folds, dropped = np.append(self.folds, np.full(count, -1)), np.append(self.dropped, np.zeros(count, bool))
+        return type(self)(both, folds, Stacked(self.pixels, pixels), given, learned, dropped)
 
     def training_rows(self, fold: Fold) -> np.ndarray:
         """Rows that this fold's model learns from, without pseudo-labelled ones."""
         own = trainable(self.index) if fold == "full" else (self.folds >= 0) & (self.folds != fold)
-        return np.flatnonzero(own | (self.index["split"] == "extra").to_numpy())
+        return np.flatnonzero((own & ~self.dropped) | (self.index["split"] == "extra").to_numpy())
+
+    @property
+    def untouched(self) -> np.ndarray:
+        """bool (N,): neither dropped nor relabelled."""
+        return ~self.dropped & ((self.targets == self.given) if self.given.ndim == 1 else True)
 
     def scored_rows(self, fold: Fold) -> np.ndarray:
         """Rows that this fold's model never sees and is scored on; empty for `full`."""

@@ -15,7 +15,7 @@ from kit.errors import ConfigError, KitError, examples
 from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.metrics import shown_metrics
 from kit.run.blending import BlendedRuns, blend_runs
-from kit.run.cv import cross_validation, show_cross_validation
+from kit.run.cv import cross_validation, on_untouched, show_cross_validation
 from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
@@ -60,7 +60,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     show_mean(handed, hand_in)
     cv = None
     if len(scored.oof):
-        cv = cross_validation(scored, first.competition)
+        cv = cross_validation(scored, first.competition) | {"untouched": on_untouched(scored, members)}
         show_cross_validation(members, cv, hand_in)
         _report_postprocess(post, first.competition.metric)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}

@@ -11,7 +11,7 @@ import pandas as pd
 from kit import console
 from kit.artifacts import to_make
 from kit.competition import Competition
-from kit.data.table import predictions, targets, trainable
+from kit.data.table import predictions, targets
 from kit.errors import KitError, counted
 from kit.run.drawing import draw_oof
 from kit.run.predicting import FoldPredictors, predictions_of, settle_prediction, view_set, write_predictions
@@ -86,8 +86,8 @@ def _report(fold: RunFold) -> float | None:
 
 def _prior(run: Run) -> np.ndarray:
     """float32 (C,): the training targets' mean: the best prediction for an unreadable picture."""
-    index = run.samples.index
-    seen = targets(index[trainable(index)], run.competition)
+    samples = run.samples
+    seen = samples.targets[samples.training_rows("full")]
     if seen.ndim == 1:
         seen = np.eye(run.competition.num_outputs)[seen]
     return seen.mean(axis=0).astype(np.float32)
