@@ -11,7 +11,7 @@ from kit.data.table import readable, targets
 from kit.errors import counted
 from kit.metrics.metric import Params
 from kit.run.hand_in import Scored
-from kit.run.handed_in import HandedIn, expected_draws
+from kit.run.mean import HandedIn, expected_draws
 from kit.run.run import Run
 from kit.scoring.medals import Expectation, expect
 

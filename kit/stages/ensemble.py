@@ -20,7 +20,7 @@ from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
 from kit.run.hand_in import HandIn, clip_of
-from kit.run.handed_in import HandedIn, hand_in_predictions, show_mean
+from kit.run.mean import HandedIn, hand_in_predictions, show_mean
 from kit.run.member import Member, read_member, require_same_test
 from kit.run.run import Run
 from kit.scoring.bootstrap import bootstrap_interval

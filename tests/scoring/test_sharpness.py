@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from kit.metrics import LOG_LOSS, find_metric
 from kit.run.hand_in import HandIn, Scored
-from kit.run.handed_in import expected_draws, make_mean
+from kit.run.mean import expected_draws, make_mean
 from kit.scoring.blend import from_logits, mean_predictions, to_logits
 from kit.scoring.bootstrap import Unseen
 from kit.scoring.sharpness import Evidence, centred, sharpness
