@@ -27,11 +27,13 @@ class HandedIn:
     params: Params
     mean: Mean
     num_models: int
+    average: str  # probs or logits
     unseen: Unseen
 
     def facts(self) -> dict[str, Any]:
         """For the passport."""
-        return {"models": self.num_models, "sharpness": self.mean.sharpness, "why": self.mean.why or None}
+        facts = {"models": self.num_models, "average": self.average, "sharpness": self.mean.sharpness}
+        return facts | {"why": self.mean.why or None}
 
 
 def hand_in_predictions(members: list[Member], blended: BlendedRuns, hand_in: HandIn) -> HandedIn:
@@ -42,7 +44,8 @@ def hand_in_predictions(members: list[Member], blended: BlendedRuns, hand_in: Ha
     plain = blended.recipe.apply(_means(members, hand_in), competition.task)
     mean, params = make_mean(models, plain, blended.scored, hand_in, unseen)
     probs = pd.DataFrame(mean.predictions, columns=competition.predictions)
-    return HandedIn(pd.DataFrame({"image_id": members[0].test_ids}).join(probs), params, mean, len(models), unseen)
+    table = pd.DataFrame({"image_id": members[0].test_ids}).join(probs)
+    return HandedIn(table, params, mean, len(models), hand_in.average(folds=True), unseen)
 
 
 def make_mean(
@@ -77,12 +80,13 @@ def expected_draws(scored: Scored, mean: Mean, unseen: Unseen) -> np.ndarray:
     return mean.losses + clipped - whole
 
 
-def show_mean(handed: HandedIn, hand_in: HandIn) -> None:
-    """Say how several models became one, where that took more than a plain mean."""
-    if hand_in.competition.scoring.calibrates and handed.num_models > 1:
-        of = {"logits": "logits", "probs": "predictions"}[hand_in.average(folds=True)]
-        why = f" (not sharpened: {handed.mean.why})" if handed.mean.why else f", times {handed.mean.sharpness:.3f}"
-        console.stage("ensemble", f"mean of the {of} of {handed.num_models} models, each calibrated first{why}")
+def show_mean(handed: HandedIn) -> None:
+    """Say how several models of a log loss became one; for other metrics it is their plain mean."""
+    mean = handed.mean
+    if handed.num_models > 1 and (mean.why or mean.sharpness > 1):
+        how = {"logits": "logits", "probs": "predictions"}[handed.average]
+        why = f" (not sharpened: {mean.why})" if mean.why else f", times {mean.sharpness:.3f}"
+        console.stage("ensemble", f"mean of the {how} of {handed.num_models} models{why}")
 
 
 def _reason_to_keep(num_models: int, settings: Ensemble) -> str:

@@ -10,6 +10,7 @@ Logits are centred: of classes (..., C) with mean 0 in each row; of labels half 
 is the mean over the columns, as log loss is."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
@@ -74,16 +75,17 @@ class Evidence:
     task: Task
     test: Unseen
 
-    @property
+    @cached_property
     def mean(self) -> np.ndarray:
         return self.models.mean(axis=0)
 
-    @property
+    @cached_property
     def remainders(self) -> np.ndarray:
         """z_y - c(z) of the OOF rows: 0 on average where the models are calibrated."""
         return of_target(self.logits, self.truth.targets) - own(self.logits, self.task)
 
-    def spread_bound(self) -> float:
+    @cached_property
+    def bound(self) -> float:
         """The sharpness that the models' spread on one image explains, judging by the spread within the classes; `inf`
         where it explains any."""
         count = len(self.models)
@@ -92,6 +94,7 @@ class Evidence:
         left = within - between * (1 - 1 / count)
         return within / left if left > 0 else float("inf")
 
+    @cached_property
     def is_shifted(self) -> bool:
         """Are the models surer, or less sure, of the test images than of their folds' own, beyond chance?"""
         ours, theirs = own(self.logits, self.task), own(self.models, self.task).mean(axis=0)
@@ -104,9 +107,9 @@ def sharpness(evidence: Evidence) -> tuple[float, str]:
     count, images = evidence.models.shape[:2]
     if images < FEWEST:
         return 1.0, f"fewer than {FEWEST} test images"
-    if evidence.is_shifted():
+    if evidence.is_shifted:
         return 1.0, "the models are not as sure of the test images as of their folds' own: a shift"
-    bound, remainders = evidence.spread_bound(), evidence.remainders
+    bound, remainders = evidence.bound, evidence.remainders
     if bound > count:
         return 1.0, "the models differ too much to tell"
     wanted = own(evidence.models, evidence.task).mean() + remainders.mean()
@@ -122,8 +125,8 @@ def mean_of_models(evidence: Evidence) -> Mean:
     found, why = sharpness(evidence)
     factor = 2 if evidence.task == "labels" else 1
     predictions = from_logits(found * factor * evidence.mean, evidence.task)
-    shifted = evidence.is_shifted()
-    return Mean(predictions, found, why, np.empty(0) if shifted else _losses(evidence, found), shifted)
+    losses = np.empty(0) if evidence.is_shifted else _losses(evidence, found)
+    return Mean(predictions, found, why, losses, evidence.is_shifted)
 
 
 def _root(evidence: Evidence, wanted: float, most: float) -> float:

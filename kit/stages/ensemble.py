@@ -57,7 +57,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     post = scored.post
     require_same_test(members)
     handed = hand_in_predictions(members, blended, hand_in)
-    show_mean(handed, hand_in)
+    show_mean(handed)
     cv = None
     if len(scored.oof):
         cv = cross_validation(scored, first.competition) | {"untouched": on_untouched(scored, members)}

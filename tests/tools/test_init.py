@@ -1,5 +1,6 @@
 """kit init: fifteen drawn competitions, from a folder of downloads to a submission that their own rules accept."""
 
+import json
 import re
 import zipfile
 from dataclasses import replace
@@ -77,6 +78,28 @@ def test_one_probability(make, metric, positive, tmp_path):
     probs = table.iloc[:, 1].astype(float)
     assert probs.between(0, 1).all()
     assert probs.nunique() > 1
+
+
+def test_for_log_loss_the_mean_of_the_logits_is_handed_in(tmp_path, capsys):
+    experiment, workspace, _ = _prepared(drawn.dogs_vs_cats_redux, tmp_path, "log_loss")
+    run = Run.open(experiment, workspace)
+    train.train(run)
+    predict.predict(run)
+    capsys.readouterr()
+    result = ensemble.ensemble([run])
+    said, passport = " ".join(capsys.readouterr().out.split()), json.loads(result.passport.read_text())
+    why = "fewer than 200 test images"
+    assert passport["mean"] == {"models": 2, "average": "logits", "sharpness": 1.0, "why": why}
+    assert f"mean of the logits of 2 models (not sharpened: {why})" in said
+    assert "such test images: log_loss" in said
+    assert "of the mean of 2 models" in said
+    table = pd.read_csv(result.submission).set_index("id")["label"]
+    tests = [fold.test().set_index("image_id") for fold in run.folds()]
+    logits = np.mean([np.log(one["prob_dog"]) - np.log(one["prob_cat"]) for one in tests], axis=0)
+    params = passport["postprocess"]["params"]
+    logits = logits / params.get("temperature", 1.0)  # too few images for a bias
+    expected = pd.Series(1 / (1 + np.exp(-logits)), index=tests[0].index).clip(params["clip"], 1 - params["clip"])
+    assert np.allclose(table, expected.loc[table.index.astype(str)], atol=1e-5)
 
 
 @pytest.mark.parametrize(
