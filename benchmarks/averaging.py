@@ -51,7 +51,7 @@ def main() -> None:
     label_of = known.set_index("image_id")[TARGET]
     truth = Truth(LOG_LOSS, np.array([run.competition.classes.index(label_of[name]) for name in member.test_ids]))
 
-    scored, unseen = hand_in.scored(member.oof), Unseen(len(member.test_ids), len(member.test_ids))
+    scored, unseen = hand_in.scored(member.oof), Unseen.singly(len(member.test_ids))
     plain = mean_predictions(member.tests, "probs", task)
     mean, params = make_mean(member.tests, plain, scored, hand_in, unseen)
     soft = from_logits(to_logits(mean.predictions, task) / mean.sharpness, task)

@@ -43,7 +43,7 @@ def main() -> None:
     hand_in, model = HandIn(competition, experiment.ensemble, run.group_of), run.fold(0).model()
     rows = np.flatnonzero(trainable(samples.index))
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: given.most])
-    seen, targets = torch.from_numpy(run_features(run, model)[:, rows]).float(), samples.targets[rows]
+    seen, targets = torch.from_numpy(run_features(run, model)[:, rows]).float(), samples.given[rows]
     groups, strata = fold_groups(samples.index.iloc[rows]), targets.astype(str)
     within, losses = {80: 0, 95: 0}, []
     for split in range(given.splits):
@@ -63,7 +63,7 @@ def main() -> None:
         scored = Scored(pd.DataFrame(), known, oof, hand_in.postprocess(known, oof))
         tests, unseen = (
             [says(seen[:, out], fold) for fold in range(given.folds)],
-            Unseen(int(out.sum()), len(set(groups[out]))),
+            Unseen(np.unique(groups[out], return_inverse=True)[1]),
         )
         plain = mean_predictions(tests, "probs", competition.task)
         mean, params = make_mean(tests, plain, scored, hand_in, unseen)

@@ -85,7 +85,7 @@ class Experiment:
         raw = copy.deepcopy(own)
         for override in overrides:
             raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
-        follow(raw, own)
+        follow(raw, own, {item.partition("=")[0].strip() for item in overrides})
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own

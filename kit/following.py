@@ -10,14 +10,16 @@ from kit.settings import Data, Model, Train
 Raw = dict[str, Any]
 
 
-def follow(raw: Raw, file: Raw) -> None:
-    """Change `raw`, an experiment's YAML with overrides, in place, and say so; `file`: without them.
+def follow(raw: Raw, file: Raw, given: set[str]) -> None:
+    """Change `raw`, an experiment's YAML with overrides, in place, and say so. `file`: without them; `given`: which.
 
     A warm-up shrinks with the training; a cache, and the sizes of progressive resizing, follow the pictures' size; a
     network of another family starts without the options of the first. What was given too, and what is no number, stays,
     to be refused."""
     train, data = raw.get("train"), raw.get("data")
-    _options(_section(raw, "model"), _section(file, "model"))
+    if not given & {"model", "model.options"}:
+        named = {key.removeprefix("model.options.") for key in given}
+        _options(_section(raw, "model"), _section(file, "model"), named)
     if isinstance(train, dict):
         _warmup(train, _section(file, "train"))
     if isinstance(data, dict):
@@ -38,13 +40,17 @@ def _is_schedule(sizes: Any) -> bool:
     return isinstance(sizes, list) and all(isinstance(x, list) and len(x) == 2 and _numbers(*x) for x in sizes)
 
 
-def _options(model: Raw, before: Raw) -> None:
+def _options(model: Raw, before: Raw, named: set[str]) -> None:
     usual, options = Model().name, model.get("options")
     names = [str(one.get("name", usual)) for one in (model, before)]
     families = {re.match(r"[a-z:]*", name)[0] for name in names}  # type: ignore[index]
-    if options and len(families) > 1 and options == before.get("options"):
-        del model["options"]
-        console.warn(f"model.options: none for {names[0]}; the config has {options} for {names[1]}")
+    if len(families) == 1 or not isinstance(options, dict):
+        return
+    left = {key: value for key, value in _section(before, "options").items() if key not in named}
+    for key in left:
+        del options[key]
+    if left:
+        console.warn(f"model.options: {left} are left out; the config has them for {names[1]}, not {names[0]}")
 
 
 def _warmup(train: Raw, file: Raw) -> None:

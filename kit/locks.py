@@ -31,7 +31,7 @@ def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             owner, waited = _owner(path), time.monotonic() - began
             alive = may_live(owner)
             if waited >= max(_ORPHAN_SECONDS, patience) or (waited >= patience and alive):
-                left = "" if alive else f"; it has ended: delete {path}"
+                left = f"; it has ended: delete {path}" if owner and not alive else ""
                 raise KitError(f"{what} is in use by another kit process ({owner or 'unknown'}){left}") from None
             time.sleep(0.2)
     try:

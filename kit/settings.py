@@ -166,11 +166,14 @@ class Machine:
     num_workers: Literal["auto"] | NonNegativeInt = "auto"  # processes that prepare batches; auto: as many as needed
     checkpoint_minutes: PositiveFloat = 5.0  # a checkpoint is also written within an epoch
     cache_dir: str | None = None  # a folder for decoded pixels and features; null: in the workspace
-    cache_gb: PositiveFloat = 50.0  # the most that they may take there; what does not fit is decoded in every epoch
+    cache_gb: PositiveFloat = (
+        50.0  # the most a competition's may take there; what does not fit is decoded in every epoch
+    )
 
     def settled_by(self, earlier: "Machine") -> "Machine":
         """The same, with what is left open here as it was settled earlier."""
-        return replace(self, **{key: getattr(earlier, key) for key in SETTLED if getattr(self, key) in {"auto", None}})
+        kept = (*SETTLED, "cache_dir")
+        return replace(self, **{key: getattr(earlier, key) for key in kept if getattr(self, key) in {"auto", None}})
 
 
 SETTLED = (

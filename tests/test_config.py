@@ -52,10 +52,17 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
 def test_another_familys_options_are_left_behind(capsys):
     default = REPOSITORY / "configs" / "dogs-vs-cats.yaml"
     assert Experiment.load(default, ["model.name=timm:convnext_tiny"]).model.options == {}
-    assert "model.options: none for timm:convnext_tiny; the config has {'width': 0.5" in capsys.readouterr().out
+    assert (
+        "'shortcut': 'average'} are left out; the config has them for resnet18, not timm:convnext_tiny"
+        in capsys.readouterr().out
+    )
     assert Experiment.load(default, ["model.name=resnet50"]).model.options["stem"] == "deep"
-    given = ["model.name=vgg11", "model.options={width: 0.25}"]
-    assert Experiment.load(default, given).model.options == {"width": 0.25}
+    for given, options in (
+        (["model.name=vgg11", "model.options={width: 0.25}"], {"width": 0.25}),
+        (["model.name=vgg11", "model.options.width=0.5"], {"width": 0.5}),
+        (["model.name=timm:vit_tiny_patch16_224", "model.options.img_size=112"], {"img_size": 112}),
+    ):
+        assert Experiment.load(default, given).model.options == options, "what is given stays"
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,11 @@ class OnDemand:
 Pixels = np.ndarray | Stacked | OnDemand
 
 
+def cores_of(pixels: Pixels) -> int:
+    """How many cores `one_by_one` keeps busy outside of a loader's worker."""
+    return num_cores() if isinstance(pixels, OnDemand) else 1
+
+
 def one_by_one(pixels: Pixels, rows: np.ndarray) -> Iterator[np.ndarray]:
     """uint8 (S, S, 3) of each row."""
     return pixels.each(rows) if isinstance(pixels, OnDemand) else (np.asarray(pixels[row]) for row in rows)
@@ -143,11 +148,11 @@ def pixel_cache(
         began, few = time.perf_counter(), np.arange(min(TIMED, len(paths)))
         _ = pictures[few]
         speed = len(few) / (time.perf_counter() - began)
-        console.warn(f"{error}: every epoch decodes the pictures anew, at {speed:,.0f} images/s; {MORE_ROOM}")
+        console.warn(f"every epoch decodes the pictures anew, at {speed:,.0f} images/s: {error}")
         return pictures
 
 
-MORE_ROOM = "machine.cache_dir names another disk, machine.cache_gb is the most it may hold"
+MORE_ROOM = "machine.cache_dir names another disk, machine.cache_gb a competition's share of it"
 
 
 class NoRoom(KitError):
@@ -163,7 +168,10 @@ def cached(
     held = [folder for folder in cache.folders if (folder / f"{name}.npy").is_file()]
     for folder in (*held, *cache.folders):
         path = folder / f"{name}.npy"
-        folder.mkdir(parents=True, exist_ok=True)
+        if not _is_writable(folder):
+            if path.is_file():
+                return _open(path)
+            continue
         with lock(folder / ".lock", str(folder), patience=PATIENCE):
             if not path.is_file():
                 sweep_temporaries(folder)
@@ -173,16 +181,31 @@ def cached(
                     build(temporary)
             os.utime(path)  # used now
             return _open(path)
-    free = " and ".join(f"{shutil.disk_usage(folder).free / 1e9:.2f} GB free at {folder}" for folder in cache.folders)
-    most = f"at most {cache.most_bytes / 1e9:.2f} GB are allowed, {free}"
-    raise NoRoom(f"a cache of {size / 1e9:.2f} GB fits nowhere ({most})")
+    places = " and ".join(
+        f"{shutil.disk_usage(folder).free / 1e9:.2f} GB free at {folder}"
+        if _is_writable(folder)
+        else f"{folder}: read-only"
+        for folder in cache.folders
+    )
+    most = f"at most {cache.most_bytes / 1e9:.2f} GB are allowed, {places}"
+    raise NoRoom(f"a cache of {size / 1e9:.2f} GB fits nowhere ({most}); {MORE_ROOM}")
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _make_room(folder: Path, size: int, most_bytes: int) -> bool:
     """Is there room for `size` bytes, after the least recently used arrays were removed?"""
-    if size > most_bytes:
+    kept = sum(file.stat().st_size for file in folder.glob("*.npy"))
+    free = shutil.disk_usage(folder).free
+    if size > most_bytes or free + kept < 1.05 * size:
         return False
-    _drop_oldest(folder, most_bytes - size)
+    _drop_oldest(folder, min(most_bytes - size, int(free + kept - 1.05 * size)))
     return shutil.disk_usage(folder).free >= 1.05 * size
 
 

@@ -76,7 +76,7 @@ def _aligned(members: list[Member], competition: Competition) -> list[np.ndarray
         if not same:
             raise KitError(f"runs {members[0].name} and {member.name} have different folds; a blend needs the same")
         if any((other[column] != first[column].to_numpy()).any() for column in competition.targets):
-            raise KitError(f"runs {members[0].name} and {member.name} have other labels: data.corrections differ")
+            raise KitError(f"runs {members[0].name} and {member.name} have other labels: type `kit predict --force`")
         aligned.append(predictions(other, competition))
     return aligned
 

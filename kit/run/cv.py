@@ -1,6 +1,5 @@
 """The cross-validated score: of all OOF predictions, as they would be submitted."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from kit.competition import Competition
 from kit.metrics import shown_metrics
 from kit.run.hand_in import HandIn, Scored
 from kit.run.member import Member, picked_by_own_fold
-from kit.run.run import Run
 from kit.scoring.bootstrap import bootstrap_interval
 
 
@@ -32,16 +30,10 @@ def cross_validation(scored: Scored, competition: Competition) -> dict[str, Any]
     return {"metric": truth.metric.name, "num_images": len(scored.oof), "metrics": metrics}
 
 
-def touched_images(runs: Sequence[Run]) -> set[str]:
-    """The training images that one of the runs' corrections drop or relabel."""
-    corrected = [run.samples for run in runs if run.experiment.data.corrections is not None]
-    return {name for one in corrected for name in one.index["image_id"][~one.untouched & (one.folds >= 0)]}
-
-
 def on_untouched(scored: Scored, members: list[Member]) -> dict[str, Any] | None:
     """The score on the images that no member's corrections drop or relabel: what is learned from a correction shows in
     the score of all, what is gained by leaving hard images out only here. `None` where nothing is corrected."""
-    touched = touched_images([member.run for member in members])
+    touched = set().union(*(member.run.touched_images() for member in members))
     if not touched:
         return None
     rows, truth = ~scored.oof["image_id"].isin(touched).to_numpy(), scored.truth

@@ -48,7 +48,8 @@ class HandIn:
 
     def average(self, folds: bool) -> str:
         """`probs` or `logits`: how a run's folds, or else several runs, are averaged."""
-        auto = "logits" if folds and self.competition.scoring.calibrates else "probs"
+        calibrated = self.competition.scoring.calibrates and self.settings.postprocess == "auto"
+        auto = "logits" if folds and calibrated else "probs"
         return auto if self.settings.average == "auto" else self.settings.average
 
     def scored(self, oof: pd.DataFrame) -> Scored:

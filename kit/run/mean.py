@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.data.table import fold_groups
 from kit.metrics.metric import EPSILON, Params
 from kit.run.blending import BlendedRuns
 from kit.run.hand_in import HandIn, Scored
@@ -113,5 +114,6 @@ def _means(members: list[Member], hand_in: HandIn) -> list[np.ndarray]:
 
 def _unseen(member: Member) -> Unseen:
     index = member.run.index
-    test = index[index["split"] == "test"]
-    return Unseen(len(member.test_ids), test["group"].nunique())
+    test = index[index["split"] == "test"].reset_index(drop=True)
+    group_of = dict(zip(test["image_id"], fold_groups(test), strict=True))
+    return Unseen(np.unique([group_of.get(name, -1) for name in member.test_ids], return_inverse=True)[1])

@@ -10,6 +10,7 @@ import torch
 
 from kit import console
 from kit.artifacts import Artifact, to_make
+from kit.data.cache import cores_of
 from kit.data.loader import Batches, epoch_order, workers_needed
 from kit.data.table import channel_statistics
 from kit.data.transforms import build_augment, check_augment
@@ -214,6 +215,7 @@ class Networks:
             if time.perf_counter() - began > 0.5:
                 break
         prepared = seen / max(time.perf_counter() - began, 1e-9) if seen else float("inf")
+        prepared /= cores_of(self.training_set(fold).samples.pixels)
         return workers_needed(images_per_second, prepared, num_cores(), self.run.device.type != "cpu")
 
 

@@ -208,8 +208,22 @@ class Run:
         samples = Samples.plain(index, folds, self._pixels(index), targets(index, self.competition))
         if experiment.data.corrections is None:
             return samples
-        corrected, dropped = apply_corrections(expanded(experiment.data.corrections), index, self.competition)
+        corrected, dropped = self._corrected
         return replace(samples, targets=targets(corrected, self.competition), dropped=dropped)
+
+    @property
+    def _corrected(self) -> tuple[pd.DataFrame, np.ndarray]:
+        file = expanded(self.experiment.data.corrections or "")
+        return apply_corrections(file, self.index, self.competition)
+
+    def touched_images(self) -> set[str]:
+        """The training images that the experiment's corrections drop or relabel."""
+        if self.experiment.data.corrections is None:
+            return set()
+        corrected, dropped = self._corrected
+        names = self.competition.targets
+        relabelled = (corrected[names] != self.index[names]).any(axis=1).to_numpy()
+        return set(self.index["image_id"][(dropped | relabelled) & (self.index["split"] == "train")])
 
     @cached_property
     def training_samples(self) -> Samples:

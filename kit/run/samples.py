@@ -42,11 +42,6 @@ class Samples:
         own = trainable(self.index) if fold == "full" else (self.folds >= 0) & (self.folds != fold)
         return np.flatnonzero((own & ~self.dropped) | (self.index["split"] == "extra").to_numpy())
 
-    @property
-    def untouched(self) -> np.ndarray:
-        """bool (N,): neither dropped nor relabelled."""
-        return ~self.dropped & ((self.targets == self.given) if self.given.ndim == 1 else True)
-
     def scored_rows(self, fold: Fold) -> np.ndarray:
         """Rows that this fold's model never sees and is scored on; empty for `full`."""
         return np.flatnonzero(self.folds == fold) if fold != "full" else NOTHING

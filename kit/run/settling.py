@@ -79,8 +79,10 @@ def too_large(train: Train) -> str:
 
 def does_not_run(run: Run, sizes: list[int], error: Exception) -> ConfigError:
     """`error`: what the model raised for pictures of these sizes, in pixels a side."""
-    name, tried = run.experiment.model.name, " or ".join(map(str, sizes))
-    fixed = f"; --set model.options.img_size={sizes[0]} builds it for that" if name.startswith("timm:") else ""
+    name, tried, size = run.experiment.model.name, " or ".join(map(str, sizes)), run.experiment.data.image_size
+    fixed = f"; --set model.options.img_size={size} builds it for that" if name.startswith("timm:") else ""
+    if fixed and run.experiment.train.sizes:
+        fixed = f"; --set train.sizes=[] --set model.options.img_size={size} builds and trains it at one size"
     return ConfigError(f"model.name: {name} does not run at {tried} px: {reason(error).rstrip('.')}{fixed}")
 
 

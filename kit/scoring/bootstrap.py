@@ -4,6 +4,7 @@ Whole groups of images are drawn (`Truth.groups`). Decisions are what `Metric.de
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -41,10 +42,23 @@ def paired_difference(truth: Truth, first: np.ndarray, second: np.ndarray, seed:
 
 @dataclass(frozen=True)
 class Unseen:
-    """How many images will be scored, in how many groups that are not independent (as many where none is known)."""
+    """The images that will be scored: `codes` int (M,), each one's group, numbered from 0; images of one group are not
+    independent. As many groups as images where none is known."""
 
-    num_images: int
-    num_groups: int
+    codes: np.ndarray
+
+    @classmethod
+    def singly(cls, num_images: int) -> Self:
+        return cls(np.arange(num_images))
+
+    @property
+    def num_images(self) -> int:
+        return len(self.codes)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int (groups,)"""
+        return np.bincount(self.codes)
 
 
 def expected_scores(truth: Truth, decisions: np.ndarray, test: Unseen, seed: int = 0) -> np.ndarray:
@@ -63,16 +77,26 @@ def expected_scores(truth: Truth, decisions: np.ndarray, test: Unseen, seed: int
 
 def new_sets(truth: Truth, test: Unseen, draws: int, seed: int = 0) -> Iterator[np.ndarray]:
     """int (N,) for each draw: how often each known image is in a new set. Each draw first resamples the known images
-    (whole groups), then draws the new set from those: groups where the test set has some, else single images."""
-    generator, codes = np.random.default_rng(seed), truth.codes
-    num_groups = int(codes.max()) + 1
+    (whole groups), then draws the new set from those: for each group of the test set as many images of one group."""
+    generator, codes, sizes = np.random.default_rng(seed), truth.codes, test.sizes
+    order, known_sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts = np.cumsum(known_sizes) - known_sizes
     for _ in range(draws):
-        known = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups))
-        if test.num_groups < test.num_images:
-            yield generator.multinomial(test.num_groups, known / known.sum())[codes]
-        else:
-            weights = known[codes]
-            yield generator.multinomial(test.num_images, weights / weights.sum())
+        known = generator.multinomial(len(known_sizes), np.full(len(known_sizes), 1 / len(known_sizes)))
+        weights = known * known_sizes
+        if sizes.max() == 1:
+            images = weights[codes] / known_sizes[codes]
+            yield generator.multinomial(test.num_images, images / images.sum())
+            continue
+        groups = np.repeat(generator.choice(len(weights), len(sizes), p=weights / weights.sum()), sizes)
+        places = starts[groups] + (generator.random(len(groups)) * known_sizes[groups]).astype(int)
+        yield np.bincount(order[places], minlength=len(codes))
+
+
+def standard_error(values: np.ndarray, codes: np.ndarray) -> float:
+    """Of the mean of `values` (N,), whose groups (`codes`, numbered from 0) are independent."""
+    sums = np.bincount(codes, values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
 from kit.scoring.blend import from_logits, to_logits
-from kit.scoring.bootstrap import DRAWS, Unseen, new_sets
+from kit.scoring.bootstrap import DRAWS, Unseen, new_sets, standard_error
 from kit.scoring.truth import Truth
 from kit.tasks import Task
 
@@ -98,7 +98,7 @@ class Evidence:
     def is_shifted(self) -> bool:
         """Are the models surer, or less sure, of the test images than of their folds' own, beyond chance?"""
         ours, theirs = own(self.logits, self.task), own(self.models, self.task).mean(axis=0)
-        error = np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs))
+        error = np.hypot(standard_error(ours, self.truth.codes), standard_error(theirs, self.test.codes))
         return bool(abs(ours.mean() - theirs.mean()) > SHIFT * error)
 
 
@@ -116,7 +116,7 @@ def sharpness(evidence: Evidence) -> tuple[float, str]:
     if _root(evidence, wanted, min(count, SURPLUS * bound)) >= min(count, SURPLUS * bound):
         return 1.0, "more is missing than the models' spread explains"
     most = min(float(count), bound)
-    found = _root(evidence, wanted - _standard_error(remainders, evidence.truth.codes), most)
+    found = _root(evidence, wanted - standard_error(remainders, evidence.truth.codes), most)
     return found, "" if found > 1 else "averaging softened nothing"
 
 
@@ -150,12 +150,6 @@ def _within(logits: np.ndarray, targets: np.ndarray) -> float:
         means = np.stack([values[codes == code].mean(axis=0) for code in range(len(kinds))])
         total += float(((values - means[codes]) ** 2).sum() / max(len(values) - len(kinds), 1))
     return total
-
-
-def _standard_error(values: np.ndarray, codes: np.ndarray) -> float:
-    """Of the mean of `values`, whose groups are independent."""
-    sums = np.bincount(codes, values - values.mean())
-    return float(np.sqrt((sums**2).sum()) / len(values))
 
 
 def _losses(evidence: Evidence, r: float) -> np.ndarray:

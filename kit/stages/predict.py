@@ -14,7 +14,14 @@ from kit.competition import Competition
 from kit.data.table import predictions, targets
 from kit.errors import KitError, counted
 from kit.run.drawing import draw_oof
-from kit.run.predicting import FoldPredictors, predictions_of, settle_prediction, view_set, write_predictions
+from kit.run.predicting import (
+    FoldPredictors,
+    check_views,
+    predictions_of,
+    settle_prediction,
+    view_set,
+    write_predictions,
+)
 from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
 from kit.workspace import Fold
@@ -37,6 +44,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
     if stale:
         rows = {fold.number: samples.scored_rows(fold.number) for fold in stale}
         num_images = sum(len(own) + len(samples.test_rows) for own in rows.values())
+        check_views(run, stale[0].model())
         settle_prediction(run, stale[0].model(), samples.pixels, len(view_set(run)) * num_images)
         predictors = FoldPredictors(run, stale)
         run.freeze()  # with the views as they are now

@@ -45,8 +45,7 @@ def audit(run: Run) -> AuditResult:
     oof = read_member(run).oof
     if oof.empty:
         raise KitError(f"run {run.name} has no OOF predictions; type `kit predict`")
-    reviewed = run.samples.index["image_id"][~run.samples.untouched & (run.samples.index["split"] == "train")]
-    oof = oof[~oof["image_id"].isin(set(reviewed))].reset_index(drop=True)  # by data.corrections
+    oof = oof[~oof["image_id"].isin(run.touched_images())].reset_index(drop=True)  # they were reviewed
     suspects = _interleaved([_contradictions(run, oof), _mislabelled(run, oof), _odd(run, oof)])
     path = run.files.suspects
     with atomic_path(path) as temporary:

@@ -15,6 +15,7 @@ import torch
 
 from kit import console
 from kit.batch import Batch
+from kit.data.cache import cores_of
 from kit.data.images import decode
 from kit.data.sources import read_bytes
 from kit.data.table import readable
@@ -93,6 +94,7 @@ def training_speeds(networks: Networks) -> list[Speed]:
     limit = _loop_speed(networks, lambda steps: iter([resident] * steps))
     few = max(2, 256 // len(batch))
     prepared = _median_speed(few * len(batch), lambda: list(_first(feed.batches(0, 0), few)))
+    prepared /= cores_of(networks.run.samples.pixels)
     networks.num_workers = networks.workers(fold, limit)
     whole = _loop_speed(networks, lambda steps: _first(networks.feed(fold).batches(0, 0), steps))
     one_core = Speed("prepare batches, one core", prepared, prepared / limit, "what the network consumes")

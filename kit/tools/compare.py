@@ -8,7 +8,6 @@ from kit import console
 from kit.data.table import predictions, targets
 from kit.errors import ConfigError, KitError
 from kit.metrics import shown_metrics
-from kit.run.cv import touched_images
 from kit.run.member import read_member
 from kit.run.run import Run
 from kit.scoring.bootstrap import Difference, paired_difference
@@ -41,7 +40,7 @@ def compare(first: Run, second: Run) -> CompareResult:
     same = np.all([both[column] == both[f"{column}_of_second"] for column in competition.targets], axis=0)
     if same.mean() < MOST_AGREE:
         raise KitError(f"runs {names[0]} and {names[1]} disagree about the images' labels; type `kit predict --force`")
-    same &= ~both["image_id"].isin(touched_images([first, second])).to_numpy()
+    same &= ~both["image_id"].isin(first.touched_images() | second.touched_images()).to_numpy()
     if not same.all():
         console.warn(f"{(~same).sum():,} images whose labels one of the runs corrects (data.corrections) are left out")
         both = both[same].reset_index(drop=True)

@@ -139,6 +139,29 @@ def test_the_cache_keeps_to_its_size_and_drops_what_was_used_longest_ago(tmp_pat
     assert {path.stem for path in tmp_path.glob("*.npy")} == {"a", "c", "d"}
 
 
+def test_older_arrays_make_room_and_what_cannot_be_written_is_passed_over(tmp_path, monkeypatch):
+    small, other = tmp_path / "small", tmp_path / "other"
+
+    def usage(folder):
+        held = sum(file.stat().st_size for file in folder.glob("*.npy"))
+        return SimpleNamespace(free=3000 - held if folder == small else 10_000)
+
+    monkeypatch.setattr("kit.data.cache.shutil.disk_usage", usage)
+    for name in ("a", "b", "c"):
+        _array(CacheFolders((small, other)), name, 1500)
+    assert [path.stem for path in small.glob("*.npy")] == ["c"]
+    assert not other.exists(), "what can be made anew gives way"
+    _array(CacheFolders((small, other)), "d", 5000)
+    assert (other / "d.npy").is_file()
+    assert (small / "c.npy").is_file(), "where it cannot help nothing is removed"
+    monkeypatch.setattr("kit.data.cache._is_writable", lambda folder: folder == other)
+    assert _array(CacheFolders((small, other)), "c", 1500).sum() == 1500, "it can still be read"
+    _array(CacheFolders((small, other)), "e", 1500)
+    assert (other / "e.npy").is_file()
+    with pytest.raises(NoRoom, match=r"small: read-only.*machine\.cache_dir names another disk"):
+        _array(CacheFolders((small,)), "f", 10)
+
+
 def test_a_build_that_fails_leaves_nothing(tmp_path):
     def fail(path):
         path.write_bytes(b"half")

@@ -41,7 +41,7 @@ def test_the_interval_covers_other_test_sets_at_the_stated_rate(metric):
         others, said = _world(generator, 200, 1.2)
         decided, new = (probs.argmax(1), said.argmax(1)) if metric == "accuracy" else (probs, said)
         truth = Truth(find_metric(metric), targets)
-        low, high = expect(truth.metric, expected_scores(truth, decided, Unseen(200, 200))).interval
+        low, high = expect(truth.metric, expected_scores(truth, decided, Unseen.singly(200))).interval
         covered += low <= measure(metric, others, new) <= high
     assert covered >= 0.86 * worlds, "95 % of 60 are 57; fewer than 52 would be one in two hundred"
 
@@ -51,18 +51,22 @@ def test_groups_widen_the_interval():
     targets, probs = _world(generator, 200, 1.0)
     targets, probs, groups = np.repeat(targets, 5), np.repeat(probs, 5, axis=0), np.repeat(np.arange(200), 5)
     truth = Truth(LOG_LOSS, targets)
-    alone = np.std(expected_scores(truth, probs, Unseen(5000, 5000)))
-    together = np.std(expected_scores(replace(truth, groups=groups), probs, Unseen(5000, 5000)))
+    alone = np.std(expected_scores(truth, probs, Unseen.singly(5000)))
+    together = np.std(expected_scores(replace(truth, groups=groups), probs, Unseen.singly(5000)))
     assert together > 1.8 * alone
-    patients, images = (expected_scores(replace(truth, groups=groups), probs, Unseen(500, n)) for n in (100, 500))
+    grouped, singly = Unseen(np.repeat(np.arange(100), 5)), Unseen.singly(500)
+    patients, images = (expected_scores(replace(truth, groups=groups), probs, test) for test in (grouped, singly))
     assert np.std(patients) > 1.3 * np.std(images), "those of the test set, too"
+    twin = replace(singly, codes=np.append(np.arange(499), 498))
+    one_pair = np.std(expected_scores(replace(truth, groups=groups), probs, twin))
+    assert one_pair == pytest.approx(np.std(images), rel=0.15), "two twins make no patients of the others"
 
 
 def test_rank_and_chances_on_a_known_leaderboard():
     targets = np.zeros(10_000, dtype=int)
     probs = np.tile([0.9, 0.1], (10_000, 1))  # log loss of every image: 0.105
     board = np.linspace(0.0, 1.0, 1001)
-    test = Unseen(2500, 2500)
+    test = Unseen.singly(2500)
     found = expect(LOG_LOSS, expected_scores(Truth(LOG_LOSS, targets), probs, test), board)
     assert found.value == pytest.approx(-np.log(0.9))
     assert found.rank == np.searchsorted(board, -np.log(0.9)) + 1
@@ -71,7 +75,7 @@ def test_rank_and_chances_on_a_known_leaderboard():
     better = expect(LOG_LOSS, expected_scores(Truth(LOG_LOSS, targets), sure, test), board)
     assert better.chances == {"gold": 1.0, "silver": 1.0, "bronze": 1.0}
     assert better.rank == 3  # behind 0.000 and 0.001
-    right = expected_scores(Truth(ACCURACY, targets), np.zeros(10_000, dtype=int), Unseen(100, 100))
+    right = expected_scores(Truth(ACCURACY, targets), np.zeros(10_000, dtype=int), Unseen.singly(100))
     upwards = expect(ACCURACY, right, board)
     assert upwards.rank == 1
 

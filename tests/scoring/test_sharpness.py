@@ -67,7 +67,7 @@ def _handed_in(world: World, hand_in: HandIn, folds: int):
     metric, task = hand_in.competition.scoring, hand_in.competition.task
     truth = Truth(metric, world.targets, folds=np.arange(TRAIN) % folds)
     scored = Scored(pd.DataFrame(), truth, world.oof, hand_in.postprocess(truth, world.oof))
-    unseen, models = Unseen(TEST, TEST), list(world.models)
+    unseen, models = Unseen.singly(TEST), list(world.models)
     mean, params = make_mean(models, mean_predictions(models, "probs", task), scored, hand_in, unseen)
     return mean, metric.decide(mean.predictions, task == "labels", params), expected_draws(scored, mean, unseen)
 
@@ -148,6 +148,21 @@ def test_a_shifted_test_set_is_seen_and_nothing_is_expected_of_it():
     assert "a shift" in mean.why
 
 
+def test_patients_are_no_shift():
+    """Fifty pictures of each patient: few independent ones, whose confidence differs from set to set."""
+    seen = 0
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        codes = np.repeat(np.arange(140), 50)
+        logits = np.repeat(generator.normal(0, 3, 140), 50) + generator.normal(0, 0.3, len(codes))
+        both = np.stack([-logits, logits], axis=1) / 2
+        known = codes < 100
+        truth = Truth(LOG_LOSS, (logits[known] > 0).astype(int), codes[known])
+        models = np.stack([both[~known]] * 2)
+        seen += Evidence(truth, both[known], models, "classes", Unseen(codes[~known] - 100)).is_shifted
+    assert seen <= 1
+
+
 def test_what_is_written_out_is_kept():
     world = _world(2, 5, 0.5)
     mean, _, _ = _handed_in(world, _hand_in(average="probs"), 5)
@@ -159,17 +174,17 @@ def test_what_is_written_out_is_kept():
     assert _handed_in(world, _hand_in(average="logits"), 5)[0].sharpness > 1
     plain, _, _ = _handed_in(world, _hand_in(postprocess="none"), 5)
     assert (plain.sharpness, plain.why) == (1.0, "ensemble.postprocess: none")
-    assert np.allclose(plain.predictions, mean_predictions(list(world.models), "logits", "classes"))
+    assert np.allclose(plain.predictions, mean_predictions(list(world.models), "probs", "classes"))
 
 
 def test_few_images_and_models_that_differ_too_much_are_left_alone():
     world = _world(2, 5, 0.5)
     truth, few = Truth(LOG_LOSS, world.targets), np.arange(150)
     oof, models = centred(world.oof, "classes"), centred(world.models, "classes")
-    evidence = Evidence(truth, oof, models[:, few], "classes", Unseen(150, 150))
+    evidence = Evidence(truth, oof, models[:, few], "classes", Unseen.singly(150))
     assert sharpness(evidence) == (1.0, "fewer than 200 test images")
     noise = np.random.default_rng(1).normal(0, 20, models.shape)
-    apart = Evidence(truth, oof, models + noise - noise.mean(axis=2, keepdims=True), "classes", Unseen(TEST, TEST))
+    apart = Evidence(truth, oof, models + noise - noise.mean(axis=2, keepdims=True), "classes", Unseen.singly(TEST))
     assert sharpness(apart)[0] == 1.0
 
 
