@@ -89,7 +89,7 @@ class Meter:
             return Trial(option, 0.0)
 
 
-def speed(work: Workload, option: Precision) -> float:
+def speed(work: Workload, option: Precision, seconds: float = SECONDS) -> float:
     """Images per second; 0 where there is no memory for it, or an operation lacks this number format. Where a whole
     batch would take too long, an eighth of one is measured, or two images."""
     few = work.num_images if option.compiled else max(2, work.num_images // 8)
@@ -97,12 +97,12 @@ def speed(work: Workload, option: Precision) -> float:
         step = work.start(option)
         if not option.compiled:
             first = step(2)
-            if first * few / 2 > 2 * SECONDS:
-                return 2 / (first if first > SECONDS else fastest(partial(step, 2), SECONDS))
+            if first * few / 2 > 2 * seconds:
+                return 2 / (first if first > seconds else fastest(partial(step, 2), seconds))
         cold = step(few)  # loads kernels, or compiles
-        whole = option.compiled or cold * work.num_images / few < SECONDS
+        whole = option.compiled or cold * work.num_images / few < seconds
         count = work.num_images if whole else few
-        return count / fastest(partial(step, count), SECONDS)
+        return count / fastest(partial(step, count), seconds)
     except (RuntimeError, NotImplementedError) as error:
         if not is_out_of_memory(error) and (option.name == "fp32" or option.compiled):
             raise

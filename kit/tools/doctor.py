@@ -25,7 +25,7 @@ from kit.run.run import Run
 from kit.training.workload import TrainingSteps
 from kit.workspace import Workspace
 
-BATCH = 16  # images per step when measuring: the answer should come soon
+BATCH, SECONDS = 16, 1.0  # of a step, and to measure: the answer should come soon
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "pandas", "scikit-learn")
 OPTIONAL = {  # the rest works without
     "simplejpeg": "JPEGs are decoded by Pillow, which takes twice as long",
@@ -90,7 +90,7 @@ def _precision(run: Run) -> Finding:
         train = replace(trial.experiment.train, batch_size=min(trial.experiment.train.batch_size, BATCH))
         work = TrainingSteps(network, (size,), train, outputs, trial.device).workload((model.name,))
         option = Wanted(machine.precision, machine.memory_format).candidates(trial.device)[0]
-        images_per_second = speed(work, option)
+        images_per_second = speed(work, option, SECONDS)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
         return Finding("precision", "problem", f"{model.name}: {reason(error)}")
     measured = f"{images_per_second:,.0f} training images/s measured on {device_name(trial.device)}"

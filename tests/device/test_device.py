@@ -169,13 +169,12 @@ def test_measuring_leaves_the_model_alone():
     ("seconds", "met"),
     [(2.0, {2, 8}), (1.5, {2}), (0.5, {2})],  # an eighth of the batch; two images; two images, once
 )
-def test_what_takes_too_long_is_measured_on_a_small_batch(monkeypatch, seconds, met):
+def test_what_takes_too_long_is_measured_on_a_small_batch(seconds, met):
     """A batch of 64 would take 32 seconds here; on emulated number formats, minutes."""
     counts = []
     work = _steps(batch_size=64).workload(())
-    monkeypatch.setattr("kit.device.measuring.SECONDS", seconds)
     slow = work.__class__(work.subject, 64, lambda _: lambda count: counts.append(count) or count / 2, work.is_right)
-    assert speed(slow, FP32) == pytest.approx(2.0)
+    assert speed(slow, FP32, seconds) == pytest.approx(2.0)
     assert set(counts) == met
     assert (len(counts) == 1) == (seconds == 0.5)
 
