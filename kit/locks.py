@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import os
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from kit.errors import KitError
-from kit.processes import mark, may_live
+from kit.processes import HOST, mark, may_live
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that a system has soft locks only
@@ -25,11 +26,15 @@ def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     began, held = time.monotonic(), None
     while held is None:
+        before = _owner(path)
         try:
             held = _acquire(path)
         except Timeout:
-            owner, waited = _owner(path), time.monotonic() - began
-            alive = may_live(owner)
+            if before and not _words(path):  # older filelocks empty the file when they only try
+                with contextlib.suppress(OSError):
+                    path.write_text(before, encoding="utf-8")
+            owner, waited = _owner(path) or before, time.monotonic() - began
+            alive = not owner or may_live(owner)
             if waited >= max(_ORPHAN_SECONDS, patience) or (waited >= patience and alive):
                 left = f"; it has ended: delete {path}" if owner and not alive else ""
                 raise KitError(f"{what} is in use by another kit process ({owner or 'unknown'}){left}") from None
@@ -57,6 +62,8 @@ def _acquire(path: Path) -> BaseFileLock:
         if len(_words(path)) == 1:  # left by `FileLock`, on another file system
             path.unlink(missing_ok=True)
         held.acquire(timeout=0)
+        if not _words(path):  # older filelocks write nothing
+            path.write_text(f"{os.getpid()}\n{HOST}\n", encoding="utf-8")
     return held
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch.utils.data import get_worker_info
@@ -35,6 +35,12 @@ class CacheFolders:
 
     folders: tuple[Path, ...]
     most_bytes: int = 50_000_000_000
+
+    @classmethod
+    def of(cls, own: Path, competition: str, cache_dir: str | None, gigabytes: float) -> Self:
+        """In `cache_dir`, where it is given, before the workspace's `own` folder."""
+        named = (outside(cache_dir) / competition,) if cache_dir is not None else ()
+        return cls((*named, own), round(gigabytes * 1e9))
 
 
 def outside(cache_dir: str) -> Path:

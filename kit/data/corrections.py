@@ -34,6 +34,13 @@ def apply_corrections(file: Path, index: pd.DataFrame, competition: Competition)
     return index, dropped
 
 
+def touched_images(file: Path, index: pd.DataFrame, competition: Competition) -> set[str]:
+    """The training images that are dropped or relabelled."""
+    corrected, dropped = apply_corrections(file, index, competition)
+    relabelled = (corrected[competition.targets] != index[competition.targets]).any(axis=1).to_numpy()
+    return set(index["image_id"][(dropped | relabelled) & (index["split"] == "train")])
+
+
 def read_corrections(file: Path) -> pd.DataFrame:
     """image_id, action, target as text. Raises `ConfigError` where there is no such file, `KitError` on a wrong row."""
     if not file.is_file():

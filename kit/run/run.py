@@ -12,8 +12,8 @@ import pandas as pd
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import CacheFolders, OnDemand, outside, pixel_cache
-from kit.data.corrections import apply_corrections
+from kit.data.cache import CacheFolders, OnDemand, pixel_cache
+from kit.data.corrections import apply_corrections, touched_images
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
 from kit.data.table import read_index, read_rows, readable, targets, training_groups
@@ -208,22 +208,13 @@ class Run:
         samples = Samples.plain(index, folds, self._pixels(index), targets(index, self.competition))
         if experiment.data.corrections is None:
             return samples
-        corrected, dropped = self._corrected
+        corrected, dropped = apply_corrections(expanded(experiment.data.corrections), index, self.competition)
         return replace(samples, targets=targets(corrected, self.competition), dropped=dropped)
-
-    @property
-    def _corrected(self) -> tuple[pd.DataFrame, np.ndarray]:
-        file = expanded(self.experiment.data.corrections or "")
-        return apply_corrections(file, self.index, self.competition)
 
     def touched_images(self) -> set[str]:
         """The training images that the experiment's corrections drop or relabel."""
-        if self.experiment.data.corrections is None:
-            return set()
-        corrected, dropped = self._corrected
-        names = self.competition.targets
-        relabelled = (corrected[names] != self.index[names]).any(axis=1).to_numpy()
-        return set(self.index["image_id"][(dropped | relabelled) & (self.index["split"] == "train")])
+        file = self.experiment.data.corrections
+        return touched_images(expanded(file), self.index, self.competition) if file is not None else set()
 
     @cached_property
     def training_samples(self) -> Samples:
@@ -240,8 +231,7 @@ class Run:
     def cache(self) -> CacheFolders:
         """Where the competition's pixels and features are kept."""
         machine, own = self.experiment.machine, self.workspace.cache(self.competition.name)
-        named = (outside(machine.cache_dir) / self.competition.name,) if machine.cache_dir is not None else ()
-        return CacheFolders((*named, own), round(machine.cache_gb * 1e9))
+        return CacheFolders.of(own, self.competition.name, machine.cache_dir, machine.cache_gb)
 
     def _pixels(self, index: pd.DataFrame) -> np.ndarray | OnDemand:
         """uint8 (N, S, S, 3) at the experiment's cache size."""
