@@ -43,12 +43,12 @@ def _is_schedule(sizes: Any) -> bool:
 def _options(model: Raw, before: Raw, named: set[str]) -> None:
     usual, options = Model().name, model.get("options")
     names = [str(one.get("name", usual)) for one in (model, before)]
-    families = {re.match(r"[a-z:]*", name)[0] for name in names}  # type: ignore[index]
+    families = {re.split(r"[^a-z:]", name)[0] for name in names}
     if len(families) == 1 or not isinstance(options, dict):
         return
     left = {key: value for key, value in _section(before, "options").items() if key not in named}
     for key in left:
-        del options[key]
+        options.pop(key, None)
     if left:
         console.warn(f"model.options: {left} are left out; the config has them for {names[1]}, not {names[0]}")
 

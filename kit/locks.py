@@ -26,14 +26,14 @@ def lock(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     began, held = time.monotonic(), None
     while held is None:
-        before = _owner(path)
+        before = _words(path)
         try:
             held = _acquire(path)
         except Timeout:
-            if before and not _words(path):  # older filelocks empty the file when they only try
-                with contextlib.suppress(OSError):
-                    path.write_text(before, encoding="utf-8")
-            owner, waited = _owner(path) or before, time.monotonic() - began
+            if len(before) == 1 and not _words(path):  # older filelocks empty flock's file when they only try
+                with contextlib.suppress(OSError), path.open("r+", encoding="utf-8") as file:  # it is not made anew
+                    file.write(before[0])
+            owner, waited = _owner(path), time.monotonic() - began
             alive = not owner or may_live(owner)
             if waited >= max(_ORPHAN_SECONDS, patience) or (waited >= patience and alive):
                 left = f"; it has ended: delete {path}" if owner and not alive else ""
