@@ -5,14 +5,17 @@ competition's name."""
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
+import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kit import schema
 from kit.errors import ConfigError
 from kit.metrics import Metric, find_metric
+from kit.metrics.own import is_own, own_metric
 from kit.tasks import Format, Task
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -83,13 +86,14 @@ class Competition:
     title: str
     files: Files
     labels: Labels
-    metric: str
+    metric: str  # a name, or FILE.py:FUNCTION beside the YAML
     submission: Submission
     task: Task = "classes"
     slug: Name | None = None
+    metric_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        metric, wanted, classes = find_metric(self.metric), self.submission.format, self.labels.classes
+        metric, wanted, classes = self.scoring, self.submission.format, self.labels.classes
         layout, submission = self.labels.layout, self.submission
         if layout in {"idx", "csv", "json"} and not self.files.train_labels:
             raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; name it")
@@ -102,6 +106,8 @@ class Competition:
             raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {self.task}")
         if wanted not in metric.formats:
             raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
+        if metric.two_classes and len(classes) != 2:
+            raise ValueError(f"metric: {metric.name} is of the second of two classes, not of {len(classes)}")
         if wanted == "labels" and self.task != "labels":
             raise ValueError(f"submission.format: task {self.task} submits one class: use format label")
         if wanted == "label" and self.task == "labels":
@@ -128,14 +134,19 @@ class Competition:
     def load(cls, path: str | Path) -> Self:
         """Read a competition's YAML: a path, or a name under configs/competitions/."""
         file = schema.find_config(path, "competitions")
-        competition = schema.build(cls, schema.read_mapping(file), str(file))
+        raw = schema.read_mapping(file)
+        if is_own(raw.get("metric")):
+            raw["metric"] = str(file.parent / raw["metric"])
+        competition = schema.build(cls, raw, str(file))
         if competition.name != file.stem:
             raise ConfigError(f"{file}: name: '{competition.name}' should be the file's own name, '{file.stem}'")
         return competition
 
     @property
     def scoring(self) -> Metric:
-        return find_metric(self.metric)
+        if is_own(self.metric):
+            return own_metric(self.metric, self.metric_options, self.submission, self.answers)
+        return find_metric(self.metric, self.metric_options, self.labels.classes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -171,3 +182,16 @@ class Competition:
 
     def written(self, name: str) -> str:
         return str(self.submission.values.get(name, name))
+
+    def answers(self, decisions: np.ndarray) -> pd.DataFrame:
+        """What is handed in for `decisions` (`Metric.decide`): the submission's columns but the id."""
+        wanted, column = self.submission.format, self.submission.column or ""
+        if wanted in {"label", "labels", "top_k"}:
+            names = np.array([self.written(name) for name in self.handed_in], dtype=object)
+            if wanted == "label":
+                return pd.DataFrame({column: names[decisions]})
+            rows = decisions.astype(bool) if wanted == "labels" else decisions
+            return pd.DataFrame({column: [self.submission.separator.join(names[row]) for row in rows]})
+        if wanted == "probabilities":
+            return pd.DataFrame(decisions, columns=list(self.classes))
+        return pd.DataFrame({column: decisions[:, self.positive_index if wanted == "probability" else 0]})

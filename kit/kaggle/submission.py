@@ -51,21 +51,9 @@ def make_submission(
     if unknown:
         text = f"the sample submission asks for {len(unknown):,} images that are not in the test set"
         raise KitError(f"{text} ({examples(unknown)}); are both from the same download?")
-    ours = decisions[[row_of[i] for i in sample[submission.id_column]]]
-    names = np.array([competition.written(name) for name in competition.handed_in], dtype=object)
+    ours = competition.answers(decisions[[row_of[i] for i in sample[submission.id_column]]])
     result = sample.copy()
-    if submission.format == "label":
-        result[submission.column] = names[ours]
-    elif submission.format == "labels":
-        result[submission.column] = [submission.separator.join(names[row]) for row in ours.astype(bool)]
-    elif submission.format == "top_k":
-        result[submission.column] = [submission.separator.join(names[row]) for row in ours]
-    elif submission.format == "probability":
-        result[submission.column] = ours[:, competition.positive_index]
-    elif submission.format == "number":
-        result[submission.column] = ours[:, 0]
-    else:
-        result[list(competition.classes)] = ours
+    result[list(ours.columns)] = ours.to_numpy()
     return result
 
 

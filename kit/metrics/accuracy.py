@@ -11,5 +11,4 @@ def _is_right(targets: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 ACCURACY = Metric(
     "accuracy", True, ("classes", "ordinal"), ("label",), mean_of(_is_right), likeliest, _is_right,
-    spellings=("categorizationaccuracy", "accuracyscore", "classificationaccuracy"),
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Errors of real numbers: root mean squared, and mean absolute."""
+"""Of real numbers: root mean squared and mean absolute error, the share of explained variance, and Spearman's rank
+correlation."""
 
 import numpy as np
 
@@ -14,6 +15,21 @@ def _root_mean_square(targets: np.ndarray, decisions: np.ndarray) -> float:
     return float(np.sqrt(np.mean((targets - decisions) ** 2)))
 
 
-_KIND: tuple[bool, tuple[Task, ...], tuple[Format, ...]] = (False, ("number",), ("number",))
-RMSE = Metric("rmse", *_KIND, _root_mean_square, spellings=("rootmeansquarederror",))
-MAE = Metric("mae", *_KIND, mean_of(_absolute), per_image=_absolute, spellings=("meanabsoluteerror",))
+def _explained(targets: np.ndarray, decisions: np.ndarray) -> float:
+    spread = float(np.sum((targets - targets.mean()) ** 2))
+    return 1 - float(np.sum((targets - decisions) ** 2)) / spread if spread else float("nan")
+
+
+def _rank_correlation(targets: np.ndarray, decisions: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    if np.ptp(targets) == 0 or np.ptp(decisions) == 0:
+        return float("nan")
+    return float(spearmanr(targets[:, 0], decisions[:, 0]).statistic)
+
+
+_KIND: tuple[tuple[Task, ...], tuple[Format, ...]] = (("number",), ("number",))
+RMSE = Metric("rmse", False, *_KIND, _root_mean_square)
+MAE = Metric("mae", False, *_KIND, mean_of(_absolute), per_image=_absolute)
+R2 = Metric("r2", True, *_KIND, _explained)
+SPEARMAN = Metric("spearman", True, *_KIND, _rank_correlation)

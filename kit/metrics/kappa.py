@@ -62,5 +62,4 @@ def _moved(params: Params, models: np.ndarray, mean: np.ndarray) -> Params:
 
 KAPPA = Metric(
     "quadratic_weighted_kappa", True, ("ordinal",), ("label",), _measure, _decide, fit=_fit, moved=_moved,
-    spellings=("kappa", "qwk", "quadraticweightedkappa"),
 )  # fmt: skip

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kit.errors import nearest
 from kit.metrics.metric import EPSILON, Metric, Params, mean_of
+from kit.tasks import Format, Task
 
 CLIP = 1e-4  # where nothing is fitted
 CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
@@ -62,8 +64,30 @@ def _fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any])
     return params(found, clip)
 
 
-LOG_LOSS = Metric(
-    "log_loss", False, ("classes", "labels", "ordinal"), ("probability", "probabilities"),
-    mean_of(_per_image), _calibrated, _per_image, _fit, calibrates=True,
-    spellings=("logloss", "multiclassloss", "multiclasslogloss", "logarithmicloss", "crossentropy"),
+_KIND: tuple[tuple[Task, ...], tuple[Format, ...]] = (
+    ("classes", "labels", "ordinal"), ("probability", "probabilities"),
 )  # fmt: skip
+LOG_LOSS = Metric(
+    "log_loss", False, *_KIND, mean_of(_per_image), _calibrated, _per_image, _fit, calibrates=True
+)  # fmt: skip
+
+
+def weighted_log_loss(options: Mapping[str, Any], classes: tuple[str, ...]) -> Metric:
+    """Each class or label counts by its weight (1 where `weights` names none): of labels the weighted mean over the
+    columns, of classes the mean over images, each weighted by its class. Nothing is fitted for it."""
+    given = options.get("weights", {})
+    strangers = [name for name in given if classes and name not in classes]
+    if strangers:
+        raise ValueError(f"metric_options.weights: '{strangers[0]}' is not a class{nearest(strangers[0], classes)}")
+    weights = np.array([float(given.get(name, 1)) for name in classes])
+    if not (weights >= 0).all() or (classes and not weights.sum() > 0):
+        raise ValueError("metric_options.weights: expected numbers of at least 0, not all of them 0")
+
+    def measure(targets: np.ndarray, probs: np.ndarray) -> float:
+        if targets.ndim == 1:
+            return float(np.average(_per_image(targets, probs), weights=weights[targets]))
+        sure = np.clip(probs.astype(np.float64), EPSILON, 1 - EPSILON)
+        losses = -(targets * np.log(sure) + (1 - targets) * np.log(1 - sure))
+        return float(np.average(losses.mean(axis=0), weights=weights))
+
+    return Metric("weighted_log_loss", False, *_KIND, measure, _calibrated)

@@ -55,7 +55,7 @@ class Metric:
     rule: Callable[[np.ndarray], Params] = lambda targets: {}
     moved: Callable[[Params, np.ndarray, np.ndarray], Params] = lambda params, models, mean: params
     calibrates: bool = False  # `fit` is a calibration: predictions are compared after it, so that none wins by it alone
-    spellings: tuple[str, ...] = ()  # what Kaggle's pages and people call it: lower case, letters and digits only
+    two_classes: bool = False  # it needs exactly two, and is of the second
     k: int = 1  # classes submitted for each image: map@k and top@k
 
     def decide(self, predictions: np.ndarray, labels: bool, params: Fixed = NOTHING) -> np.ndarray:

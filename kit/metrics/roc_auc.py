@@ -1,8 +1,12 @@
 """Area under the ROC curve. Two classes: the second's. More, or labels: the mean over columns with both answers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from kit.metrics.metric import Metric
+from kit.tasks import Format, Task
 
 
 def _measure(targets: np.ndarray, probs: np.ndarray) -> float:
@@ -18,10 +22,27 @@ def _measure(targets: np.ndarray, probs: np.ndarray) -> float:
     return float(np.mean([roc_auc_score(targets[:, c], probs[:, c]) for c in both])) if both else float("nan")
 
 
-ROC_AUC = Metric(
-    "roc_auc", True, ("classes", "labels"), ("probability", "probabilities"), _measure,
-    spellings=(
-        "auc", "rocauc", "areaunderreceiveroperatingcharacteristiccurve", "mcauc", "meanauc", "meancolumnwiseauc",
-        "meancolumnwiseareaunderreceiveroperatingcharacteristiccurve", "areaundertheroccurve",
-    ),
-)  # fmt: skip
+_KIND: tuple[tuple[Task, ...], tuple[Format, ...]] = (("classes", "labels"), ("probability", "probabilities"))
+ROC_AUC = Metric("roc_auc", True, *_KIND, _measure)
+
+
+def partial_roc_auc(options: Mapping[str, Any], _classes: tuple[str, ...]) -> Metric:
+    """Two classes: the area under the second's curve and above a true-positive rate of `min_tpr`, from 0 to 1 - min_tpr
+    (ISIC 2024: 0.8, so at most 0.2)."""
+    least = float(options.get("min_tpr", 0.8))
+    if not 0 <= least < 1:
+        raise ValueError(f"metric_options.min_tpr: expected 0 to 1, got {least:g}")
+
+    def measure(targets: np.ndarray, probs: np.ndarray) -> float:
+        from sklearn.metrics import roc_curve
+
+        if len(np.unique(targets)) < 2:
+            return float("nan")
+        misses, hits, _ = roc_curve(targets, probs[:, 1], drop_intermediate=False)
+        above = np.append(hits[hits <= least][-1:], least).max()  # the curve from where it crosses the rate
+        start = np.interp(above, hits, misses) if (hits == above).sum() == 0 else misses[hits == above].max()
+        beyond = hits > least
+        across, up = np.append(start, misses[beyond]), np.append(least, hits[beyond])
+        return float(np.trapezoid(up - least, across))
+
+    return Metric("partial_roc_auc", True, ("classes",), ("probability",), measure, two_classes=True)
