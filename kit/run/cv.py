@@ -55,7 +55,7 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
         for metric, values in one["metrics"].items():
             if np.isnan(values["pooled"]):  # ROC AUC where a class does not occur
                 continue
-            label = name if metric == competition.metric else ""
+            label = name if metric == competition.scoring.name else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
             num_folds, scored = len(values["folds"]), int(np.sum(~np.isnan(values["folds"])))
             by_fold = f"{values['mean']:.4f} ± {values['std']:.4f}" if scored else "no fold has all classes"
@@ -65,16 +65,16 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
     console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std"], rows)
     picked = {reason: None for member in members for reason in picked_by_own_fold(member.run)}
     for name, one, num_models in views:
-        values = one["metrics"][competition.metric]["folds"]
+        values = one["metrics"][competition.scoring.name]["folds"]
         folds = "  ".join("none" if np.isnan(value) else f"{value:.4f}" for value in values)
-        console.stage("ensemble", f"{name}, {num_models} models, {competition.metric} by fold: {folds}")
+        console.stage("ensemble", f"{name}, {num_models} models, {competition.scoring.name} by fold: {folds}")
     if picked:
         console.stage(
             "ensemble", f"optimistic, as weights were picked on the images that score them: {'; '.join(picked)}"
         )
     if cv["untouched"] is not None:
         left = f"{cv['untouched']['num_images']:,} images that data.corrections leaves alone"
-        console.stage("ensemble", f"on the {left}: {competition.metric} {cv['untouched']['score']:.4f}")
+        console.stage("ensemble", f"on the {left}: {competition.scoring.name} {cv['untouched']['score']:.4f}")
     accuracy = cv["metrics"].get("accuracy", {}).get("pooled", 1.0)
     if accuracy < 1 / competition.num_outputs:
         console.warn("worse than guessing: are the classes swapped?")

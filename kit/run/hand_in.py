@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kit import console
 from kit.competition import Competition
 from kit.data.table import predictions, targets
+from kit.errors import KitError, reason
 from kit.metrics.log_loss import CLIP
 from kit.metrics.metric import EPSILON, Metric, Params
 from kit.scoring.postprocess import Postprocess, fit_postprocess
 from kit.scoring.truth import Truth
 from kit.settings import Ensemble
+
+ROWS_TRIED = 50  # of a metric of one's own, before the training
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,23 @@ class Scored:
         if metric.name == self.truth.metric.name:
             return self.post.decisions
         return metric.decide_for(self.truth.targets, self.probs, clip_of(self.post.plain))
+
+
+def try_metric(competition: Competition, known: np.ndarray) -> None:
+    """Run a metric of one's own on a few known targets, as if they had been predicted. Raises `KitError`: before hours
+    of training is the time."""
+    metric, some = competition.scoring, known[:ROWS_TRIED]
+    if competition.task in {"classes", "ordinal"}:
+        predictions = np.eye(competition.num_outputs)[some]
+    else:
+        predictions = some.astype(float)
+    try:
+        value = metric.score(some, predictions)
+    except Exception as error:  # whatever someone's function raises
+        raise KitError(f"{competition.metric}: on {len(some)} rows: {type(error).__name__}: {reason(error)}") from None
+    if not np.isfinite(value):
+        raise KitError(f"{competition.metric}: {value} on {len(some)} rows that are all right")
+    console.stage("train", f"{metric.name}, your code, is executed: {value:g} on {len(some)} right answers")
 
 
 def clip_of(params: Params) -> Params:

@@ -62,7 +62,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     if len(scored.oof):
         cv = cross_validation(scored, first.competition) | {"untouched": on_untouched(scored, members)}
         show_cross_validation(members, cv, hand_in)
-        _report_postprocess(post, first.competition.metric)
+        _report_postprocess(post, first.competition.scoring.name)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
         cv["expected"] = expect_score(first, scored, handed)
@@ -80,7 +80,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     passport = path.with_suffix(".json")
     write_json(passport, _passport(path, members, blended, passport) | facts)
     console.stage("ensemble", f"{path}: {num_rows:,} rows, valid")
-    metric = first.competition.metric
+    metric = first.competition.scoring.name
     pooled = cv["metrics"][metric]["pooled"] if cv else None
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
@@ -147,7 +147,7 @@ def _score_test(run: Run, handed: HandedIn) -> dict[str, float]:
     truth, probs = Truth(competition.scoring, targets(known, competition)), predictions(joined, competition)
     scores, rows = {}, []
     for metric in shown_metrics(competition.task, competition.scoring, len(competition.classes)):
-        params = handed.params if metric.name == competition.metric else clip_of(handed.params)
+        params = handed.params if metric.name == competition.scoring.name else clip_of(handed.params)
         decided = metric.decide_for(truth.targets, probs, params)
         scores[metric.name] = metric.measure(truth.targets, decided)
         interval = "{:.4f} to {:.4f}".format(*bootstrap_interval(truth.by(metric), decided))

@@ -60,7 +60,7 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
     if scores:
         draw_oof(run)
     numbers, num_test = [fold.number for fold in wanted], int((samples.index["split"] == "test").sum())
-    return PredictResult(numbers, run.competition.metric, scores, num_test)
+    return PredictResult(numbers, run.competition.scoring.name, scores, num_test)
 
 
 def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
@@ -83,12 +83,12 @@ def _report(fold: RunFold) -> float | None:
     on_test = f"{(samples.index['split'] == 'test').sum():,} test images"
     if len(samples.labelled_test_rows):
         truth = samples.index.iloc[samples.labelled_test_rows][["image_id", *competition.targets]]
-        on_test += f" ({competition.metric} {_table_score(competition, fold.test().merge(truth)):.4f})"
+        on_test += f" ({competition.scoring.name} {_table_score(competition, fold.test().merge(truth)):.4f})"
     if fold.number == "full":
         console.stage("predict", f"{fold.title}: {on_test} {views}; no CV, it has seen every training image")
         return None
     value = _table_score(competition, fold.oof())
-    console.stage("predict", f"{fold.title}  OOF {competition.metric} {value:.4f} {views}, {on_test}")
+    console.stage("predict", f"{fold.title}  OOF {competition.scoring.name} {value:.4f} {views}, {on_test}")
     return value
 
 

@@ -80,7 +80,9 @@ def submit(
         cv = _cv(passport, competition)
         beside = f", CV {cv:.5f}" if cv is not None else ""
         private = f", private {scored.private_score}" if scored.private_score else ""
-        console.stage("submit", f"{competition.metric}: public {scored.public_score or 'not shown'}{private}{beside}")
+        console.stage(
+            "submit", f"{competition.scoring.name}: public {scored.public_score or 'not shown'}{private}{beside}"
+        )
     return SubmitResult(path, verdict.num_rows, True, ref, scored.status, scored.public_score, scored.private_score)
 
 
@@ -120,7 +122,7 @@ def _hand_in(
     write_json(passport_path, passport)
     try:
         cv = _cv(passport, competition)
-        title = path.stem if cv is None else f"{path.stem}, CV {competition.metric} {cv:.5f}"
+        title = path.stem if cv is None else f"{path.stem}, CV {competition.scoring.name} {cv:.5f}"
         ref = client.hand_in(slug, token, message or title)
     except UnsureError:
         raise
@@ -159,7 +161,7 @@ def _may_submit(client: KaggleClient, slug: str) -> None:
 
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:
-    found = (passport.get("cv") or {}).get("metrics", {}).get(competition.metric, {}).get("pooled")
+    found = (passport.get("cv") or {}).get("metrics", {}).get(competition.scoring.name, {}).get("pooled")
     return None if found is None else float(found)
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from kit import console
+from kit.data.table import trainable
 from kit.device.accelerator import is_out_of_memory
 from kit.errors import ConfigError, KitError
 from kit.locks import lock
+from kit.metrics.own import is_own
 from kit.run.drawing import draw_curves
 from kit.run.frozen import Computing
+from kit.run.hand_in import try_metric
 from kit.run.method import Method, method_of
 from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
@@ -50,11 +53,13 @@ def train(
     parts = method.parts(wanted)
     runner = choose_runner(on, len(parts))
     method.check()
+    if is_own(run.competition.metric):
+        try_metric(run.competition, run.samples.given[trainable(run.samples.index)])
     with lock(run.files.lock, str(run.files.folder), patience=PATIENCE):
         existed = _open(run, method)
     use_threads(run)
     numbers = [fold.number for fold in wanted]
-    finished, metric = True, run.competition.metric
+    finished, metric = True, run.competition.scoring.name
     method.announce(wanted, force, existed)
     jobs = [_job(run, method, part, force, deadline) for part in parts]
     try:

@@ -60,9 +60,10 @@ def compare(first: Run, second: Run) -> CompareResult:
         rows.append([metric.name, *scores, f"{found.value:+.4f}", interval, f"{found.probability:.3f}"])
     title = f"{names[1]} against {names[0]}, paired on {len(both):,} OOF images"
     console.table(title, ["metric", *names, "difference", "95 % interval", "P(better)"], rows)
-    probability = differences[competition.metric].probability
-    verdict = "not distinguishable" if probability == probability else f"{competition.metric} cannot be computed here"
+    own = competition.scoring.name
+    probability = differences[own].probability
+    verdict = "not distinguishable" if probability == probability else f"{own} cannot be computed here"
     if probability >= SURE or probability <= 1 - SURE:
         verdict = f"{names[1]} is {'better' if probability >= SURE else 'worse'}"
-    console.stage("compare", f"by {competition.metric}: {verdict} (covers the choice of images only, not of the seed)")
-    return CompareResult(*names, len(both), competition.metric, differences, verdict)
+    console.stage("compare", f"by {own}: {verdict} (covers the choice of images only, not of the seed)")
+    return CompareResult(*names, len(both), own, differences, verdict)

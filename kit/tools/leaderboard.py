@@ -42,7 +42,7 @@ def leaderboard(run: Run, source: Path | None = None) -> LeaderboardResult:
     medals = {medal: float(scores[place - 1]) for medal, place in medal_places(len(scores)).items() if place}
     lines = [[medal, medal_places(len(scores))[medal], f"{score:.5f}"] for medal, score in medals.items()]
     title = f"{competition.title}: {counted(len(scores), 'team')}, best {scores[0]:.5f}"
-    console.table(title, ["medal", "to rank", competition.metric], lines)
+    console.table(title, ["medal", "to rank", competition.scoring.name], lines)
     console.stage("leaderboard", f"{path}; `kit ensemble` shows the rank to expect")
     return LeaderboardResult(path, len(scores), medals)
 

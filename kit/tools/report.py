@@ -57,7 +57,7 @@ def report(workspace: Workspace, name: str) -> ReportResult:
     page = _template().render(
         name=name, title=competition.title, made=str(passport.get("made", ""))[:16].replace("T", " "),
         experiment_hash=run.hash if run else "of several runs", sections=[*sections, ("settings", "Settings")],
-        metric=competition.metric, cv=metrics.get(competition.metric), expected=cv.get("expected"),
+        metric=competition.scoring.name, cv=metrics.get(competition.scoring.name), expected=cv.get("expected"),
         metrics={key: row for key, row in metrics.items() if row["pooled"] is not None},
         num_folds=max((len(row["folds"]) for row in metrics.values()), default=0),
         lb=float(scores[-1]) if scores else None, members=members, figures=shown,
