@@ -3,6 +3,7 @@
 `Competition.load("dogs-vs-cats")` reads configs/competitions/dogs-vs-cats.yaml. Nothing else in the kit knows a
 competition's name."""
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,22 +25,34 @@ MOST_LETTERS = 100
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MOST_LETTERS)]
 
 
-ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels")
+ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels", "test_ids")
+Place = str | tuple[str, ...]
+Together = tuple[str, ...]
 
 
 @dataclass(frozen=True, config=schema.STRICT)
 class Files:
-    """Accepted names, in order of preference; `train.zip` also means a folder `train`."""
+    """Accepted names, in order of preference; `train.zip` also means a folder `train`. A list in the list: all of them
+    together. `train/labels.csv`: within that folder, or within train.zip."""
 
-    train: Annotated[tuple[str, ...], Field(min_length=1)]
-    test: Annotated[tuple[str, ...], Field(min_length=1)]
-    sample_submission: tuple[str, ...] = ()  # empty: a row per test image, in their order
-    train_labels: tuple[str, ...] = ()  # layouts csv, json and idx
-    test_labels: tuple[str, ...] = ()  # of a benchmark that publishes them; they only ever score
+    train: Annotated[tuple[Place, ...], Field(min_length=1)]
+    test: Annotated[tuple[Place, ...], Field(min_length=1)]
+    sample_submission: tuple[Place, ...] = ()  # empty: a row per test image, in their order
+    train_labels: tuple[Place, ...] = ()  # layouts csv, json and idx
+    test_labels: tuple[Place, ...] = ()  # of a benchmark that publishes them; they only ever score
+    test_ids: tuple[Place, ...] = ()  # without a sample submission: a table whose id column lists the rows
 
-    def roles(self) -> dict[str, tuple[str, ...]]:
-        """Role -> accepted names, of the roles that this competition has."""
-        return {role: names for role in ROLES if (names := getattr(self, role))}
+    def roles(self) -> dict[str, tuple[Together, ...]]:
+        """Role -> what is accepted, of the roles that this competition has."""
+        given = {role: getattr(self, role) for role in ROLES}
+        return {
+            role: tuple((one,) if isinstance(one, str) else one for one in places)
+            for role, places in given.items() if places
+        }  # fmt: skip
+
+    def names(self) -> list[str]:
+        """Of all roles and alternatives."""
+        return [name for accepted in self.roles().values() for together in accepted for name in together]
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -55,12 +68,22 @@ class Labels:
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
     wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
     separator: str = " "  # csv, task labels: between the classes in one cell
+    empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
+    pattern: str | None = None  # filename: a regular expression for the file's name, with (?P<class>...)
+    level: int = -1  # folders: which of the folders above a file is the class; -1: the nearest, 0: the outermost
     group_column: str | None = None  # csv: images of one patient, site, ... stay in one fold
     first_id: int = 0  # idx and pixels-csv: the first picture's id
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: a class appears twice")
+        if self.pattern is not None:
+            try:
+                named = "class" in re.compile(self.pattern).groupindex
+            except re.error as error:
+                raise ValueError(f"pattern: is no regular expression: {error}") from None
+            if not named:
+                raise ValueError("pattern: expected a group (?P<class>...) for the class")
 
 
 @dataclass(frozen=True, config=schema.STRICT)

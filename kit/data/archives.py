@@ -1,43 +1,71 @@
-"""Zip files from elsewhere: first verified, then unpacked, whole or not at all."""
+"""Archives from elsewhere: zip, 7z, tar. First verified, then unpacked, whole or not at all."""
 
 import hashlib
 import os
 import shutil
-import stat
+import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from kit import console
-from kit.errors import KitError, examples
+from kit.data.members import Member, extract, list_members, not_an_archive, with_seven
+from kit.errors import KitError, examples, reason
 from kit.workspace import atomic_folder
 
 MAX_RATIO = 200  # unpacked to packed bytes; pictures hardly shrink, deflate's own limit is 1,032
 FREE_RATIO_BYTES = 100_000_000  # up to this size any ratio is harmless
+ENDINGS = (".zip", ".7z", ".tar", ".tar.gz", ".tgz")
+PARTS = (".z01", ".zip.001", ".7z.001", ".rar")  # not unpacked here
 _CHUNK = 1 << 20
 
 
-def verify_zip(path: Path) -> int:
-    """Check a whole zip: readable, no hostile member, no bomb, every CRC. Returns the unpacked size in bytes. Raises
-    `KitError` naming the archive, the member, and what to do."""
-    again = f"get {path.name} again"
+def is_archive(path: Path) -> bool:
+    return path.name.endswith(ENDINGS) and not path.is_dir()
+
+
+def unpacked_name(name: str) -> str:
+    """`train` of train.zip, train.7z, train.tar.gz, and of train."""
+    ending = next((ending for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
+def members_of(path: Path) -> list[Member]:
+    """The files in an archive. Raises `KitError` where it cannot be read, or none may be: a hostile one, a bomb."""
     try:
-        with path.open("rb") as file:
-            head = file.read(512).lstrip().lower()
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            _refuse_hostile(path, members)
-            total = sum(member.file_size for member in members)
-            with console.progress(f"verify {path.name}", total, unit="bytes") as bar:
-                for member in members:
-                    _read_through(archive, member, path, bar)
-            return total
-    except zipfile.BadZipFile as error:
-        what = "is a web page, not a zip" if head.startswith((b"<!doctype", b"<html")) else f"is a broken zip ({error})"
-        raise KitError(f"{path}: {what}; {again}") from None
+        members = list_members(path)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise KitError(f"{path}: {not_an_archive(path, error)}; get {path.name} again") from None
     except OSError as error:
-        raise KitError(f"{path}: cannot be read: {error}") from None
+        raise KitError(f"{path}: cannot be read: {reason(error)}") from None
+    refuse_hostile(path, members)
+    return members
+
+
+def verify_archive(path: Path) -> int:
+    """Check a whole archive: readable, no hostile member, no bomb, every checksum. Returns the unpacked size in bytes.
+    Raises `KitError` naming the archive, the member, and what to do."""
+    members = members_of(path)
+    total = sum(member.size for member in members)
+    with console.progress(f"verify {path.name}", total, unit="bytes") as bar:
+        if path.suffix == ".7z":
+            with_seven(path, lambda archive: archive.test())
+            bar.advance(total)
+        elif tarfile.is_tarfile(path):
+            with tarfile.open(path) as tar:
+                for member in members:
+                    _read_through(partial(tar.extractfile, member.inside), member, path, bar)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                for member in members:
+                    _read_through(partial(archive.open, member.inside), member, path, bar)
+    return total
 
 
 def contents_fingerprint(path: Path) -> str:
@@ -51,57 +79,86 @@ def contents_fingerprint(path: Path) -> str:
         except zipfile.BadZipFile as error:
             raise KitError(f"{path}: is a broken zip ({error}); get {path.name} again") from None
     else:
-        lines = [hashlib.sha256(path.read_bytes()).hexdigest()]
+        with path.open("rb") as file:
+            lines = [hashlib.file_digest(file, "sha256").hexdigest()]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def unpack_zip(path: Path, folder: Path) -> None:
-    """Unpack a verified zip so that `folder` appears whole; a single top-level folder of the same name is left out."""
-    with zipfile.ZipFile(path) as archive, atomic_folder(folder) as temporary:
-        files = [member for member in archive.infolist() if not member.is_dir()]
-        _refuse_hostile(path, files)
-        tops = {PurePosixPath(member.filename).parts[0] for member in files}
-        nested = all(len(PurePosixPath(member.filename).parts) > 1 for member in files)
-        skip = 1 if tops == {folder.name} and nested else 0
-        for member in console.track(files, f"unpack {path.name}", len(files)):
-            target = temporary.joinpath(*PurePosixPath(member.filename).parts[skip:])
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, target.open("xb") as sink:
-                    shutil.copyfileobj(source, sink, _CHUNK)
-            except OSError as error:
-                raise KitError(f"{path}: '{member.filename}' cannot be unpacked: {error.strerror}") from None
+def unpack_archive(path: Path, folder: Path) -> None:
+    """Unpack a verified archive so that `folder` appears whole; a single top-level folder of the same name is left
+    out."""
+    members = members_of(path)
+    parts = {member: PurePosixPath(member.name).parts for member in members}
+    nested = all(len(those) > 1 for those in parts.values())
+    skip = 1 if nested and {those[0] for those in parts.values()} == {folder.name} else 0
+    with atomic_folder(folder) as temporary:
+        targets = {member: temporary.joinpath(*those[skip:]) for member, those in parts.items()}
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for member in console.track(members, f"unpack {path.name}", len(members)):
+                    with _writing(path, member, targets[member]), archive.open(member.inside) as source:
+                        _copy(source, targets[member])
+            return
+        with tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".") as place:
+            extract(path, Path(place))
+            for member in members:
+                with _writing(path, member, targets[member]):
+                    (Path(place) / str(member.inside)).rename(targets[member])
 
 
-def _read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, bar: console.Bar) -> None:
+def read_some(path: Path, members: list[Member]) -> dict[str, bytes]:
+    """Some members' bytes, of a tar or 7z, which have to be read from their beginning."""
+    with tempfile.TemporaryDirectory() as place:
+        extract(path, Path(place), [str(member.inside) for member in members])
+        return {member.name: (Path(place) / str(member.inside)).read_bytes() for member in members}
+
+
+@contextmanager
+def _writing(path: Path, member: Member, target: Path) -> Iterator[None]:
+    """With the target's folder made; what the disk refuses is one line."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise KitError(f"{path}: '{member.name}' cannot be unpacked: {error.strerror}") from None
+
+
+def _copy(source: IO[bytes], target: Path) -> None:
+    with target.open("xb") as sink:
+        shutil.copyfileobj(source, sink, _CHUNK)
+
+
+def _read_through(opened: Callable[[], Any], member: Member, path: Path, bar: console.Bar) -> None:
     seen = 0
     try:
-        with archive.open(member) as file:
+        with opened() as file:
             while chunk := file.read(_CHUNK):
                 seen += len(chunk)
-                if seen > member.file_size:
-                    raise KitError(f"{path}: '{member.filename}' is larger than it says; this archive is hostile")
+                if seen > member.size:
+                    raise KitError(f"{path}: '{member.name}' is larger than it says; this archive is hostile")
                 bar.advance(len(chunk))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise KitError(f"{path}: '{member.filename}' is damaged ({error}); get {path.name} again") from None
+    except NotImplementedError as error:  # Deflate64, as Windows packs large files
+        advice = f"unpack {path.name} with 7-Zip or `7z x`, and give the folder to --from"
+        raise KitError(f"{path}: '{member.name}': {error}; {advice}") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error) as error:
+        raise KitError(f"{path}: '{member.name}' is damaged ({error}); get {path.name} again") from None
 
 
-def _refuse_hostile(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    names = [member.filename for member in members]
+def refuse_hostile(path: Path, members: list[Member]) -> None:
     for member in members:
-        name, mode = member.filename, member.external_attr >> 16
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]):
+        name, parts = member.name, PurePosixPath(member.name).parts
+        drive = bool(parts) and len(parts[0]) == 2 and parts[0][1] == ":"
+        if not parts or name.startswith("/") or ".." in parts or drive:
             raise KitError(f"{path}: '{name}' would land outside its folder; this archive is hostile, do not use it")
-        if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        if not member.plain:
             raise KitError(f"{path}: '{name}' is a link or a device; this archive is hostile, do not use it")
-        if member.flag_bits & 0x1:
+        if member.encrypted:
             raise KitError(f"{path}: '{name}' is encrypted; unpack it yourself and give the folder to --from")
-    counts = Counter(os.path.normpath(name) for name in names)
-    if len(counts) < len(names):
+    counts = Counter(os.path.normpath(member.name) for member in members)
+    if len(counts) < len(members):
         repeated = [name for name, count in counts.most_common(4) if count > 1]
         raise KitError(f"{path}: contains a file twice: {examples(repeated)}")
-    total = sum(member.file_size for member in members)
-    packed = min(sum(member.compress_size for member in members), path.stat().st_size)  # members may overlap
-    if total > max(FREE_RATIO_BYTES, MAX_RATIO * packed):
+    total = sum(member.size for member in members)
+    packed = min(sum(m.packed for m in members if m.packed is not None) or path.stat().st_size, path.stat().st_size)
+    if total > max(FREE_RATIO_BYTES, MAX_RATIO * packed):  # members may overlap
         raise KitError(f"{path}: {packed:,} bytes would unpack to {total:,}; that is a zip bomb, do not use it")

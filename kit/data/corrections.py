@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
-from kit.data.table import TARGET, read_text_csv, require_one_row
+from kit.data.table import TARGET, require_one_row
+from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError, examples
 
 ACTIONS = ("drop", "relabel", "fine")

@@ -47,8 +47,8 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
     inside = sorted(place.name for place in folder.iterdir() if place.is_dir())
     if not set(inside) & set(competition.classes):
         raise KitError(f"{folder}: no folder in it is named after a class ({examples(competition.classes, 6)})")
-    by_folder = replace(competition.labels, layout="folders", wide=False, group_column=None)
-    files = list_split(replace(competition, labels=by_folder), "train", folder.resolve())
+    by_folder = replace(competition.labels, layout="folders", level=-1, pattern=None, wide=False, group_column=None)
+    files = list_split(replace(competition, labels=by_folder), "train", [folder.resolve()])
     return files[files[TARGET] != ""].reset_index(drop=True)
 
 

@@ -4,6 +4,7 @@ Everything is text; a label is "0" or "1". `file` is empty where the id itself n
 does not fit the competition's description raises a `KitError` that names the file, the column and examples."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
-from kit.data.table import TARGET, read_text_csv, require_one_row
+from kit.data.table import TARGET, require_one_row
+from kit.data.text_tables import read_text_csv
 from kit.errors import KitError, examples, nearest
 
 
-def read_labels(competition: Competition, file: Path) -> pd.DataFrame:
-    return _read_json(competition, file) if competition.labels.layout == "json" else _read_csv(competition, file)
+def read_labels(competition: Competition, files: Sequence[Path]) -> pd.DataFrame:
+    """The rows of all the files."""
+    read = _read_json if competition.labels.layout == "json" else _read_csv
+    table = pd.concat([read(competition, file) for file in files], ignore_index=True)
+    require_one_row(table["image_id"], " and ".join(map(str, files)))
+    return table
 
 
 def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
@@ -31,6 +37,7 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
         if missing:
             close = nearest(missing[0], table.columns)
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
+    table = table[~table[labels.id_column].map(is_junk)].reset_index(drop=True)
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
@@ -39,40 +46,60 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
 
 
 def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
-    """A column of 0 and 1 per class -> text (N, targets)."""
+    """A column of 0 and 1 (or -1 and 1) per class -> text (N, targets), empty where a cell is."""
     columns = list(competition.classes)
+    empty = (table[columns].apply(lambda column: column.str.strip()) == "").to_numpy()
     numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    wrong = ~np.isin(numbers, (0.0, 1.0))
+    if not (numbers == 0).any():
+        numbers[numbers == -1] = 0
+    wrong = ~np.isin(numbers, (0.0, 1.0)) & ~empty
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise KitError(f"{file}: column '{columns[column]}' holds '{table[columns].iloc[row, column]}', not 0 or 1")
+    missing = empty.any(axis=1)
     if competition.task == "labels":
-        return np.where(numbers > 0, "1", "0")
-    count = numbers.sum(axis=1)
+        return np.where(missing[:, None], "", np.where(numbers > 0, "1", "0"))
+    count = np.where(missing, 1, np.nansum(numbers, axis=1))
     if (count != 1).any():
         row, more = int(np.flatnonzero(count != 1)[0]), (count != 1).sum() - 1
         found = f"{table[competition.labels.id_column].iloc[row]} has {count[row]:.0f} classes, expected one"
         raise KitError(f"{file}: {found} (and {more:,} more such rows); for several per image, set task: labels")
-    return np.array(columns)[numbers.argmax(axis=1)][:, None]
+    found = np.array(columns, dtype=object)[np.nan_to_num(numbers).argmax(axis=1)]
+    return np.where(missing, "", found)[:, None]
 
 
 def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
-    """One column: a class, delimited classes, or a number -> text (N, targets)."""
+    """One column: a class, delimited classes, or a number -> text (N, targets), empty where the cell is."""
     column = competition.labels.column
     cells = table[column].str.strip()
     where = f"{file}: column '{column}'"
     if competition.task == "number":
         numbers = pd.to_numeric(cells, errors="coerce")
-        wrong = cells[~np.isfinite(numbers)]
+        wrong = cells[~np.isfinite(numbers) & (cells != "")]
         if len(wrong):
             raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
         return cells.to_numpy(str)[:, None]
     if competition.task == "labels":
-        sets = [[part.strip() for part in cell.split(competition.labels.separator) if part.strip()] for cell in cells]
+        sets = [split_cell(cell, competition.labels.separator) for cell in cells]
         _refuse_strangers({part for parts in sets for part in parts}, competition, where)
-        return np.array([["1" if name in parts else "0" for name in competition.classes] for parts in sets])
-    _refuse_strangers(set(cells), competition, where)
+        known = np.array([["1" if name in parts else "0" for name in competition.classes] for parts in sets])
+        return np.where((cells == "").to_numpy()[:, None] & (competition.labels.empty == "missing"), "", known)
+    _refuse_strangers(set(cells) - {""}, competition, where)
     return cells.to_numpy(str)[:, None]
+
+
+def split_cell(cell: str, separator: str) -> list[str]:
+    """The words of a cell; a Python list ("['cat', 'dog']") without its brackets and quotes."""
+    if cell[:1] in {"[", "("} and cell[-1:] in {"]", ")"}:
+        cell = cell[1:-1]
+    parts = [part.strip().strip("'\"") for part in cell.split(separator)]
+    return [part for part in parts if part]
+
+
+def is_junk(name: str) -> bool:
+    """A row for what a folder's listing held beside the pictures."""
+    last = name.rpartition("/")[2]
+    return last.startswith((".", "__MACOSX")) or last in {"Thumbs.db", "desktop.ini"}
 
 
 def _refuse_strangers(found: set[str], competition: Competition, where: str) -> None:

@@ -2,41 +2,48 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.competition import Competition
+from kit.competition import Competition, Labels
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import read_labels
+from kit.data.matching import Match, match
 from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
 from kit.data.table import TARGET
 from kit.errors import KitError, counted, examples
 
 HIDDEN = ("Thumbs.db", "desktop.ini")
+NO_PICTURES = {
+    ".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".log", ".zip",
+}  # fmt: skip
 
 
 def list_split(
-    competition: Competition, split: str, place: Path, labels: Path | None = None, wanted: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `place`:
-    the folder, or the one file, that holds the pictures; `labels`: the file of their labels, where there is one (a test
-    set may have it too); `wanted`: the ids that the sample submission asks for. Files are in natural order of their
-    ids, tables in their own order. A picture without a known target is noted as a problem; if none has one, the
-    description is wrong (`KitError`). Hidden files are skipped."""
+    competition: Competition, split: str, places: Sequence[Path], labels: Sequence[Path] = (),
+    wanted: Sequence[str] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `places`:
+    the folders, or the one file, that hold the pictures; `labels`: the files of their labels, where there are some (a
+    test set may have them too); `wanted`: the ids that the sample submission asks for. Files are in natural order of
+    their ids, tables in their own order. A picture without a known target is noted as a problem; if none has one, the
+    description is wrong (`KitError`). Hidden files, and what is no picture by its ending, are skipped."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
-        table = _list_container(competition, split, place, labels)
+        table = _list_container(competition, split, places[0], labels[0] if labels else None)
     elif layout in {"csv", "json"}:
-        table = _list_table(competition, split, place, labels, wanted)
+        table = _list_table(competition, split, places, labels, wanted)
     else:
-        table = _list_folder(competition, split, place, wanted)
+        table = _list_folder(competition, split, places, wanted)
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
-        raise KitError(f"{place}: files share an id: {examples(Path(p).name for p in repeated['path'])}; rename one")
+        there = " and ".join(map(str, places))
+        raise KitError(f"{there}: files share an id: {examples(Path(p).name for p in repeated['path'])}; rename one")
     columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
     table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
     if split == "train":
@@ -45,14 +52,33 @@ def list_split(
     return table
 
 
-def _files(folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    inside: str  # its path within the role's folder
+    named: str  # the same, with the folder's name
+
+
+def _files(folders: Sequence[Path]) -> list[_File]:
     """Every file that may be a picture, in natural order."""
-    if not folder.is_dir():
-        raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
-    files = sorted(walk(folder), key=_natural)
-    if not files:
-        raise KitError(f"{folder}: no files; expected images there")
-    return files
+    found: list[_File] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
+        files = sorted(walk(folder), key=_natural)
+        others = [file for file in files if file.suffix.lower() in NO_PICTURES]
+        if others and len(others) < len(files):
+            console.warn(f"{folder}: {counted(len(others), 'file')} left out, no pictures ({examples(_named(others))})")
+            files = [file for file in files if file.suffix.lower() not in NO_PICTURES]
+        inside = [file.relative_to(folder).as_posix() for file in files]
+        found += [_File(file, path, f"{folder.name}/{path}") for file, path in zip(files, inside, strict=True)]
+    if not found:
+        raise KitError(f"{' and '.join(map(str, folders))}: no files; expected images there")
+    return found
+
+
+def _named(files: Iterable[Path]) -> Iterator[str]:
+    return (file.name for file in files)
 
 
 def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -70,65 +96,94 @@ def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
-def _list_folder(competition: Competition, split: str, folder: Path, wanted: Sequence[str] | None) -> pd.DataFrame:
+def _list_folder(
+    competition: Competition, split: str, folders: Sequence[Path], wanted: Sequence[str] | None
+) -> pd.DataFrame:
     """filename and folders: the files' paths give the class."""
-    classes, by_folder = competition.classes, competition.labels.layout == "folders"
-    files = _files(folder)
-    ids = [file.stem for file in files]
-    if split == "test" and wanted is not None and {file.name for file in files} & set(wanted):  # ids with the ending
-        ids = [file.name for file in files]
-    elif by_folder and len(set(ids)) < len(ids):  # cat/1.jpg and dog/1.jpg
-        ids = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
-    expected = "in a folder named after its class:" if by_folder else "class.id.ext with one of"
-    labels = [""] * len(files)
+    classes, labels = competition.classes, competition.labels
+    by_folder, files = labels.layout == "folders", _files(folders)
+    names = [""] * len(files)
+    expected = f"in a folder named after its class: {examples(classes, 10)}"
+    if not by_folder:
+        expected = f"named by its class, as {labels.pattern or 'class.id.ext'}, with one of {examples(classes, 10)}"
     if split == "train":
-        names = [file.parent.name if by_folder else file.name.split(".")[0] for file in files]
-        labels = [name if name in classes else "" for name in names]
-        if not any(labels):
-            raise KitError(
-                f"{folder}: no file is {expected} {', '.join(classes)} (there is "
-                f"{examples(file.relative_to(folder) for file in files)}); correct `labels` in the competition's YAML"
-            )
-    problem = f"no class in the name: expected {expected} {', '.join(classes)}"
-    problems = [problem if split == "train" and not label else "" for label in labels]
-    return pd.DataFrame({"image_id": ids, TARGET: labels, "path": list(map(str, files)), "problem": problems})
+        found = [class_of(labels, file.inside) for file in files]
+        names = [name if name in classes else "" for name in found]
+        if not any(names):
+            there = examples(file.inside for file in files)
+            where = " and ".join(map(str, folders))
+            raise KitError(f"{where}: no file is {expected} (there is {there}); correct `labels` in the YAML")
+    ids = _ids(files, split, wanted, by_folder)
+    problem = f"no class in the name: expected {expected}"
+    problems = [problem if split == "train" and not name else "" for name in names]
+    paths = [str(file.path) for file in files]
+    table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "problem": problems})
+    return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
+
+
+def class_of(labels: Labels, inside: str) -> str:
+    """The class that a file's path within its role's folder tells: layouts folders and filename."""
+    path = PurePosixPath(inside)
+    if labels.layout == "folders":
+        above = path.parts[:-1]
+        return above[labels.level] if -len(above) <= labels.level < len(above) else ""
+    if labels.pattern is None:
+        return path.name.split(".")[0]
+    found = re.search(labels.pattern, path.name)
+    return found["class"] if found else ""
+
+
+def _ids(files: list[_File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
+    stems = [file.path.stem for file in files]
+    if split == "test" and wanted is not None:
+        matched = match(wanted, [file.named for file in files])
+        _say_how(matched, "the sample submission")
+        ids = {place: name for name, found in zip(wanted, matched.places, strict=True) for place in found}
+        return [ids.get(place, stem) for place, stem in enumerate(stems)]
+    if by_folder and len(set(stems)) < len(stems):  # cat/1.jpg and dog/1.jpg
+        return [PurePosixPath(file.inside).with_suffix("").as_posix() for file in files]
+    return stems
 
 
 def _list_table(
-    competition: Competition, split: str, folder: Path, labels: Path | None, wanted: Sequence[str] | None
+    competition: Competition, split: str, folders: Sequence[Path], labels: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
     """csv and json: a table names the images; train and test may share a folder."""
-    files = _files(folder)
-    table = read_labels(competition, labels) if labels is not None else pd.DataFrame({"image_id": [], "file": []})
-    source = f"{labels}: column '{competition.labels.id_column}'" if labels is not None else "the sample submission"
+    files = _files(folders)
+    table = read_labels(competition, labels) if labels else pd.DataFrame({"image_id": [], "file": []})
+    source = f"{' and '.join(map(str, labels))}: column '{competition.labels.id_column}'"
     if split == "test" and wanted is not None:
         table = pd.DataFrame({"image_id": list(wanted)}).merge(table, on="image_id", how="left").fillna("")
         source = "the sample submission"
     elif table.empty:
-        table = pd.DataFrame({"image_id": [file.stem for file in files], "file": [file.name for file in files]})
-    by_name: dict[str, list[Path]] = {}
-    for file in files:
-        inside = file.relative_to(folder)
-        for name in {file.name, file.stem, inside.as_posix(), inside.with_suffix("").as_posix()}:
-            by_name.setdefault(name, []).append(file)
+        table = pd.DataFrame({"image_id": [f.path.stem for f in files], "file": [f.inside for f in files]})
     names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
-    found = [_likely_pictures(by_name.get(name, [])) for name in names]
+    matched = match(names, [file.named for file in files])
+    _say_how(matched, source)
+    found = [_likely_pictures([files[place].path for place in places]) for places in matched.places]
+    where = " and ".join(map(str, folders))
     if not any(found):
-        both = f"{examples(names)}; files there: {examples(file.name for file in files)}"
+        both = f"{examples(names)}; files there: {examples(file.inside for file in files)}"
         advice = "correct `labels.id_column` or `files` in the competition's YAML"
-        raise KitError(f"{source}: none of {counted(len(names), 'id')} is a file in {folder} ({both}); {advice}")
+        raise KitError(f"{source}: none of {counted(len(names), 'id')} is a file in {where} ({both}); {advice}")
     missing = [name for name, places in zip(names, found, strict=True) if not places]
     if missing and split == "test":
         advice = "is everything unpacked, and `files.test` in the competition's YAML the right folder?"
-        raise KitError(f"{source}: {len(missing):,} ids are not files in {folder} ({examples(missing)}); {advice}")
+        raise KitError(f"{source}: {len(missing):,} ids are not files in {where} ({examples(missing)}); {advice}")
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
-        raise KitError(f"{folder}: {len(several):,} ids name several files ({examples(several)}); rename them")
+        raise KitError(f"{where}: {len(several):,} ids name several files ({examples(several)}); rename them")
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
-        console.warn(f"{folder}: {len(files) - len(used):,} files are in no row of {labels}; they are left out")
-    nowhere = [str(folder / name.replace("/", "_")) for name in names]  # cannot leave the folder
+        of = " and ".join(map(str, labels))
+        console.warn(f"{where}: {len(files) - len(used):,} files are in no row of {of}; they are left out")
+    nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
     return table.assign(path=[str(f[0]) if f else path for f, path in zip(found, nowhere, strict=True)])
+
+
+def _say_how(matched: Match, source: str) -> None:
+    if matched.how:
+        console.stage("index", f"{source}: ids are the files' names {matched.how}")
 
 
 def _likely_pictures(files: list[Path]) -> list[Path]:

@@ -7,7 +7,6 @@ An unreadable file has width 0."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -46,14 +45,6 @@ def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.Da
     header = pd.read_csv(path, nrows=0).columns
     kinds = {name: str for name in header if name in text or name.startswith("target_")}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
-
-
-def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
-    """Any CSV, every cell as text. Raises `KitError` with the file's name when it is not one."""
-    try:
-        return pd.read_csv(source, dtype=str, keep_default_na=False, nrows=nrows)
-    except ValueError as error:
-        raise KitError(f"{name}: cannot be read as CSV: {error}") from None
 
 
 def target_columns(table: pd.DataFrame) -> list[str]:

@@ -16,7 +16,7 @@ from PIL import Image
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO
 from kit.data.images import EXTENSIONS
 from kit.data.layouts import walk
-from kit.data.table import read_text_csv
+from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
+from kit.data.places import require_in_raw
+from kit.data.text_tables import read_text_csv
 from kit.errors import KitError, examples
 
 
@@ -23,15 +25,15 @@ class Verdict:
 def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = ()) -> pd.DataFrame:
     """The sample submission, all cells as text; a competition that has none asks for every one of `test_ids`. Raises
     `KitError` when it or its id column is missing."""
-    if not competition.files.sample_submission:
-        columns = {competition.submission.id_column: list(test_ids)}
-        return pd.DataFrame(columns | dict.fromkeys(_value_columns(competition), ""))
-    files = [raw / name for name in competition.files.sample_submission]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise KitError(f"{raw}: no {' or '.join(f.name for f in files)}; type `kit download`")
-    sample = _read_csv(file)
-    wanted = [competition.submission.id_column, *_value_columns(competition)]
+    id_column, answers = competition.submission.id_column, value_columns(competition)
+    if not competition.files.sample_submission and not competition.files.test_ids:
+        return pd.DataFrame({id_column: list(test_ids)} | dict.fromkeys(answers, ""))
+    role = "sample_submission" if competition.files.sample_submission else "test_ids"
+    file = require_in_raw(competition, raw, role)[0]
+    sample = read_text_csv(file, str(file))
+    if role == "test_ids" and id_column in sample:
+        return sample[[id_column]].assign(**dict.fromkeys(answers, ""))
+    wanted = [id_column, *answers]
     missing = [column for column in wanted if column not in sample]
     if missing:
         there = ", ".join(sample.columns)
@@ -60,7 +62,7 @@ def make_submission(
 def validate(competition: Competition, sample: pd.DataFrame, file: Path, reference: pd.Series | None = None) -> Verdict:
     """Compare a CSV with the sample: columns, ids, order, values. `reference`: P(positive class) by id from a
     cross-validated model, where there is one: a file that contradicts it probably has its classes swapped."""
-    table = _read_csv(file)
+    table = read_text_csv(file, str(file))
     if list(table.columns) != list(sample.columns):
         have, want = ", ".join(table.columns), ", ".join(sample.columns)
         return Verdict(len(table), [f"columns are {have}; the sample has {want}"])
@@ -90,7 +92,7 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
 def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """The value columns as float (N, columns), hard classes as their position among the allowed ones; what is wrong."""
     wanted, ids = competition.submission.format, table[competition.submission.id_column]
-    columns = table[_value_columns(competition)]
+    columns = table[value_columns(competition)]
     if wanted in {"label", "labels", "top_k"}:
         return _places(competition, columns.iloc[:, 0])
     numbers = columns.apply(pd.to_numeric, errors="coerce").to_numpy(float)
@@ -128,7 +130,7 @@ def _check_values(
     competition: Competition, table: pd.DataFrame, values: np.ndarray, reference: pd.Series | None
 ) -> list[str]:
     doubts, submission = [], competition.submission
-    if len(table) > 1 and table[_value_columns(competition)].nunique().max() == 1:
+    if len(table) > 1 and table[value_columns(competition)].nunique().max() == 1:
         doubts.append("every row has the same answer")
     if submission.format == "probabilities" and competition.task != "labels":
         off = np.abs(values.sum(axis=1) - 1) > 0.02
@@ -145,16 +147,7 @@ def _check_values(
     return doubts
 
 
-def _value_columns(competition: Competition) -> list[str]:
+def value_columns(competition: Competition) -> list[str]:
     if competition.submission.format == "probabilities":
         return list(competition.classes)
     return [competition.submission.column or ""]
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(file, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise KitError(f"{file}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise KitError(f"{file}: cannot be read as CSV: {error}") from None

@@ -1,13 +1,15 @@
 """download: Kaggle's archives, or your own, verified and unpacked -> `data/<competition>/raw/`."""
 
 import shutil
-import zipfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit import console
 from kit.competition import Competition
-from kit.data.archives import contents_fingerprint, unpack_zip, verify_zip
+from kit.data.archives import contents_fingerprint, is_archive, unpack_archive, unpacked_name, verify_archive
+from kit.data.layouts import walk
+from kit.data.places import in_downloads, in_raw, only_folder, spelled, unpacked
 from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.locks import lock
@@ -16,6 +18,9 @@ from kit.run.run import Run
 from kit.workspace import atomic_path, fingerprint, read_json, require_free, sweep_temporaries, write_json
 
 VERSION = 1
+TABLES = {".csv", ".tsv", ".json"}
+Found = dict[str, list[Path]]
+"""Role -> the archives, folders or files that hold it."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ def download(run: Run, source: Path | None = None, force: bool = False) -> Downl
         bundle = raw.with_name(".bundle")
         try:
             found = _find(competition, source, bundle)
-            inputs = fingerprint(VERSION, {role: contents_fingerprint(path) for role, path in found.items()})
-            names = {role: str(path) for role, path in found.items()}
+            contents = {role: " ".join(map(contents_fingerprint, paths)) for role, paths in found.items()}
+            inputs = fingerprint(VERSION, contents)
+            names = {role: ", ".join(map(str, paths)) for role, paths in found.items()}
             then = read_json(stamp) if stamp.is_file() else {}
             if then.get("inputs") == inputs and _complete(competition, raw) and not force:
                 console.stage("download", f"{raw} is complete, and the same as {source}")
@@ -65,68 +71,66 @@ def _from_kaggle(competition: Competition, folder: Path, force: bool) -> Path:
         raise ConfigError(f"{competition.title} is not on Kaggle: give its files with --from DIR")
     bundle = folder / f"{competition.slug}.zip"
     if force or not bundle.is_file():
-        KaggleClient.connect().download_bundle(competition.slug, bundle, verify_zip)
+        KaggleClient.connect().download_bundle(competition.slug, bundle, verify_archive)
     return bundle
 
 
 def _refuse_replacing(competition: Competition, raw: Path, source: Path) -> None:
     """Files in raw/ that did not come from this source may be someone's own: only --force replaces them."""
-    roles = competition.files.roles().values()
-    there = [path.name for names in roles for path in _spellings(raw, names) if path.exists()]
+    there = dict.fromkeys(path.name for name in competition.files.names() if (path := unpacked(raw, name)).exists())
     if there:
         raise KitError(f"{raw}: already holds files other than {source}'s ({', '.join(there)}); --force replaces them")
-
-
-def _spellings(raw: Path, names: tuple[str, ...]) -> list[Path]:
-    """Where a role may be in raw/: under its own name, without a `.zip` ending."""
-    return [raw / name.removesuffix(".zip") for name in names]
 
 
 def _complete(competition: Competition, raw: Path) -> bool:
     """Is every role already in raw/, with no replacement left half done?"""
     stamp, roles = raw.with_name(".download.json"), competition.files.roles().values()
     whole = not stamp.is_file() or read_json(stamp).get("whole", False)
-    return whole and all(any(path.exists() for path in _spellings(raw, names)) for names in roles)
+    return whole and all(in_raw(raw, accepted) is not None for accepted in roles)
 
 
-def _find(competition: Competition, source: Path, staging: Path) -> dict[str, Path]:
-    """role -> a zip, a folder, or a file. A bundle is verified and laid out in `staging` first."""
+def _find(competition: Competition, source: Path, staging: Path) -> Found:
+    """What holds each role. A bundle is verified and laid out in `staging` first."""
+    beside: Found = {}
     if source.is_dir():
-        found = {role: path for role, names in competition.files.roles().items() if (path := _search(source, names))}
-        zips = sorted(set(source.glob("*.zip")) - set(found.values()))
+        beside = _search(competition, only_folder(source))
+        used = {path for paths in beside.values() for path in paths}
+        packed = sorted(set(filter(is_archive, source.iterdir())) - used)
         bundle = source / f"{competition.slug}.zip"
-        if len(found) < len(competition.files.roles()) and (bundle.is_file() or len(zips) == 1):
-            source = bundle if bundle.is_file() else zips[0]
-        else:
-            return _require_all(competition, found, source)
-    size = verify_zip(source)
+        if len(beside) == len(competition.files.roles()) or not (bundle.is_file() or len(packed) == 1):
+            return _require_all(competition, beside, source)
+        source = bundle if bundle.is_file() else packed[0]
+    size = verify_archive(source)
     require_free(staging.parent, size, "unpacking")
-    unpack_zip(source, staging)
-    found = {role: path for role, names in competition.files.roles().items() if (path := _search(staging, names))}
-    return _require_all(competition, found, source)
+    unpack_archive(source, staging)
+    return _require_all(competition, beside | _search(competition, only_folder(staging)), source)
 
 
-def _search(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first name that exists: the file, the folder of that name, or the file in a zip of its own."""
-    for name in names:
-        for path in (folder / name, folder / name.removesuffix(".zip"), folder / f"{name}.zip"):
-            if path.is_file() or path.is_dir():
-                return path
-    return None
-
-
-def _require_all(competition: Competition, found: dict[str, Path], source: Path) -> dict[str, Path]:
-    for role, names in competition.files.roles().items():
-        if role not in found:
-            there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
-            listing = f" (found: {', '.join(there)})" if there else ""
-            raise KitError(f"{source}: contains no {' or '.join(names)}{listing}")
+def _search(competition: Competition, folder: Path) -> Found:
+    """What holds each role that is there as a whole, by its first alternative that is."""
+    found = {}
+    for role, accepted in competition.files.roles().items():
+        for names in accepted:
+            places = [place for name in names if (place := in_downloads(folder, name)) is not None]
+            if len(places) == len(names):
+                found[role] = places
+                break
     return found
 
 
-def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
+def _require_all(competition: Competition, found: Found, source: Path) -> Found:
+    for role, accepted in competition.files.roles().items():
+        if role not in found:
+            there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
+            listing = f" (found: {', '.join(there)})" if there else ""
+            raise KitError(f"{source}: contains no {spelled(accepted)}{listing}")
+    return found
+
+
+def _verify(found: Found, raw: Path) -> set[Path]:
     """Check every archive whole, and that there is room for all of them; returns the archives."""
-    sizes = {path: verify_zip(path) for path in found.values() if path.is_file() and path.suffix == ".zip"}
+    held = dict.fromkeys(path for paths in found.values() for path in paths)
+    sizes = {path: verify_archive(path) for path in held if is_archive(path)}
     if sizes:
         listing = ", ".join(f"{path.name} ({size / 1e6:,.1f} MB)" for path, size in sizes.items())
         console.stage("download", f"verified {listing}")
@@ -134,29 +138,29 @@ def _verify(found: dict[str, Path], raw: Path) -> set[Path]:
     return set(sizes)
 
 
-def _place(competition: Competition, found: dict[str, Path], raw: Path, archives: set[Path], staging: Path) -> None:
+def _place(competition: Competition, found: Found, raw: Path, archives: set[Path], staging: Path) -> None:
     raw.mkdir(parents=True, exist_ok=True)
     placed: dict[Path, Path] = {}  # train and test may be one folder
-    for role, path in found.items():
-        target = raw / path.name.removesuffix(".zip")
-        if path in placed:
-            target = placed[path]
-        elif role == "sample_submission":
-            _place_table(path, target, is_csv=True)
-        elif path in archives and target.suffix in {".csv", ".json"}:  # train.csv.zip
-            _place_table(path, target)
-        elif path in archives:
-            unpack_zip(path, target)
-        elif staging in path.parents:
-            _clear(target)
-            path.rename(target)
-        else:
-            _link(path, target)
-        placed[path] = target
-        for other in _spellings(raw, competition.files.roles()[role]):
-            if other not in placed.values() and other.exists():  # only with --force: another would be found first
-                _clear(other)
-        console.stage("download", f"{role.replace('_', ' ')}: {path} -> {target}")
+    for role, paths in found.items():
+        for path in dict.fromkeys(paths):
+            target = raw / unpacked_name(path.name)
+            if path in placed:
+                target = placed[path]
+            elif path in archives and target.suffix not in TABLES:
+                unpack_archive(path, target)
+            elif role == "sample_submission" or path in archives:  # train.csv.zip
+                _place_table(path, target)
+            elif staging in path.parents:
+                _clear(target)
+                path.rename(target)
+            else:
+                _link(path, target)
+            placed[path] = target
+            console.stage("download", f"{role.replace('_', ' ')}: {path} -> {target}")
+    for name in competition.files.names():
+        other = raw / unpacked(raw, name).relative_to(raw).parts[0]
+        if other not in placed.values() and other.exists():  # only with --force: another would be found first
+            _clear(other)
 
 
 def _clear(target: Path) -> None:
@@ -166,20 +170,22 @@ def _clear(target: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def _only_member(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        tables = [member for member in archive.namelist() if not member.endswith("/") and "__MACOSX" not in member]
-        if len(tables) != 1:
-            raise KitError(f"{path}: expected one file inside, found {len(tables)}")
-        return archive.read(tables[0])
-
-
-def _place_table(path: Path, target: Path, is_csv: bool = False) -> None:
-    data = _only_member(path) if path.suffix == ".zip" else path.read_bytes()
-    if is_csv and data[:64].lstrip()[:1] in {b"<", b"{", b""}:
+def _place_table(path: Path, target: Path) -> None:
+    """A copy, of a table that may be alone in an archive."""
+    data = path.read_bytes() if not is_archive(path) else _only_member(path)
+    if target.suffix != ".json" and data[:64].lstrip()[:1] in {b"<", b"{", b""}:
         raise KitError(f"{path}: is not a CSV (it begins with {data[:20]!r}); get it again")
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
+
+
+def _only_member(path: Path) -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        unpack_archive(path, Path(place) / "inside")
+        tables = list(walk(Path(place) / "inside"))
+        if len(tables) != 1:
+            raise KitError(f"{path}: expected one file inside, found {len(tables)}")
+        return tables[0].read_bytes()
 
 
 def _link(source: Path, target: Path) -> None:

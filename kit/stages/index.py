@@ -14,6 +14,7 @@ from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
 from kit.data.layouts import list_split
+from kit.data.places import require_in_raw
 from kit.data.sources import holding_file
 from kit.data.table import SEEN, TARGET, class_counts, readable, target_columns
 from kit.errors import KitError, counted, examples
@@ -57,32 +58,27 @@ def index(run: Run, force: bool = False) -> IndexResult:
 
 def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     """Every training and test picture, by the competition's layout; raises `KitError` when a folder is missing."""
-    places: dict[str, Path] = {}
-    for role, names in competition.files.roles().items():
-        spelled = [raw / name.removesuffix(".zip") for name in names]
-        there = [place for place in spelled if place.exists()]
-        if not there:
-            advice = f"type `kit download`, or `kit download --from DIR` with a folder that holds {' or '.join(names)}"
-            raise KitError(f"{raw}: no {' or '.join(place.name for place in spelled)}; {advice}")
-        places[role] = there[0]
+    places = {role: require_in_raw(competition, raw, role) for role in competition.files.roles()}
     wanted = None
-    if competition.files.sample_submission:
+    if competition.files.sample_submission or competition.files.test_ids:
         wanted = read_sample(competition, raw)[competition.submission.id_column].tolist()
-    train = list_split(competition, "train", places["train"], places.get("train_labels"), wanted)
-    test = list_split(competition, "test", places["test"], places.get("test_labels"), wanted)
+    train = list_split(competition, "train", places["train"], places.get("train_labels", []), wanted)
+    test = list_split(competition, "test", places["test"], places.get("test_labels", []), wanted)
     _check(competition, train, test, wanted, places)
     return pd.concat([train, test], ignore_index=True)
 
 
 def _check(
-    competition: Competition, train: pd.DataFrame, test: pd.DataFrame, wanted: list[str] | None, places: dict[str, Path]
-) -> None:
+    competition: Competition, train: pd.DataFrame, test: pd.DataFrame, wanted: list[str] | None,
+    places: dict[str, list[Path]],
+) -> None:  # fmt: skip
     """What would otherwise come up after hours of training: ids without a picture, classes without an example."""
     there = set(test["image_id"])
     missing = [image_id for image_id in wanted or [] if image_id not in there]
     if missing:
-        column = f"{places['sample_submission']}: column '{competition.submission.id_column}'"
-        stray = f"{len(missing):,} ids are not pictures in {places['test'].name}"
+        table = places.get("sample_submission", places.get("test_ids", []))[0]
+        column = f"{table}: column '{competition.submission.id_column}'"
+        stray = f"{len(missing):,} ids are not pictures in {' and '.join(one.name for one in places['test'])}"
         advice = "correct `submission.id_column` or `files.test` in the competition's YAML, or download again"
         raise KitError(f"{column}: {stray} ({examples(missing)}; found {examples(sorted(there))}); {advice}")
     if competition.task == "number":
@@ -93,7 +89,7 @@ def _check(
         seen = set(train[TARGET])
     unseen = [name for name in competition.classes if name not in seen]
     if unseen:
-        place = places.get("train_labels", places["train"])
+        place = places.get("train_labels", places["train"])[0]
         advice = "correct `labels.classes` in the competition's YAML, or the labels"
         raise KitError(f"{place}: no training image has the class {examples(unseen)}; {advice}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition
-from kit.data.table import read_text_csv
+from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
 from kit.kaggle.submission import read_sample, validate

@@ -9,7 +9,7 @@ from typing import Any
 from kit import console, schema
 from kit.competition import NAME_PATTERN, NAME_WORDS, Competition
 from kit.config import Experiment
-from kit.data.archives import verify_zip
+from kit.data.archives import verify_archive
 from kit.describe.detect import describe_files
 from kit.describe.first_experiment import first_experiment
 from kit.describe.inventory import scan
@@ -47,7 +47,7 @@ def init(
         if source is None:
             source = workspace.data(name or slug) / "archives" / f"{slug}.zip"  # where `kit run` looks for it
             if not source.is_file():
-                kaggle.download_bundle(slug, source, verify_zip)
+                kaggle.download_bundle(slug, source, verify_archive)
     if source is None:
         raise ConfigError("which files? kit init --from DIR, or kit init --slug SLUG")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name.removesuffix(".zip")).strip("-.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from kit import console
-from kit.data.table import read_text_csv
+from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError, counted, examples
 from kit.kaggle.client import KaggleClient
 from kit.run.run import Run

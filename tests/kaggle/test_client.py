@@ -7,7 +7,7 @@ import pytest
 import requests
 from kaggle_server import hidden, html, send_bundle, silence, status
 
-from kit.data.archives import verify_zip
+from kit.data.archives import verify_archive
 from kit.errors import KitError
 from kit.kaggle.client import UnsureError
 from kit.kaggle.credentials import find_credentials
@@ -19,7 +19,7 @@ CHUNK = 16384  # what a cut may lose
 
 def _download(connect, tmp_path, slug=SLUG):
     path = tmp_path / "archives" / "bundle.zip"
-    connect().download_bundle(slug, path, verify_zip)
+    connect().download_bundle(slug, path, verify_archive)
     return path
 
 
@@ -284,5 +284,5 @@ def test_a_network_that_stands_between_is_named_at_once(
     else:
         monkeypatch.setattr("kit.kaggle.transfer.requests.get", refuse)
     with pytest.raises(KitError, match=message):
-        client.download_bundle(SLUG, tmp_path / "x.zip", verify_zip)
+        client.download_bundle(SLUG, tmp_path / "x.zip", verify_archive)
     assert len(calls) == 1

@@ -106,8 +106,8 @@ def test_every_spelling_is_found(tmp_path):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.csv", "id,label\n")
     found = _find(Competition.load("dogs-vs-cats"), tmp_path, tmp_path / "staging")
-    assert {role: path.name for role, path in found.items()} == {
-        "train": "train.zip", "test": "test.zip", "sample_submission": "sample_submission.csv.zip",
+    assert {role: [path.name for path in paths] for role, paths in found.items()} == {
+        "train": ["train.zip"], "test": ["test.zip"], "sample_submission": ["sample_submission.csv.zip"],
     }  # fmt: skip
 
 

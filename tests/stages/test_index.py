@@ -32,7 +32,7 @@ def troubled(tiny, workspace, digits):
     (raw / "train" / "3.9001.jpg").write_bytes(b"not an image")
     (raw / "train" / "4.9002.jpg").write_bytes(b"")
     Image.new("RGB", (30, 30), "red").save(raw / "train" / "5.9003.jpg", "PNG")
-    (raw / "train" / "readme.txt").write_text("hello")
+    (raw / "train" / "readme").write_text("hello")
     (raw / "train" / ".DS_Store").write_text("mac")
     data = (raw / "test1" / "7.jpg").read_bytes()
     (raw / "test1" / "7.jpg").write_bytes(data[: len(data) // 3])
@@ -189,7 +189,7 @@ def test_a_folder_without_a_single_known_class_is_a_wrong_description(tiny, work
     raw = download.download(Run.open(tiny(), workspace), digits).raw
     for file in (raw / "train").iterdir():
         file.rename(file.with_name("x" + file.name))
-    with pytest.raises(KitError, match=r"no file is class\.id\.ext with one of 0, 1.*correct `labels`"):
+    with pytest.raises(KitError, match=r"no file is named by its class, as class\.id\.ext, with one of 0, 1.*correct `labels`"):
         index.index(Run.open(tiny(), workspace))
 
 

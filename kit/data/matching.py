@@ -1,0 +1,114 @@
+"""Which file does an id name? As it stands; else the one way to read both that matches the whole table one to one.
+
+A table says `train/a0`, `A0.PNG`, ` a0`, `7` or `1.0`; the file is called a0.jpg, 0007.png, test-000001.jpg."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from kit.data.images import EXTENSIONS
+from kit.errors import examples
+
+ENOUGH = 0.9  # of the names, or of the files, must be matched
+_OTHER_ENDINGS = {".dcm", ".dicom", ".npy", ".h5", ".avif", ".jp2", ".heic", ".json", ".txt"}
+
+
+@dataclass(frozen=True)
+class Match:
+    """`places`: for each name the positions of its files, one where all is well. `how`: what was not taken literally,
+    "" where nothing."""
+
+    places: list[list[int]]
+    how: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of the names that have a file."""
+        return sum(bool(found) for found in self.places) / max(1, len(self.places))
+
+    def fits(self, num_files: int) -> bool:
+        """Does nearly every name have a file, or nearly every file a name?"""
+        used = {place for found in self.places for place in found}
+        return bool(used) and max(self.share, len(used) / max(1, num_files)) >= ENOUGH
+
+
+def match(names: Sequence[str], files: Sequence[str]) -> Match:
+    """`files`: paths of pictures, the name of their folder first. A reading that is not literal counts only where it is
+    one to one and better; a name may lack a file only where nearly all files have a name."""
+    exact = _exactly(names, files)
+    if exact.share == 1 or not names or not files:
+        return exact
+    for how, key in _READINGS:
+        near = _by(names, files, key, how)
+        if near is not None and (near.share == 1 or (near.share > exact.share and near.fits(len(files)))):
+            return near
+    return exact
+
+
+def why_not(names: Sequence[str], files: Sequence[str]) -> str:
+    """Why `names` are not `files`, in words, with the nearest of both."""
+    for how, key in _READINGS:
+        read, known = [key(name) for name in names], {key(file) for file in files}
+        found = {name for name, text in zip(names, read, strict=True) if text in known}
+        if len(found) >= 0.1 * len(names):
+            if len(set(read)) < len(read):
+                return f"{how}, several would name one file ({examples(found)})"
+            lost = [name for name in names if name not in found]
+            return f"{len(lost) / len(names):.0%} without a picture, even {how} ({examples(lost)})"
+    return f"{examples(names)} against {examples(files)}"
+
+
+def _exactly(names: Sequence[str], files: Sequence[str]) -> Match:
+    """A file by its name or its path, with or without its folder and its ending."""
+    by_name: dict[str, list[int]] = {}
+    for place, file in enumerate(files):
+        path, inside = PurePosixPath(file), file.partition("/")[2] or file
+        bare = path.suffix and -len(path.suffix)
+        for name in {path.name, path.stem, file, inside, file[: bare or None], inside[: bare or None]}:
+            by_name.setdefault(name, []).append(place)
+    return Match([by_name.get(name, []) for name in names])
+
+
+def _by(names: Sequence[str], files: Sequence[str], key: Callable[[str], str], how: str) -> Match | None:
+    """`None` where two names, or two files, are alike in this reading."""
+    by_key: dict[str, int] = {}
+    for place, file in enumerate(files):
+        if by_key.setdefault(key(file), place) != place:
+            return None
+    found = [by_key.get(key(name)) for name in names]
+    used = [place for place in found if place is not None]
+    if not used or len(set(used)) < len(used):
+        return None
+    return Match([[] if place is None else [place] for place in found], how)
+
+
+def _last(text: str) -> str:
+    plain = unicodedata.normalize("NFC", text.strip().replace("\\", "/"))
+    return plain.rpartition("/")[2]
+
+
+def _bare(text: str) -> str:
+    stem, dot, ending = _last(text).rpartition(".")
+    known = f".{ending.lower()}" in EXTENSIONS or f".{ending.lower()}" in _OTHER_ENDINGS
+    return stem if dot and known else _last(text)
+
+
+def _number(text: str) -> str:
+    bare = re.sub(r"^(\d+)\.0+$", r"\1", _bare(text))
+    return bare.lstrip("0") or "0" if bare.isdecimal() else bare.casefold()
+
+
+def _number_at_end(text: str) -> str:
+    found = re.search(r"(\d+)$", _number(text))
+    return found[1].lstrip("0") or "0" if found else text
+
+
+_READINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("without blanks, folders and Unicode's other forms", _last),
+    ("without folders and endings", _bare),
+    ("without folders and endings, in any case", lambda text: _bare(text).casefold()),
+    ("as numbers", _number),
+    ("by the number at the end of the name", _number_at_end),
+)

@@ -1,0 +1,59 @@
+"""Where the files of a competition's roles are: in a folder of downloads, and in raw/ once they are unpacked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kit.competition import Competition, Together
+from kit.data.archives import ENDINGS, unpacked_name
+from kit.errors import KitError
+
+
+def unpacked(raw: Path, name: str) -> Path:
+    """Where `name` is in raw/: `train.zip` is unpacked to `train`, and so is `train/labels.csv` from train.zip."""
+    top, _, inside = name.partition("/")
+    return raw / unpacked_name(top) / inside
+
+
+def in_raw(raw: Path, accepted: Sequence[Together]) -> list[Path] | None:
+    """The files or folders of the first alternative that is there as a whole."""
+    for names in accepted:
+        places = [unpacked(raw, name) for name in names]
+        if all(place.exists() for place in places):
+            return places
+    return None
+
+
+def require_in_raw(competition: Competition, raw: Path, role: str) -> list[Path]:
+    """As `in_raw`; raises `KitError` where they are missing."""
+    accepted = competition.files.roles()[role]
+    found = in_raw(raw, accepted)
+    if found is None:
+        advice = f"type `kit download`, or `kit download --from DIR` with a folder that holds {spelled(accepted)}"
+        missing = " or ".join(unpacked(Path(), name).as_posix() for names in accepted for name in names)
+        raise KitError(f"{raw}: no {missing}; {advice}")
+    return found
+
+
+def spelled(accepted: Sequence[Together]) -> str:
+    return " or ".join(" and ".join(names) for names in accepted)
+
+
+def in_downloads(folder: Path, name: str) -> Path | None:
+    """What holds `name`: the file, the folder of that name, or an archive of it."""
+    top, _, inside = name.partition("/")
+    bare = unpacked_name(top)
+    packed = [folder / f"{one}{ending}" for one in (top, bare) for ending in ENDINGS]
+    for path in (folder / top, folder / bare, *packed):
+        if (path.is_dir() and (path / inside).exists()) or path.is_file():
+            return path
+    return None
+
+
+def only_folder(folder: Path) -> Path:
+    """What a download holds: the folder itself, or the one folder in it, where that one is only a wrapping."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    if len(inside) != 1 or not inside[0].is_dir():
+        return folder
+    within = list(inside[0].iterdir())
+    wraps = any(path.name.endswith((*ENDINGS, ".csv")) or "train" in path.name.lower() for path in within)
+    return inside[0] if wraps else folder

@@ -1,0 +1,100 @@
+"""Tables that people send: a CSV by whatever delimiter, encoding and header it has -> every cell as text.
+
+What a file is, is decided by its bytes alone, so `kit init` and `kit index` read the same."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+
+from kit.data.images import EXTENSIONS
+from kit.errors import KitError, reason
+
+ENDINGS = (".csv", ".tsv")
+DELIMITERS = (",", ";", "\t", "|")
+LINES = 50  # looked at
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
+    """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
+    header its columns are called column1, column2, ... Raises `KitError` with the file's name when it is none."""
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
+    except FileNotFoundError:
+        raise KitError(f"{name}: no such file") from None
+    except OSError as error:
+        raise KitError(f"{name}: cannot be read: {reason(error)}") from None
+    if data[:64].lstrip()[:1] in {b"<", b"{"}:
+        raise KitError(f"{name}: is not a CSV (it begins with {data[:20]!r}); get it again")
+    encoding = encoding_of(data)
+    try:
+        head = codecs.getincrementaldecoder(encoding)().decode(data[: 1 << 16])
+    except UnicodeDecodeError as error:
+        raise KitError(f"{name}: cannot be read as CSV: {reason(error)}") from None
+    lines = [line for line in head.splitlines() if line.strip()][:LINES]
+    delimiter = _delimiter(lines)
+    first = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+    bare = not _has_header(first)
+    names = [f"column{number + 1}" for number in range(len(first[0]))] if bare and first else None
+    try:
+        table = pd.read_csv(
+            io.BytesIO(data), sep=delimiter, dtype=str, keep_default_na=False, nrows=nrows, encoding=encoding,
+            skipinitialspace=True, header=None if bare else "infer", names=names,
+        )  # fmt: skip
+    except ValueError as error:
+        raise KitError(f"{name}: cannot be read as CSV: {reason(error)}") from None
+    unnamed = [column for column in table if re.fullmatch(r"Unnamed: \d+", str(column))]  # as pandas calls them
+    table.columns = pd.Index(["" if [column] == unnamed else str(column).strip() for column in table])
+    return table
+
+
+def encoding_of(data: bytes) -> str:
+    """By its mark at the beginning; else UTF-8, or Latin-1 where it is not."""
+    marked = next((encoding for mark, encoding in _BOMS if data.startswith(mark)), None)
+    if marked is not None:
+        return marked
+    if b"\0" in data[:200]:  # UTF-16 without its mark
+        return "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """That by which all lines have as many cells, two or more; a comma where none has."""
+    for delimiter in DELIMITERS:
+        counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+        if counts and counts[0] > 1 and sum(count == counts[0] for count in counts) >= 0.9 * len(counts):
+            return delimiter
+    return ","
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Is the first row unlike the others? A header names no picture and has no cell that could be its column's."""
+    if not rows or any(_names_picture(cell) for cell in rows[0]):
+        return not rows
+    if len(rows) < 3 or any(len(row) != len(rows[0]) for row in rows):
+        return True
+    columns = list(zip(*rows, strict=True))
+    recurs = any(column[0] in column[1:] and column[0] for column in columns)
+    return not (recurs and all(_alike(column[0], column[1:]) for column in columns))
+
+
+def _names_picture(cell: str) -> bool:
+    return any(cell.lower().endswith(ending) for ending in EXTENSIONS)
+
+
+def _alike(cell: str, others: Sequence[str]) -> bool:
+    return cell in others or _shape(cell) in {_shape(other) for other in others}
+
+
+def _shape(cell: str) -> str:
+    return re.sub(r"[A-Za-z]+", "a", re.sub(r"[0-9]+", "9", cell))
