@@ -64,14 +64,15 @@ class Labels:
     # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a row per picture, its pixels in
     # pixel0, pixel1, ...
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
-    id_column: str = "id"  # csv: a file's name, with or without its ending
+    id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
     wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
     separator: str = " "  # csv, task labels: between the classes in one cell
     empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
     pattern: str | None = None  # filename: a regular expression for the file's name, with (?P<class>...)
-    level: int = -1  # folders: which of the folders above a file is the class; -1: the nearest, 0: the outermost
-    group_column: str | None = None  # csv: images of one patient, site, ... stay in one fold
+    level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # csv: rows whose column holds one of these
+    group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
     first_id: int = 0  # idx and pixels-csv: the first picture's id
 
     def __post_init__(self) -> None:
@@ -146,10 +147,15 @@ class Competition:
             raise ValueError(f"submission.values: should name each class once: {', '.join(classes)}")
         if submission.new_class is not None and wanted != "top_k":
             raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
-        only_csv = {"group_column": self.labels.group_column is not None, "wide": self.labels.wide}
-        unfit = [key for key, given in only_csv.items() if given and layout != "csv"]
-        if unfit:
-            raise ValueError(f"labels.{unfit[0]}: only layout csv has such columns, not {layout}")
+        tables = ("csv",)
+        suits = {
+            "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
+            "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables,
+        }  # fmt: skip
+        usual = Labels()
+        for key, layouts in suits.items():
+            if getattr(self.labels, key) != getattr(usual, key) and layout not in layouts:
+                raise ValueError(f"labels.{key}: only layout {' or '.join(layouts)} has such, not {layout}")
         if (self.task == "number" and layout != "csv") or (self.task == "labels" and layout not in {"csv", "json"}):
             raise ValueError(f"task: {self.task} needs layout csv{' or json' if self.task == 'labels' else ''}")
 

@@ -19,12 +19,13 @@ def init(
     slug: Annotated[str | None, typer.Option("--slug", help="Name on Kaggle: download it, read its metric.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: the slug's, or the folder's.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="The competition's: roc_auc, ...")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the likelier reading.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; stop where files can be read in two ways.")] = False,
+    set_: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of the competition's YAML.")] = [],
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Your own competition: look at its files, write its YAML and a first experiment's YAML."""
     ask = None if yes or not sys.stdin.isatty() else _ask
-    return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force)
+    return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force, set_)
 
 
 def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:

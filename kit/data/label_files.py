@@ -32,12 +32,15 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     needed = {"labels.id_column": [labels.id_column]}
     needed |= {"labels.classes": list(competition.classes)} if labels.wide else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
+    needed["labels.only"] = list(labels.only)
     for key, columns in needed.items():
         missing = [column for column in columns if column not in table]
         if missing:
             close = nearest(missing[0], table.columns)
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
     table = table[~table[labels.id_column].map(is_junk)].reset_index(drop=True)
+    for column, values in labels.only.items():
+        table = table[table[column].isin(values)].reset_index(drop=True)
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
@@ -112,11 +115,13 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
 
 @dataclass(frozen=True)
 class Coco:
-    """COCO's JSON. `files`: image id -> file name; `marks`: (image id, class); `names`: category id -> class."""
+    """COCO's JSON. `files`: image id -> file name; `marks`: (image id, class); `names`: category id -> class; `facts`:
+    what else is said of each image (location, sequence, ...), as text."""
 
     files: dict[str, str]
     marks: list[tuple[str, str]]
     names: dict[Any, str]
+    facts: list[dict[str, str]]
 
 
 def parse_coco(data: bytes, file: str) -> Coco:
@@ -138,7 +143,10 @@ def parse_coco(data: bytes, file: str) -> Coco:
         raise KitError(f"{file}: is not COCO's JSON ({expected}): {type(error).__name__} {error}") from None
     if len(files) < len(raw["images"]):
         raise KitError(f"{file}: images: an id appears twice")
-    return Coco(files, marks, names)
+    facts = [
+        {key: str(value) for key, value in image.items() if isinstance(value, str | int)} for image in raw["images"]
+    ]
+    return Coco(files, marks, names, facts)
 
 
 def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
@@ -156,6 +164,8 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
     for image, name in marks:
         sets[image].add(name)
     result = pd.DataFrame({"image_id": list(images), "given_group": "", "file": list(images.values())})
+    if competition.labels.group_column is not None:
+        result["given_group"] = [facts.get(competition.labels.group_column, "") for facts in coco.facts]
     if competition.task == "labels":
         bits = [["1" if name in sets[image] else "0" for name in competition.classes] for image in images]
         result[competition.targets] = bits if marks else [[""] * len(competition.classes)] * len(bits)

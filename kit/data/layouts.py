@@ -13,9 +13,9 @@ from kit import console
 from kit.competition import Competition, Labels
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import read_labels
-from kit.data.matching import Match, match
+from kit.data.matching import FileNames, Match
 from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
-from kit.data.table import TARGET
+from kit.data.table import TARGET, require_one_row
 from kit.errors import KitError, counted, examples
 
 HIDDEN = ("Thumbs.db", "desktop.ini")
@@ -107,7 +107,7 @@ def _list_folder(
     if not by_folder:
         expected = f"named by its class, as {labels.pattern or 'class.id.ext'}, with one of {examples(classes, 10)}"
     if split == "train":
-        found = [class_of(labels, file.inside) for file in files]
+        found = [class_of(labels, file.named) for file in files]
         names = [name if name in classes else "" for name in found]
         if not any(names):
             there = examples(file.inside for file in files)
@@ -121,9 +121,9 @@ def _list_folder(
     return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
 
 
-def class_of(labels: Labels, inside: str) -> str:
-    """The class that a file's path within its role's folder tells: layouts folders and filename."""
-    path = PurePosixPath(inside)
+def class_of(labels: Labels, named: str) -> str:
+    """The class that a file's path tells, the role's folder first in it: layouts folders and filename."""
+    path = PurePosixPath(named)
     if labels.layout == "folders":
         above = path.parts[:-1]
         return above[labels.level] if -len(above) <= labels.level < len(above) else ""
@@ -136,12 +136,14 @@ def class_of(labels: Labels, inside: str) -> str:
 def _ids(files: list[_File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
     stems = [file.path.stem for file in files]
     if split == "test" and wanted is not None:
-        matched = match(wanted, [file.named for file in files])
+        matched = FileNames([file.named for file in files]).match(wanted)
         _say_how(matched, "the sample submission")
         ids = {place: name for name, found in zip(wanted, matched.places, strict=True) for place in found}
         return [ids.get(place, stem) for place, stem in enumerate(stems)]
     if by_folder and len(set(stems)) < len(stems):  # cat/1.jpg and dog/1.jpg
-        return [PurePosixPath(file.inside).with_suffix("").as_posix() for file in files]
+        inside = [file.inside for file in files]
+        several = len(set(inside)) < len(inside)  # of several roles' folders
+        return [PurePosixPath(file.named if several else file.inside).with_suffix("").as_posix() for file in files]
     return stems
 
 
@@ -158,7 +160,7 @@ def _list_table(
     elif table.empty:
         table = pd.DataFrame({"image_id": [f.path.stem for f in files], "file": [f.inside for f in files]})
     names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
-    matched = match(names, [file.named for file in files])
+    matched = FileNames([file.named for file in files]).match(names)
     _say_how(matched, source)
     found = [_likely_pictures([files[place].path for place in places]) for places in matched.places]
     where = " and ".join(map(str, folders))
@@ -209,12 +211,21 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
             advice = "correct `labels.column` in the competition's YAML"
             raise KitError(f"{file}: has no column '{column}' (besides its pixels: {there}); {advice}")
     problems = np.where([not label or label in competition.classes for label in known], "", "not one of the classes")
-    ids = [str(competition.labels.first_id + row) for row in range(count)]
+    ids = _ids_of_rows(competition, file, count)
     target = [label if label in competition.classes else "" for label in known]
     if split == "train" and not any(target):
         raise KitError(f"{file}: no label is one of {', '.join(competition.classes)} (there is {examples(set(known))})")
     paths = [f"{file}{MARK}{row}" for row in range(count)]
     return pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
+
+
+def _ids_of_rows(competition: Competition, file: Path, count: int) -> list[str]:
+    """A table's own ids, or row numbers."""
+    column = competition.labels.id_column
+    if competition.labels.layout == "pixels-csv" and column in (table := read_pixel_table(file)):
+        require_one_row(table[column], f"{file}: column '{column}'")
+        return [str(one) for one in table[column]]
+    return [str(competition.labels.first_id + row) for row in range(count)]
 
 
 def _by_number(classes: tuple[str, ...], numbers: np.ndarray, file: Path) -> list[str]:

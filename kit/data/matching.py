@@ -34,54 +34,62 @@ class Match:
         return bool(used) and max(self.share, len(used) / max(1, num_files)) >= ENOUGH
 
 
-def match(names: Sequence[str], files: Sequence[str]) -> Match:
-    """`files`: paths of pictures, the name of their folder first. A reading that is not literal counts only where it is
-    one to one and better; a name may lack a file only where nearly all files have a name."""
-    exact = _exactly(names, files)
-    if exact.share == 1 or not names or not files:
+class FileNames:
+    """Paths of pictures, the name of their folder first."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = files
+        self._exact: dict[str, list[int]] | None = None
+        self._read: dict[str, dict[str, int] | None] = {}
+
+    def match(self, names: Sequence[str]) -> Match:
+        """A reading that is not literal counts only where it is one to one and better; a name may lack a file only
+        where nearly all files have a name."""
+        exact = self.exactly(names)
+        if exact.share == 1 or not names or not self.files:
+            return exact
+        for how, key in _READINGS:
+            near = self._by(names, how, key)
+            if near is not None and (near.share == 1 or (near.share > exact.share and near.fits(len(self.files)))):
+                return near
         return exact
-    for how, key in _READINGS:
-        near = _by(names, files, key, how)
-        if near is not None and (near.share == 1 or (near.share > exact.share and near.fits(len(files)))):
-            return near
-    return exact
 
+    def exactly(self, names: Sequence[str]) -> Match:
+        """A file by its name or its path, with or without its folder and its ending."""
+        if self._exact is None:
+            self._exact = {}
+            for place, file in enumerate(self.files):
+                inside, suffix = file.partition("/")[2] or file, PurePosixPath(file).suffix
+                last = file.rpartition("/")[2]
+                for name in {text for one in (last, file, inside) for text in (one, one.removesuffix(suffix))}:
+                    self._exact.setdefault(name, []).append(place)
+        return Match([self._exact.get(name, []) for name in names])
 
-def why_not(names: Sequence[str], files: Sequence[str]) -> str:
-    """Why `names` are not `files`, in words, with the nearest of both."""
-    for how, key in _READINGS:
-        read, known = [key(name) for name in names], {key(file) for file in files}
-        found = {name for name, text in zip(names, read, strict=True) if text in known}
-        if len(found) >= 0.1 * len(names):
-            if len(set(read)) < len(read):
-                return f"{how}, several would name one file ({examples(found)})"
-            lost = [name for name in names if name not in found]
-            return f"{len(lost) / len(names):.0%} without a picture, even {how} ({examples(lost)})"
-    return f"{examples(names)} against {examples(files)}"
+    def why_not(self, names: Sequence[str]) -> str:
+        """Why `names` are not the files, in words, with the nearest of both."""
+        for how, key in _READINGS:
+            read, known = [key(name) for name in names], {key(file) for file in self.files}
+            found = {name for name, text in zip(names, read, strict=True) if text in known}
+            if len(found) >= 0.1 * len(names):
+                if len(set(read)) < len(read):
+                    return f"{how}, several would name one file ({examples(found)})"
+                lost = [name for name in names if name not in found]
+                return f"{len(lost) / len(names):.0%} without a picture, even {how} ({examples(lost)})"
+        return f"{examples(names)} against {examples(self.files)}"
 
-
-def _exactly(names: Sequence[str], files: Sequence[str]) -> Match:
-    """A file by its name or its path, with or without its folder and its ending."""
-    by_name: dict[str, list[int]] = {}
-    for place, file in enumerate(files):
-        path, inside = PurePosixPath(file), file.partition("/")[2] or file
-        bare = path.suffix and -len(path.suffix)
-        for name in {path.name, path.stem, file, inside, file[: bare or None], inside[: bare or None]}:
-            by_name.setdefault(name, []).append(place)
-    return Match([by_name.get(name, []) for name in names])
-
-
-def _by(names: Sequence[str], files: Sequence[str], key: Callable[[str], str], how: str) -> Match | None:
-    """`None` where two names, or two files, are alike in this reading."""
-    by_key: dict[str, int] = {}
-    for place, file in enumerate(files):
-        if by_key.setdefault(key(file), place) != place:
+    def _by(self, names: Sequence[str], how: str, key: Callable[[str], str]) -> Match | None:
+        """`None` where two names, or two files, are alike in this reading."""
+        if how not in self._read:
+            by_key = {key(file): place for place, file in enumerate(self.files)}
+            self._read[how] = by_key if len(by_key) == len(self.files) else None
+        places = self._read[how]
+        if places is None:
             return None
-    found = [by_key.get(key(name)) for name in names]
-    used = [place for place in found if place is not None]
-    if not used or len(set(used)) < len(used):
-        return None
-    return Match([[] if place is None else [place] for place in found], how)
+        found = [places.get(key(name)) for name in names]
+        used = [place for place in found if place is not None]
+        if not used or len(set(used)) < len(used):
+            return None
+        return Match([[] if place is None else [place] for place in found], how)
 
 
 def _last(text: str) -> str:

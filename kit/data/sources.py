@@ -8,6 +8,7 @@ import gzip
 import math
 import threading
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def parse_idx(data: bytes, file: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
+def pixel_columns(columns: Iterable[object]) -> list[str]:
+    """Those that hold pixels: pixel0, pixel1, ..."""
+    return [str(column) for column in columns if _is_pixel(str(column))]
+
+
 def read_pixel_table(file: Path) -> pd.DataFrame:
     """The columns of a pixels-csv that are not pixels, as text."""
     header = pd.read_csv(file, nrows=0).columns
@@ -99,7 +105,8 @@ def _pixel_csv(file: Path) -> np.ndarray:
     if table.empty:
         raise KitError(f"{file}: has no columns pixel0, pixel1, ..., or no rows; layout pixels-csv needs both")
     side = math.isqrt(table.shape[1])
-    if side * side != table.shape[1] or list(table.columns) != [f"pixel{k}" for k in range(side * side)]:
+    orders = [[f"pixel{k}" for k in range(first, first + side * side)] for first in (0, 1)]
+    if list(table.columns) not in orders:
         raise KitError(f"{file}: has {table.shape[1]} pixel columns; expected pixel0, pixel1, ... of a square picture")
     values = table.to_numpy()
     bad = ~((values >= 0) & (values <= 255) & (values % 1 == 0)).all(axis=1)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kit.competition import Competition
-from kit.data.sources import parse_idx
-from kit.describe.inventory import Entry
-from kit.describe.targets import Case
+from kit.data.sources import parse_idx, pixel_columns
+from kit.describe.case import Case
+from kit.describe.entry import Inventory
 from kit.device.accelerator import default_device, device_name
 
 LOOKED_AT = 200  # pictures whose size is read
@@ -22,11 +22,11 @@ HOW_TO_GET = (
 )
 
 
-def first_experiment(competition: Competition, entries: list[Entry], reading: Case) -> dict[str, Any]:
+def first_experiment(competition: Competition, inventory: Inventory, reading: Case) -> dict[str, Any]:
     """An experiment's mapping: sizes that fit the pictures and this machine; on a GPU a pretrained network, else, and
     for small pictures, our ResNet from random weights."""
     device = default_device()
-    sides, count = _sides(entries, competition)
+    sides, count = _sides(inventory, competition, reading)
     typical, on_gpu = int(median(sides)) if sides else 224, device.type != "cpu"
     learned = max(1, int(count * 0.8))  # pictures that a fold learns from
     small = typical < SMALL
@@ -76,20 +76,17 @@ def _from_random_weights(typical: int, learned: int, on_gpu: bool) -> tuple[dict
     }, epochs
 
 
-def _sides(entries: list[Entry], competition: Competition) -> tuple[list[int], int]:
+def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tuple[list[int], int]:
     """(the shorter sides of some training pictures, how many training pictures there are)"""
-    role = competition.files.train[0]
-    entry = next(e for e in entries if e.role == role)
+    files = competition.files.roles()
+    entries = inventory.of(files["train"][0])
     if competition.labels.layout == "idx":
-        count, height, width = parse_idx(entry.read(""), role).shape
+        count, height, width = parse_idx(entries[0].read(""), entries[0].role).shape
         return [min(height, width)], count
     if competition.labels.layout == "pixels-csv":
-        pixels = sum(column.startswith("pixel") for column in entry.columns)
-        return [math.isqrt(pixels)], len(entry.table())
-    places = np.linspace(0, len(entry.pictures) - 1, min(LOOKED_AT, len(entry.pictures))).astype(int)
-    sizes = [size for place in places if (size := entry.size_of(entry.pictures[place])) is not None]
-    count = len(entry.pictures)
-    if competition.files.train == competition.files.test:
-        labels = next(e for e in entries if e.role in competition.files.train_labels)
-        count = len(labels.table()) if labels.name.endswith(".csv") else count
-    return [min(size) for size in sizes], count
+        return [math.isqrt(len(pixel_columns(entries[0].columns)))], len(entries[0].table())
+    pictures = [(entry, picture) for entry in entries for picture in entry.pictures]
+    places = np.linspace(0, len(pictures) - 1, min(LOOKED_AT, len(pictures))).astype(int)
+    sizes = [size for place in places if (size := pictures[place][0].size_of(pictures[place][1])) is not None]
+    shared = files["train"] == files["test"] and reading.table is not None
+    return [min(size) for size in sizes], len(reading.table) if shared and reading.table is not None else len(pictures)

@@ -1,146 +1,202 @@
-"""What a folder of downloads holds, zips included but not unpacked: pictures by folder, tables, COCO and idx files.
+"""What a folder of downloads holds, archives included but not unpacked: pictures by folder, tables, JSON and idx files.
 
-Names are those in raw/ after `kit download`; `role` is what the competition's YAML calls it."""
+`role` is what the competition's YAML calls an entry; it says where the entry is once it is unpacked into raw/. What was
+seen and is not understood is kept by name: it may be the reason why nothing fits."""
 
 import io
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import pandas as pd
-from PIL import Image
-
-from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO
+from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
 from kit.data.images import EXTENSIONS
 from kit.data.layouts import walk
-from kit.data.text_tables import read_text_csv
+from kit.data.members import Member, zip_members
+from kit.data.places import only_folder
+from kit.data.text_tables import ENDINGS
+from kit.describe.entry import Entry, Inventory, Read
+from kit.describe.names import is_test, is_train, is_validation
 from kit.errors import ConfigError, KitError
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
+MOST_TABLES = 20  # in a folder of pictures; more of them belong to single pictures
+FEW = 20  # pictures of a tar or 7z that are read at once
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One file or folder. `pictures`: their paths inside it. `read(path)`: a picture's bytes; "": the file's own."""
-
-    role: str
-    read: Callable[[str], bytes]
-    pictures: list[str] = field(default_factory=list)
-    held: dict[str, pd.DataFrame] = field(default_factory=dict)  # the table, once read
-
-    @property
-    def name(self) -> str:
-        """As unpacked: `train.zip` becomes `train`."""
-        return self.role.removesuffix(".zip")
-
-    def table(self) -> pd.DataFrame:
-        """The CSV as text. Raises `KitError` when it is not one."""
-        if self.role not in self.held:
-            self.held[self.role] = read_text_csv(io.BytesIO(self.read("")), self.role)
-        return self.held[self.role]
-
-    @property
-    def columns(self) -> list[str]:
-        return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
-
-    def size_of(self, picture: str) -> tuple[int, int] | None:
-        """(width, height) from the file's header; `None` where Pillow does not know it."""
-        try:
-            return Image.open(io.BytesIO(self.read(picture))).size
-        except (OSError, ValueError, Image.DecompressionBombError):
-            return None
-
-
-def scan(folder: Path) -> list[Entry]:
-    """Everything of use in a folder, or in the one bundle zip in it. Raises `KitError` when there is nothing."""
+def scan(folder: Path) -> Inventory:
+    """Everything of use in a folder, or in the one bundle in it. Raises `KitError` when there is nothing at all."""
     if not folder.exists():
         raise ConfigError(f"--from {folder}: no such file or folder")
-    tops = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    bundle = [path for path in tops if path.suffix == ".zip" and _is_bundle(path)]
-    entries = _bundle(bundle[0]) if len(bundle) == 1 and len(tops) <= 2 else [e for p in tops if (e := _entry(p))]
-    if not entries:
-        raise KitError(f"{folder}: contains no pictures, no tables and no zips of them")
-    return entries
+    top = folder if folder.is_file() else only_folder(folder)
+    tops = [top] if top.is_file() else sorted(p for p in top.iterdir() if not p.name.startswith((".", "__MACOSX")))
+    bundle = [path for path in tops if path.suffix == ".zip" and not _says_role(path) and _is_bundle(path)]
+    found = _Found()
+    if len(bundle) == 1 and len(tops) <= 2:
+        _look_into_bundle(bundle[0], found)
+        tops = [path for path in tops if path != bundle[0]]
+    for path in tops:
+        _look_at(path, found)
+    if not found.entries and not found.unseen:
+        raise KitError(f"{folder}: contains no pictures, no tables and no archives of them")
+    return Inventory(found.entries, found.unseen)
 
 
-def _entry(path: Path) -> Entry | None:
+class _Found:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.unseen: list[str] = []
+
+    def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
+        """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
+        pictures = [name for name in names if _is_picture(name)]
+        tables = [name for name in names if name.endswith((*ENDINGS, ".json")) and not _is_hidden(name)]
+        for sub, inside in _parts(pictures).items():
+            place = f"{prefix}{sub}/" if sub else prefix
+            self.entries.append(Entry(f"{role}/{sub}" if sub else role, _within(read, place), inside))
+        alone = not pictures and len(tables) == 1 and unpacked_name(role).endswith((*ENDINGS, ".json"))
+        if len(tables) <= MOST_TABLES:
+            for name in tables:
+                inner = unpacked_name(role) if alone else f"{role}/{name}"
+                self.entries.append(Entry(inner, lambda _, name=name: read(prefix + name)))  # type: ignore[misc]
+        others = Counter(
+            PurePosixPath(name).suffix.lower() or "files without an ending" for name in names
+            if not _is_hidden(name) and name not in set(pictures) and name not in set(tables)
+        )  # fmt: skip
+        self.unseen += [f"{count:,} {ending} in {role}" for ending, count in others.most_common(3)]
+
+    def file(self, name: str, read: Read) -> None:
+        if name.endswith((*ENDINGS, ".json")) or any(mark in name for mark in IDX):
+            self.entries.append(Entry(name, read))
+        elif _is_picture(name):
+            return  # a stray picture beside the folders
+        else:
+            self.unseen.append(name)
+
+
+def _look_at(path: Path, found: _Found) -> None:
     if path.is_dir():
-        pictures = sorted(p.relative_to(path).as_posix() for p in walk(path) if _is_picture(p.name))
-        return Entry(path.name, lambda inside: (path / inside).read_bytes(), pictures) if pictures else None
-    if path.suffix == ".zip":
-        return _zipped(path.name, path)
-    if path.suffix in {".csv", ".json"} or any(mark in path.name for mark in IDX):
-        return Entry(path.name, lambda _: path.read_bytes())
-    return None
+        names = sorted(file.relative_to(path).as_posix() for file in walk(path))
+        found.add(path.name, names, lambda inside: (path / inside).read_bytes())
+    elif path.suffix == ".zip":
+        _look_into_zip(path.name, path, found)
+    elif path.name.endswith(PARTS):
+        whole = "all its parts" if path.suffix != ".rar" else "it"
+        found.unseen.append(f"{path.name}: unpack {whole} with 7-Zip or `7z x` and give the folder to --from")
+    elif is_archive(path):
+        _look_into_other(path, found)
+    else:
+        found.file(path.name, lambda _: path.read_bytes())
 
 
-def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, list[str]]:
-    """(the zip, kept open; its files' names)"""
+def _look_into_zip(role: str, source: Path | IO[bytes], found: _Found) -> None:
+    archive, members = _open(role, source)
+    names, prefix = _without_top(role, list(members))
+    found.add(role, names, _zip_reader(role, archive, members), prefix)
+
+
+def _look_into_other(path: Path, found: _Found) -> None:
+    """A tar or 7z, which is read from its beginning: a few pictures are, and the tables."""
+    members = {member.name: member for member in members_of(path)}
+    names, prefix = _without_top(path.name, list(members))
+    held: dict[str, bytes] = {}
+
+    def read(name: str) -> bytes:
+        if name not in held:
+            some = [member for member in members.values() if _is_picture(member.name)][:FEW] if not held else []
+            held.update(read_some(path, list({m.name: m for m in (*some, members[name])}.values())))
+        return held[name]
+
+    found.add(path.name, names, read, prefix)
+
+
+def _look_into_bundle(path: Path, found: _Found) -> None:
+    """Kaggle's "download all": folders, tables and inner zips in one zip."""
+    archive, members = _open(path.name, path)
+    read = _zip_reader(path.name, archive, members)
+    tops = {name.partition("/")[0] for name in members}
+    wrap = f"{next(iter(tops))}/" if len(tops) == 1 and all("/" in name for name in members) else ""
+    names = [name.removeprefix(wrap) for name in members]
+    for top in dict.fromkeys(name.partition("/")[0] for name in names):
+        inside = [name.removeprefix(f"{top}/") for name in names if name.startswith(f"{top}/")]
+        if inside:
+            found.add(top, inside, read, f"{wrap}{top}/")
+        elif top.endswith(".zip"):
+            inner = members[wrap + top].inside
+            stored = inner.compress_type == zipfile.ZIP_STORED  # gigabytes, read in place
+            _look_into_zip(top, archive.open(inner) if stored else io.BytesIO(read(wrap + top)), found)
+        else:
+            found.file(top, lambda _, top=top: read(wrap + top))  # type: ignore[misc]
+
+
+def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Member]]:
+    """(the zip, kept open; its files)"""
     try:
         archive = zipfile.ZipFile(source)
     except zipfile.BadZipFile as error:
         raise KitError(f"{role}: is a broken zip ({error}); get it again") from None
-    return archive, [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    return archive, {member.name: member for member in zip_members(archive) if "__MACOSX" not in member.name}
 
 
-def _zipped(role: str, source: Path | IO[bytes]) -> Entry | None:
-    """A zip of pictures, or of one table."""
-    archive, members = _open(role, source)
-    pictures = [name for name in members if _is_picture(name)]
-    if pictures:
-        top = PurePosixPath(role).stem + "/"  # train.zip holds train/cat.0.jpg and is unpacked without that folder
-        prefix = top if all(name.startswith(top) for name in pictures) else ""
-        inside = [name.removeprefix(prefix) for name in pictures]
-        return Entry(role, _reader(role, archive, prefix), inside)
-    tables = [name for name in members if name.endswith((".csv", ".json"))]
-    return Entry(role.removesuffix(".zip"), _reader(role, archive, tables[0])) if len(tables) == 1 else None
+def _zip_reader(role: str, archive: zipfile.ZipFile, members: dict[str, Member]) -> Read:
+    """A bomb, an encrypted or a damaged member raises `KitError`."""
 
-
-def _reader(role: str, archive: zipfile.ZipFile, prefix: str) -> Callable[[str], bytes]:
-    """Reads the member `prefix` + its argument. A bomb, an encrypted or a damaged member raises `KitError`."""
-
-    def read(inside: str) -> bytes:
-        member = archive.getinfo(prefix + inside)
-        if member.flag_bits & 0x1:
-            raise KitError(f"{role}: '{member.filename}' is encrypted; unpack {role} yourself")
-        if member.file_size > max(FREE_RATIO_BYTES, MAX_RATIO * member.compress_size):
-            sizes = f"{member.compress_size:,} bytes would unpack to {member.file_size:,}"
-            raise KitError(f"{role}: '{member.filename}': {sizes}; that is a zip bomb, do not use it")
+    def read(name: str) -> bytes:
+        member = members[name]
+        if member.encrypted:
+            raise KitError(f"{role}: '{name}' is encrypted; unpack {role} yourself")
+        if member.size > max(FREE_RATIO_BYTES, MAX_RATIO * (member.packed or 0)):
+            sizes = f"{member.packed:,} bytes would unpack to {member.size:,}"
+            raise KitError(f"{role}: '{name}': {sizes}; that is a zip bomb, do not use it")
         try:
-            return archive.read(member)
+            data: bytes = archive.read(member.inside)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise KitError(f"{role}: '{member.filename}' cannot be read ({error}); get {role} again") from None
+            raise KitError(f"{role}: '{name}' cannot be read ({error}); get {role} again") from None
+        return data
 
     return read
 
 
-def _bundle(path: Path) -> list[Entry]:
-    """Kaggle's "download all": folders, tables and inner zips in one zip."""
-    archive, names = _open(path.name, path)
-    entries: list[Entry | None] = []
-    for top in dict.fromkeys(name.split("/")[0] for name in names):
-        inside = [name.removeprefix(top + "/") for name in names if name.startswith(top + "/") and _is_picture(name)]
-        if inside:
-            entries.append(Entry(top, _reader(path.name, archive, f"{top}/"), inside))
-        elif top.endswith(".zip"):
-            stored = archive.getinfo(top).compress_type == zipfile.ZIP_STORED  # gigabytes, read in place
-            inner = archive.open(top) if stored else io.BytesIO(_reader(path.name, archive, top)(""))
-            entries.append(_zipped(top, inner))
-        elif top.endswith((".csv", ".json")) or any(mark in top for mark in IDX):
-            entries.append(Entry(top, _reader(path.name, archive, top)))
-    return [entry for entry in entries if entry is not None]
+def _within(read: Read, prefix: str) -> Read:
+    return lambda inside: read(prefix + inside)
+
+
+def _without_top(role: str, names: list[str]) -> tuple[list[str], str]:
+    """train.zip holds train/cat.0.jpg and is unpacked without that folder."""
+    top = f"{unpacked_name(role)}/"
+    prefix = top if names and all(name.startswith(top) for name in names) else ""
+    return [name.removeprefix(prefix) for name in names], prefix
+
+
+def _parts(pictures: list[str]) -> dict[str, list[str]]:
+    """One folder, or its subfolders where these are train and test."""
+    if not pictures:
+        return {}
+    parts: dict[str, list[str]] = {}
+    for picture in pictures:
+        sub, slash, inside = picture.partition("/")
+        parts.setdefault(sub if slash else "", []).append(inside if slash else picture)
+    parted = any(map(is_train, parts)) and any(is_test(one) or is_validation(one) for one in parts)
+    return {sub: inside for sub, inside in parts.items() if sub} if parted else {"": pictures}
+
+
+def _says_role(path: Path) -> bool:
+    return is_train(path.name) or is_test(path.name)
 
 
 def _is_bundle(path: Path) -> bool:
     """Does the zip hold tables beside pictures, or other zips?"""
-    _, names = _open(path.name, path)
-    tables = [name for name in names if name.endswith((".csv", ".csv.zip", ".json"))]
-    return bool(tables) and len(names) > 1
+    _, members = _open(path.name, path)
+    tables = [name for name in members if name.endswith((*ENDINGS, ".csv.zip", ".json"))]
+    whole = any(name.endswith(".zip") for name in members)
+    return len(members) > 1 and (whole or bool(tables))
+
+
+def _is_hidden(name: str) -> bool:
+    return PurePosixPath(name).name.startswith((".", "__"))
 
 
 def _is_picture(name: str) -> bool:
-    plain = PurePosixPath(name)
-    return plain.suffix.lower() in EXTENSIONS and not plain.name.startswith((".", "__"))
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS and not _is_hidden(name)

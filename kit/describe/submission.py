@@ -4,54 +4,74 @@ from typing import Any
 
 import pandas as pd
 
-from kit.describe.targets import Case
+from kit.describe.case import Case
+from kit.describe.names import words_of
 from kit.errors import ConfigError, KitError, examples
-from kit.metrics import find_metric
+from kit.metrics import Metric, spelled
 
 SEPARATORS = ("|", ",", ";", " ")
 
 
 def describe_submission(case: Case) -> None:
     """Format and metric, by the task and by what the sample's cells look like."""
-    task = case.raw["task"]
+    task, classes = case.raw["task"], case.raw["labels"].get("classes", [])
     fitting = [metric for metric in case.metrics if task in metric.tasks]
+    fitting = [metric for metric in fitting if not metric.two_classes or len(classes) == 2]
     if case.metrics and not fitting:
         first = case.metrics[0]
-        raise ConfigError(f"--metric {first.name}: scores {' or '.join(first.tasks)}; these files show {task}")
-    case.metrics = fitting[:1]
+        what = f"two classes, not {len(classes)}" if first.two_classes else " or ".join(first.tasks)
+        raise ConfigError(f"--metric {first.name}: scores {what}; these files show {task}")
+    case.metrics = fitting
+    metric = fitting[0] if fitting else None
     if task == "number":
         _settle(case, "number", "rmse", "a number per row")
-    elif len(case.wanted) > 1:
+    elif len(case.answers) > 1:
         _columns_per_class(case)
     elif task == "labels":
-        _settle(case, "labels", "f1_samples", "several labels in one cell")
-        separator = next((s for s in SEPARATORS if case.cells.str.contains(s, regex=False).any()), None)
-        case.raw["submission"]["separator"] = separator or case.raw["labels"].get("separator", " ")
-    elif (words := _words(case)) > 1:
+        _label_sets(case, metric)
+    elif (words := _words(case)) > 1 and (metric is None or "top_k" in metric.formats):
         _settle(case, "top_k", f"map@{words}", f"{words} classes in each cell of the sample, the likeliest first")
         new = [word for word in case.cells.iloc[0].split() if word.lower().startswith(("new_", "new-", "unknown"))]
         if new:
             case.raw["submission"]["new_class"] = new[0]
             case.because(f"'{new[0]}' means none of the others")
     else:
+        if words > 1:
+            case.warnings.append(
+                f"the sample names {words} classes a row; {case.metrics[0].name} scores one: one is handed in"
+            )
         _one_column(case)
 
 
 def _settle(case: Case, form: str, likely: str, reason: str) -> None:
-    case.raw["metric"] = case.metrics[0].name if case.metrics else likely
-    columns = list(case.sample.columns) if case.sample is not None else ["id", "label"]
-    case.raw["submission"] = {"format": form, "id_column": columns[0]}
+    metric = case.metrics[0] if case.metrics else spelled(likely)[0]
+    if form not in metric.formats:
+        raise ConfigError(f"--metric {metric.name}: scores {' or '.join(metric.formats)}; the sample shows {form}")
+    case.raw["metric"] = metric.name
+    target = case.raw["labels"].get("column", "label")
+    column = case.answers[0] if case.answers else target
+    case.raw["submission"] = {"format": form, "id_column": case.sample_id}
     if form != "probabilities":
-        case.raw["submission"]["column"] = columns[1]
+        case.raw["submission"]["column"] = column
     case.because(f"{reason} -> {case.raw['metric']}")
+
+
+def _label_sets(case: Case, metric: Metric | None) -> None:
+    if len(case.raw["labels"]["classes"]) == 1 and metric is not None and "probability" in metric.formats:
+        _settle(case, "probability", metric.name, "one label, one column: its probability")
+        case.raw["submission"]["positive"] = case.raw["labels"]["classes"][0]
+        return
+    _settle(case, "labels", "f1_samples", "several labels in one cell")
+    separator = next((s for s in SEPARATORS if case.cells.str.contains(s, regex=False).any()), None)
+    case.raw["submission"]["separator"] = separator or case.raw["labels"].get("separator", " ")
 
 
 def _columns_per_class(case: Case) -> None:
     classes = case.raw["labels"]["classes"]
-    if set(case.wanted) != set(classes):
-        wanted = examples(case.wanted, 4)
+    if not set(case.answers) >= set(classes):
+        wanted = examples(case.answers, 4)
         raise KitError(f"the sample submission's columns ({wanted}) are not the classes ({examples(classes, 4)})")
-    case.raw["labels"]["classes"] = case.wanted
+    case.raw["labels"]["classes"] = case.answers
     likely = case.metrics[0].name if case.metrics else _probability_metric(case, "a column per class")
     _settle(case, "probabilities", likely, "a column per class, in the sample's order -> probabilities")
 
@@ -60,57 +80,77 @@ def _one_column(case: Case) -> None:
     """One answer per row: a hard class, or the probability of one of two."""
     classes = case.raw["labels"]["classes"]
     metric = case.metrics[0].name if case.metrics else _one_column_metric(case)
-    if "probability" in find_metric(metric).formats and len(classes) == 2:
+    chosen = case.metrics[0] if case.metrics else spelled(metric)[0]
+    if "probability" in chosen.formats and "label" not in chosen.formats:
+        if len(classes) != 2:
+            shows = f"one column for {len(classes)} classes; the sample shows '{examples(case.cells, 2)}'"
+            raise ConfigError(f"--metric {metric}: needs a probability per class, and there is {shows}")
         positive = _positive(case, classes)
         _settle(case, "probability", metric, f"one column for two classes: the probability of '{positive}'")
         case.raw["submission"]["positive"] = positive
     else:
         _settle(case, "label", metric, "one class per row")
         case.raw["submission"] |= _values(case, classes)
+    if chosen.two_classes and "submission.positive" not in case.raw["submission"]:
+        positive = case.raw["submission"].get("positive") or _positive(case, classes)
+        case.raw["labels"]["classes"] = sorted(classes, key=lambda name: name == positive)
+        case.because(f"{chosen.name} is of '{positive}'")
 
 
 def _one_column_metric(case: Case) -> str:
     if case.raw["task"] == "ordinal":
         return "quadratic_weighted_kappa"
     if len(case.raw["labels"]["classes"]) > 2:
-        return "accuracy"
+        options = [("accuracy", "every image counts alike"), ("f1_macro", "every class does")]
+        return case.choose("metric", "Files cannot tell by what classes are scored.", options)
     if pd.to_numeric(case.cells, errors="coerce").mod(1).gt(0).any():
         return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")
     options = [("accuracy", "hard classes"), ("log_loss", "probabilities"), ("roc_auc", "a ranking")]
-    return case.choose("files cannot tell accuracy, log loss and ROC AUC apart (--metric NAME does): which?", options)
+    return case.choose("metric", "Files cannot tell accuracy, log loss and ROC AUC apart.", options)
 
 
 def _probability_metric(case: Case, text: str) -> str:
     options = [("log_loss", "confidence counts"), ("roc_auc", "only the order counts")]
     options = options[::-1] if case.raw["task"] == "labels" else options
-    return case.choose(f"{text}: files cannot tell log loss from ROC AUC (--metric NAME does): which?", options)
+    return case.choose("metric", f"{text[0].upper()}{text[1:]}: files cannot tell log loss from ROC AUC.", options)
 
 
 def _positive(case: Case, classes: list[str]) -> str:
-    """1 of 0 and 1; else the class that the sample's column names; else the user is asked."""
-    if set(classes) <= {"0", "1"}:
-        return "1"
-    named = [name for name in classes if case.wanted and name.lower() in case.wanted[0].lower()]
+    """1 of 0 and 1, or of -1 and 1; else the class that the sample's column names as a word; else the user is asked."""
+    numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
+    if set(numbers) in ({0.0, 1.0}, {-1.0, 1.0}):
+        return classes[int(numbers.argmax())]
+    words = set(words_of(case.answers[0])) if case.answers else set()
+    named = [name for name in classes if set(words_of(name)) and set(words_of(name)) <= words]
     if len(named) == 1:
         return named[0]
     options = [(classes[1], "the last alphabetically"), (classes[0], "the other one")]
-    return case.choose("whose probability is submitted?", options)
+    return case.choose("submission.positive", "Whose probability is submitted?", options)
 
 
 def _values(case: Case, classes: list[str]) -> dict[str, Any]:
-    """What is written for a class, where the sample has numbers and the classes have names."""
-    numeric = len(case.cells) > 0 and bool(pd.to_numeric(case.cells, errors="coerce").notna().all())
-    named = pd.to_numeric(pd.Series(classes), errors="coerce").isna().all()
-    if not numeric or not named:
+    """What is written for a class, where the sample writes something else."""
+    cells = set(case.cells.head(1000)) - {""}
+    numeric = bool(cells) and bool(pd.to_numeric(pd.Series(sorted(cells)), errors="coerce").notna().all())
+    if cells <= set(classes) or not numeric:
         return {}
     if case.numbers:
         case.because("the sample has numbers: the categories' ids")
         return {"values": {name: case.numbers[name] for name in classes}}
-    numbers = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
-    case.because(f"the sample has numbers: {numbers} (alphabetically: check it)")
-    return {"values": {name: number for number, name in enumerate(classes)}}
+    numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
+    named = bool(numbers.isna().any())
+    as_numbers = dict(enumerate(classes)) if named else {int(n): name for n, name in zip(numbers, classes, strict=True)}
+    written = ", ".join(f"{number} = {name}" for number, name in list(as_numbers.items())[:6])
+    if not named and not {str(number) for number in as_numbers} & cells:
+        return {}
+    options = [("numbers", f"{written}{', in alphabetical order' if named else ''}"), ("labels", examples(classes, 6))]
+    question = f"The sample has {examples(sorted(cells), 3)}, the labels {examples(classes, 3)}: what is written?"
+    if case.choose("submission.values", question, options) == "labels":
+        return {}
+    case.because(f"the sample has numbers: {written}")
+    return {"values": {name: number for number, name in as_numbers.items()}}
 
 
 def _words(case: Case) -> int:
     classes = set(case.raw["labels"]["classes"])
-    return max((1 if cell in classes else len(cell.split()) for cell in case.cells), default=1)
+    return max((1 if cell in classes else len(cell.split()) for cell in case.cells.head(1000)), default=1)

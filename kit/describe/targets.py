@@ -1,59 +1,20 @@
-"""What is to be predicted: the middle part of `detect`. Writes `task` and `labels` into the YAML's mapping."""
+"""What is to be predicted: writes `task` and `labels` into the YAML's mapping."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from kit.data.label_files import Coco
-from kit.errors import KitError, examples
-from kit.metrics import Metric
+from kit.data.label_files import Coco, is_junk
+from kit.describe.case import Case, number_first
+from kit.describe.groups import SURE, find_group
+from kit.describe.strings import describe_strings
+from kit.errors import KitError, counted, examples
 from kit.tasks import Task
 
-Choose = Callable[[str, Sequence[tuple[str, str]]], str]
-"""(question, [(value, meaning), the likelier first]) -> a value"""
-
-_OF = "patient|subject|person|individual|animal|case|study|site|series|group|hospital"
-GROUP = re.compile(rf"^({_OF})[_ ]?(id|no|number)?$")
 ORDERED = re.compile(r"diagnosis|grade|level|severity|stage|score|rating|isup|quality|degree")
 MANY = 30  # with more distinct numbers they are not grades
-
-
-@dataclass
-class Case:
-    """A competition as far as it is understood. `raw` is the YAML's mapping, `reasons` say why. `metrics`: what the
-    competition's metric may be, empty where it is not known; `sample`: the sample submission; `table`: the labels' CSV
-    as text, its files named by `id_column`; `classes`: from folders, names, idx files or tables of pixels; `numbers`:
-    class -> the number that stands for it (COCO)."""
-
-    metrics: list[Metric]
-    choose: Choose
-    raw: dict[str, Any] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    sample: pd.DataFrame | None = None
-    table: pd.DataFrame | None = None
-    id_column: str = ""
-    classes: list[str] | None = None
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def because(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    @property
-    def wanted(self) -> list[str]:
-        return [str(column) for column in self.sample.columns[1:]] if self.sample is not None else []
-
-    @property
-    def cells(self) -> pd.Series:
-        """The sample's answers, where they are one column."""
-        if self.sample is None or len(self.wanted) != 1:
-            return pd.Series([], dtype=str)
-        return self.sample[self.wanted[0]].str.strip()
-
-    def fits(self, task: Task) -> bool:
-        return not self.metrics or any(task in metric.tasks for metric in self.metrics)
+MARKS = ".DS_Store and the like"
 
 
 def target_of_files(case: Case) -> None:
@@ -64,44 +25,60 @@ def target_of_files(case: Case) -> None:
     case.raw["labels"]["classes"] = classes
 
 
-def target_of_coco(case: Case, coco: Coco) -> None:
+def target_of_coco(case: Case, cocos: Sequence[Coco]) -> None:
     """Classes of COCO's annotations; several where an image has several."""
-    names = coco.names
-    used = sorted({name for _, name in coco.marks}, key=number_first)
-    several = len(set(coco.marks)) > len({image for image, _ in coco.marks})
+    names = {number: name for coco in cocos for number, name in coco.names.items()}
+    marks = [mark for coco in cocos for mark in coco.marks]
+    used = sorted({name for _, name in marks}, key=number_first)
+    several = len(set(marks)) > len({image for image, _ in marks})
     case.because(f"{len(used)} classes: {examples(used, 6)}" + (", several per image" if several else ""))
     case.raw["task"] = "labels" if several else "classes"
     case.raw["labels"]["classes"] = used
     case.numbers = {name: int(number) for number, name in names.items() if str(number).isdecimal() and name in used}
+    find_group(pd.DataFrame([facts for coco in cocos for facts in coco.facts]).fillna(""), {"id", "file_name"}, case)
 
 
 def target_of_table(case: Case) -> None:
     """A table of labels: columns of 0 and 1, strings, delimited strings, ordered or real numbers."""
     assert case.table is not None
-    table, wanted = case.table, case.wanted
-    wide = [column for column in wanted if column in table and set(table[column].unique()) <= {"0", "1", "0.0", "1.0"}]
-    column = None if len(wanted) > 1 and wide == wanted else _target_column(case)
-    taken = {case.id_column, column, *wanted}
-    groups = [str(c) for c in table if GROUP.match(str(c).lower()) and c not in taken and not table[c].is_unique]
-    if groups:
-        case.raw["labels"]["group_column"], count = groups[0], table[groups[0]].nunique()
-        case.because(f"column '{groups[0]}' repeats ({count:,} values): its images stay in one fold")
+    table, wanted = case.table[~case.table[case.id_column].map(is_junk)], case.answers
+    junk = len(case.table) - len(table)
+    if junk:
+        case.warnings.append(f"{counted(junk, 'row')} for hidden files ({MARKS}) are left out")
+    case.table = table
+    signs = [column for column in wanted if column in table and _signs(table[column])]
+    column = None if len(wanted) > 1 and signs == wanted else _target_column(case)
+    find_group(table, {case.id_column, column or "", *wanted}, case, case.test_table)
     if column is None:
         _wide(case)
         return
     case.raw["labels"]["column"] = column
-    values = table[column].str.strip()
+    cells = table[column].str.strip()
+    empty = cells == ""
+    if empty.any():
+        lost = examples(table[case.id_column][empty])
+        count = counted(int(empty.sum()), "cell")
+        case.warnings.append(f"'{column}': {count} empty ({lost}): these labels are missing, their images left out")
+    values = cells[~empty]
+    if values.empty:
+        raise KitError(f"column '{column}' of the labels is empty")
     if pd.to_numeric(values, errors="coerce").notna().all():
         _numbers(case, column, values)
     else:
-        _strings(case, column, values)
+        describe_strings(case, column, values)
+
+
+def _signs(column: pd.Series) -> bool:
+    numbers = set(pd.to_numeric(column[column.str.strip() != ""], errors="coerce").unique())
+    return bool(numbers) and (numbers <= {0.0, 1.0} or numbers <= {-1.0, 1.0})
 
 
 def _wide(case: Case) -> None:
     assert case.table is not None
-    wanted = case.wanted
-    single = bool((case.table[wanted].apply(pd.to_numeric).sum(axis=1) == 1).all())
-    case.raw["task"] = "classes" if single else "labels"
+    wanted = case.answers
+    numbers = case.table[wanted].apply(pd.to_numeric, errors="coerce")
+    single = bool(((numbers == 1).sum(axis=1) == 1)[numbers.notna().all(axis=1)].all())
+    case.raw["task"] = "classes" if single and case.fits("classes") else "labels"
     case.raw["labels"] |= {"wide": True, "classes": wanted}
     kind = "always one set: one class per image" if single else "any number set: several labels per image"
     case.because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
@@ -110,31 +87,42 @@ def _wide(case: Case) -> None:
 def _target_column(case: Case) -> str:
     """The column that the sample asks for, or that has the values of the sample's cells."""
     assert case.table is not None
-    table, wanted = case.table, case.wanted
+    table, wanted = case.table, case.answers
+    if "labels.column" in case.given:
+        return case.choose("labels.column", "", [(str(column), "") for column in table])
     if len(wanted) == 1 and wanted[0] in table:
         case.because(f"target column '{wanted[0]}', as in the sample submission")
         return wanted[0]
-    others = [str(column) for column in table if column != case.id_column]
+    if len(wanted) > 1 and set(wanted) <= set(table):
+        raise KitError(f"several targets: the sample asks for {len(wanted)} numbers a picture ({examples(wanted)})")
+    features = set(case.test_table) if case.test_table is not None else set()
+    others = [str(column) for column in table if column != case.id_column and column != ""]
     if len(wanted) > 1:
-        found = [column for column in others if set(table[column].unique()) <= set(wanted)]
+        found = [column for column in others if set(table[column].unique()) - {""} <= set(wanted)]
         why = "the sample has its values as columns"
     else:
-        answers = {part for cell in case.cells.head(1000) for part in [cell, *cell.split()]}
-        found = [column for column in others if answers & set(table[column].unique())]
+        found = [column for column in others if case.values & set(table[column].unique())]
         why = f"the sample's '{examples(wanted)}' holds its values"
-    if len(found) > 1:
-        return case.choose("which column is the target?", [(name, f"e.g. {table[name].iloc[0]}") for name in found])
-    if found:
-        case.because(f"target column '{found[0]}', {table[found[0]].nunique():,} different: {why}")
-        return found[0]
-    left = [column for column in others if not GROUP.match(column.lower())]
-    if len(left) == 1:
-        case.because(f"target column '{left[0]}', the only one left")
-        return left[0]
-    raise KitError(
-        f"which column is the target? The labels have {examples(others, 8)}, the sample submission asks for "
-        f"{examples(wanted, 4)}; write the competition's YAML by hand (configs/competitions/ has examples)"
-    )
+    known = [column for column in found or others if column not in features]
+    fitting = [column for column in known if not SURE.match(column.lower()) and _may_be(table[column], case)]
+    why = why if found else "the only one that fits"
+    found = fitting
+    if not found:
+        asks = examples(wanted, 4) or "nothing that says so"
+        both = f"the labels have {examples(others, 8)}, the sample asks for {asks}"
+        raise KitError(f"which column is the target? {both}; say which: --set labels.column=NAME")
+    options = [(name, f"e.g. {table[name].iloc[0]}") for name in found]
+    chosen = case.choose("labels.column", f"Which column is the target: {', '.join(found)}?", options)
+    if len(found) == 1:
+        case.because(f"target column '{chosen}', {table[chosen].nunique():,} different: {why}")
+    return chosen
+
+
+def _may_be(column: pd.Series, case: Case) -> bool:
+    """Could the metric score it? Numbers need a column of numbers."""
+    if case.metrics and all(metric.tasks == ("number",) for metric in case.metrics):
+        return bool(pd.to_numeric(column[column != ""], errors="coerce").notna().all())
+    return True
 
 
 def _numbers(case: Case, column: str, values: pd.Series) -> None:
@@ -157,45 +145,8 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
         options = options if len(distinct) <= MANY else value + names
     options = [option for option in options if case.fits(option[0])] or [("number", "a real value")]
     sure = len(options) == 1 or (bool(case.metrics) and options[0][0] != "number")
-    task = options[0][0] if sure else case.choose(f"{text}: what are they?", options)
+    task = options[0][0] if sure else case.choose("task", f"{text}: what are they?", options)
     case.raw["task"] = task
     case.because(f"{text} -> {next(meaning for name, meaning in options if name == task)}")
     if task != "number":
         case.raw["labels"]["classes"] = distinct
-
-
-def _strings(case: Case, column: str, values: pd.Series) -> None:
-    """One class per cell, or several, delimited."""
-    distinct = sorted(values.unique(), key=number_first)
-    for separator in ("|", ",", ";", " "):
-        sets = [[part.strip() for part in cell.split(separator) if part.strip()] for cell in values]
-        parts = sorted({part for one in sets for part in one})
-        shared = len(parts) < len(distinct) and all(len(set(one)) == len(one) for one in sets)
-        named = set(distinct) <= set(case.wanted)  # whole cells are the sample's columns
-        if max(map(len, sets)) > 1 and shared and case.fits("labels") and not named:
-            if separator == " " and _one_class(case, column, distinct, parts):
-                break
-            case.raw["task"] = "labels"
-            case.raw["labels"] |= {"separator": separator, "classes": parts}
-            case.because(f"'{column}': up to {max(map(len, sets))} of {len(parts)} words a cell, between {separator!r}")
-            return
-    case.raw["task"] = "classes"
-    case.raw["labels"]["classes"] = case.wanted if set(case.wanted) >= set(distinct) else distinct
-    case.because(f"'{column}': {len(distinct):,} strings, one per image ({examples(distinct, 4)})")
-
-
-def _one_class(case: Case, column: str, distinct: list[str], words: list[str]) -> bool:
-    """`red car`: one class, or the two labels red and car?"""
-    if not case.fits("classes"):
-        return False
-    several = ("labels", f"{len(words):,} words ({examples(words, 4)}), several per image")
-    one = ("classes", f"{len(distinct):,} classes of several words ({examples(distinct, 4)}), one per image")
-    return case.choose(f"column '{column}' holds words: what are they?", [several, one]) == "classes"
-
-
-def number_first(text: str) -> tuple[int, float, str]:
-    """2 before 10, numbers before words."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)

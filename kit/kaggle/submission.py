@@ -70,8 +70,31 @@ def validate(competition: Competition, sample: pd.DataFrame, file: Path, referen
     values, wrong = _numbers(competition, table)
     errors += wrong
     if not errors:
+        unlike = unlike_sample(competition, sample)
+        doubts += [f"the sample is unlike it: {unlike}"] if unlike else []
         doubts += _check_values(competition, table, values, reference)
     return Verdict(len(table), errors, doubts)
+
+
+def unlike_sample(competition: Competition, sample: pd.DataFrame) -> str:
+    """How the sample's own answers differ from all that would be handed in; "" where they do not."""
+    wanted, submission = competition.submission.format, competition.submission
+    cells = sample[value_columns(competition)].head(1000).apply(lambda column: column.str.strip())
+    some = [cell for cell in dict.fromkeys(cells.to_numpy().ravel().tolist()) if cell]
+    shown = examples((f"'{cell}'" for cell in some), 2)
+    if wanted in {"label", "labels", "top_k"}:
+        known = {competition.written(name) for name in competition.handed_in}
+        words = {word for cell in some for word in ([cell] if cell in known else cell.split(submission.separator))}
+        strange = sorted(word for word in words if word and word not in known)
+        return (
+            f"its answers ({shown}) hold {examples(strange, 3)}; the kit writes {examples(known, 4)}" if strange else ""
+        )
+    numbers = pd.to_numeric(pd.Series(some), errors="coerce")
+    if numbers.isna().any():
+        return f"its answers ({shown}) are no numbers; the kit writes a {wanted}"
+    if wanted != "number" and ((numbers < 0) | (numbers > 1)).any():
+        return f"its answers ({shown}) lie outside 0..1; the kit writes probabilities"
+    return ""
 
 
 def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """init: look at a competition's files and write its YAML, and an experiment to start with."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ from kit import console, schema
 from kit.competition import NAME_PATTERN, NAME_WORDS, Competition
 from kit.config import Experiment
 from kit.data.archives import verify_archive
+from kit.describe.case import Ask, Case
 from kit.describe.detect import describe_files
 from kit.describe.first_experiment import first_experiment
 from kit.describe.inventory import scan
-from kit.errors import ConfigError, examples
+from kit.errors import ConfigError, examples, nearest
 from kit.kaggle.client import KaggleClient
-from kit.metrics import Metric, find_metric, spelled
+from kit.kaggle.submission import unlike_sample
+from kit.metrics import NAMES, Metric, nearest_metric, spelled
+from kit.metrics.words import percent_in
 from kit.workspace import Workspace, write_text
-
-Ask = Callable[[str, Sequence[tuple[str, str]]], str]
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class InitResult:
 
 def init(
     workspace: Workspace, source: Path | None = None, slug: str | None = None, name: str | None = None,
-    metric: str | None = None, ask: Ask | None = None, force: bool = False,
+    metric: str | None = None, ask: Ask | None = None, force: bool = False, overrides: Sequence[str] = (),
 ) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml and configs/NAME.yaml under the workspace. `source`: a folder of downloads;
-    `slug`: Kaggle's name, downloaded first unless there is a source. `ask` settles what the files leave open; without
-    it the likelier reading is taken and printed. Existing files are kept unless `force`."""
+    `slug`: Kaggle's name, downloaded first unless there is a source. What the files leave open is settled by
+    `overrides` (KEY=VALUE of the competition's YAML), else by `ask`; `ConfigError` where neither does. Existing files
+    are kept unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
+    given = _given(overrides)
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):
             raise ConfigError(f"{option} {value}: expected {NAME_WORDS}")
@@ -57,25 +60,34 @@ def init(
     there = [path for path in (competition, experiment) if path.exists()]
     if there and not force:
         raise ConfigError(f"{there[0]}: already exists; --force replaces it, --name gives another name")
-    entries = scan(source)
-    console.stage("init", f"{source}: {examples((entry.role for entry in entries), 8)}")
+    inventory = scan(source)
+    console.stage("init", f"{source}: {examples((entry.role for entry in inventory.entries), 8)}")
+    reading = Case(metrics, given, ask)
     try:
-        reading = describe_files(entries, metrics, ask or _likelier)
+        describe_files(inventory, reading)
     except ConfigError as error:
-        if metric is not None or not metrics:
+        if metric is not None or not metrics or not str(error).startswith("--metric"):
             raise
         console.warn(f"Kaggle's metric does not fit what the files show ({error}); check `metric` in the YAML")
-        reading = describe_files(entries, [], ask or _likelier)
+        reading = Case([], given, ask)
+        describe_files(inventory, reading)
     raw: dict[str, Any] = {"name": name, "title": name.replace("-", " ").replace("_", " ").title()}
     raw |= {"slug": slug} if slug else {}
     raw |= {key: reading.raw[key] for key in ("files", "task", "labels", "metric", "submission")}
+    raw |= _metric_options(raw["metric"], metric or "")
+    raw = schema.apply_overrides(raw, [f"{key}={value}" for key, value in given.items() if _is_value(key, value)])
     described = schema.build(Competition, raw, str(competition))
-    settings = first_experiment(described, entries, reading)
+    if reading.sample is not None and (unlike := unlike_sample(described, reading.sample)):
+        raise ConfigError(f"{examples(raw['files']['sample_submission'])}: {unlike}")
+    settings = first_experiment(described, inventory, reading)
     schema.build(Experiment, settings, str(experiment))
     why = f"# Written by `kit init` from {source.name}; the reasons, line by line:\n"
     for reason in reading.reasons:
         console.stage("init", reason)
         why += f"# - {reason}\n"
+    for warning in reading.warnings:
+        console.warn(warning)
+        why += f"# - warning: {warning}\n"
     text = schema.dump_yaml(raw)
     schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what will be read back
     write_text(competition, why + text)
@@ -85,15 +97,45 @@ def init(
     return InitResult(name, competition, experiment, reading.reasons)
 
 
+def _given(overrides: Sequence[str]) -> dict[str, str]:
+    given = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key.split(".")[0] not in {"files", "labels", "submission", "task", "metric_options"}:
+            expected = "KEY=VALUE with a key of the competition's YAML: labels.column=NAME, task=labels, ..."
+            raise ConfigError(f"--set {override}: expected {expected}")
+        given[key] = value
+    return given
+
+
+def _is_value(key: str, value: str) -> bool:
+    """Is it the YAML's own value? Others name one of the readings that were asked about."""
+    readings = {"submission.values", "files.train_labels", "files.sample_submission"}
+    none = key == "labels.group_column" and value == "none"
+    usual = key == "labels.pattern" and value == "class.id.ext"
+    return not none and not usual and (key not in readings or value[:1] in {"[", "{"})
+
+
+def _metric_options(metric: str, words: str) -> dict[str, Any]:
+    """What a page's words say beyond the metric's name: above 80 % TPR."""
+    percent = percent_in(words)
+    if metric == "partial_roc_auc" and percent is not None:
+        return {"metric_options": {"min_tpr": percent}}
+    return {}
+
+
 def _find_metrics(words: str) -> list[Metric]:
     """The kit's metrics that go by this name (ours, Kaggle's or an everyday one), the likelier first."""
     found = spelled(words)
     if not found:
-        try:
-            find_metric(words.lower())
-        except ValueError as error:
-            raise ConfigError(f"--metric {words}: {str(error).removeprefix('metric: ')}") from None
+        close = nearest(words, NAMES)
+        raise ConfigError(f"--metric {words}: no metric '{words}'{close if 'did you' in close else _offer(words)}")
     return found
+
+
+def _offer(words: str) -> str:
+    near = nearest_metric(words)
+    return f"; the nearest that the kit has: --metric {near}" if near else f" (available: {', '.join(NAMES)})"
 
 
 def _kaggles_metrics(words: str) -> list[Metric]:
@@ -103,11 +145,5 @@ def _kaggles_metrics(words: str) -> list[Metric]:
     if found:
         console.stage("init", f"Kaggle scores by '{words}': {' or '.join(metric.name for metric in found)}")
     else:
-        console.warn(f"Kaggle scores by '{words}', which the kit does not have; name the nearest it has with --metric")
+        console.warn(f"Kaggle scores by '{words}', which the kit does not have{_offer(words)}")
     return found
-
-
-def _likelier(question: str, options: Sequence[tuple[str, str]]) -> str:
-    others = ", ".join(f"{value} ({meaning})" for value, meaning in options[1:])
-    console.warn(f"{question} Taken: {options[0][0]} ({options[0][1]}); otherwise {others}")
-    return options[0][0]

@@ -1,0 +1,63 @@
+"""Many pictures in one file: tables of pixels, and idx files."""
+
+from kit.data.sources import parse_idx, pixel_columns
+from kit.describe.case import Case, number_first
+from kit.describe.entry import Entry
+from kit.describe.names import is_test, is_train, plainest
+from kit.describe.targets import target_of_files
+from kit.errors import KitError, examples
+
+
+def pixel_tables(tables: list[Entry], case: Case) -> None:
+    """A row per picture; its class, and maybe its id, in columns of their own."""
+    ordered = sorted(tables, key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
+    train, others = ordered[0], ordered[1:]
+    if not others:
+        raise KitError(f"pixels in {train.name}, but no second table of pixels for the test set")
+    test = min(others, key=lambda entry: (not is_test(entry.name), plainest(entry.name)))
+    rows, unseen = train.table(), test.table()
+    pixels = set(pixel_columns(rows))
+    named = [str(column) for column in rows if column not in pixels]
+    wanted = set(case.sample[case.sample_id]) if case.sample is not None else set()
+    ids = [column for column in named if rows[column].is_unique and column in unseen and unseen[column].is_unique]
+    ids = [column for column in ids if not wanted or wanted & set(unseen[column])]
+    targets = [column for column in named if column not in ids and column != ""]
+    if not targets:
+        raise KitError(f"{train.name}: no column besides its pixels, where the class should be")
+    options = [(column, f"e.g. {rows[column].iloc[0]}") for column in targets]
+    column = case.choose("labels.column", f"{train.name}: which column is the class?", options)
+    case.raw["labels"] |= {"layout": "pixels-csv", "column": column}
+    if ids:
+        found = case.choose("labels.id_column", "Which column is the id?", [(one, "") for one in ids])
+        case.raw["labels"]["id_column"] = found
+        said = f"ids in '{found}'"
+    else:
+        first = min((int(one) for one in wanted if one.isdecimal()), default=0)
+        case.raw["labels"]["first_id"] = first
+        said = f"ids from {first}"
+    case.raw["files"] |= {"train": [train.role], "test": [test.role]}
+    case.used |= {train.role, test.role}
+    case.because(f"pixels in tables: {train.name} (class in '{column}') and {test.name}; {said}")
+    case.classes = sorted(rows[column][rows[column] != ""].unique(), key=number_first)
+    target_of_files(case)
+
+
+def idx_files(entries: list[Entry], case: Case) -> None:
+    def one(kind: str, train: bool) -> Entry | None:
+        return next((e for e in entries if kind in e.name and ("train" in e.name) == train), None)
+
+    roles = {
+        "train": one("idx3", True), "train_labels": one("idx1", True),
+        "test": one("idx3", False), "test_labels": one("idx1", False),
+    }  # fmt: skip
+    there = {role: entry for role, entry in roles.items() if entry is not None}
+    missing = [role for role in ("train", "train_labels", "test") if role not in there]
+    if missing:
+        raise KitError(f"idx files without {missing[0]}; found {examples(entry.name for entry in entries)}")
+    case.raw["files"] |= {role: [entry.role] for role, entry in there.items()}
+    case.used |= {entry.role for entry in there.values()}
+    case.raw["labels"]["layout"] = "idx"
+    case.because("pictures and labels in idx files, MNIST's format")
+    numbers = parse_idx(there["train_labels"].read(""), there["train_labels"].name)
+    case.classes = [str(number) for number in range(int(numbers.max()) + 1)]
+    target_of_files(case)

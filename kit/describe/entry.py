@@ -1,0 +1,93 @@
+"""One file or folder of a competition's downloads, and all of them."""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from kit.data.archives import unpacked_name
+from kit.data.label_files import Coco, parse_coco
+from kit.data.matching import FileNames
+from kit.data.text_tables import ENDINGS, read_text_csv
+from kit.errors import examples
+
+Read = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or folder. `pictures`: their paths inside it. `read(path)`: a picture's bytes; "": the file's own."""
+
+    role: str
+    read: Read
+    pictures: list[str] = field(default_factory=list)
+    held: dict[str, Any] = field(default_factory=dict)  # the table or JSON, once read
+
+    @property
+    def name(self) -> str:
+        """As unpacked: `train.zip` becomes `train`."""
+        top, _, inside = self.role.partition("/")
+        return f"{unpacked_name(top)}/{inside}" if inside else unpacked_name(top)
+
+    @property
+    def is_table(self) -> bool:
+        return self.name.endswith(ENDINGS)
+
+    @property
+    def named(self) -> list[str]:
+        """The pictures' paths with the folder's own name first."""
+        last = PurePosixPath(self.name).name
+        return [f"{last}/{picture}" for picture in self.pictures]
+
+    @property
+    def names(self) -> FileNames:
+        if "names" not in self.held:
+            self.held["names"] = FileNames(self.named)
+        names: FileNames = self.held["names"]
+        return names
+
+    def table(self) -> pd.DataFrame:
+        """The CSV as text. Raises `KitError` when it is not one."""
+        if "table" not in self.held:
+            self.held["table"] = read_text_csv(io.BytesIO(self.read("")), self.role)
+        table: pd.DataFrame = self.held["table"]
+        return table
+
+    def coco(self) -> Coco | None:
+        """COCO's images and annotations; `None` where the JSON is something else."""
+        if "coco" not in self.held:
+            data = self.read("") if self.name.endswith(".json") else b""
+            is_coco = b'"images"' in data and b'"file_name"' in data
+            self.held["coco"] = parse_coco(data, self.role) if is_coco else None
+        coco: Coco | None = self.held["coco"]
+        return coco
+
+    @property
+    def columns(self) -> list[str]:
+        return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
+
+    def size_of(self, picture: str) -> tuple[int, int] | None:
+        """(width, height) from the file's header; `None` where Pillow does not know it."""
+        try:
+            return Image.open(io.BytesIO(self.read(picture))).size
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """`unseen`: what is there and not understood, in words."""
+
+    entries: list[Entry]
+    unseen: list[str]
+
+    def of(self, roles: Iterable[str]) -> list[Entry]:
+        return [entry for entry in self.entries if entry.role in set(roles)]
+
+    def also(self) -> str:
+        """For messages: ` (not understood: 24 .dcm in train)`."""
+        return f" (not understood: {examples(self.unseen, 6)})" if self.unseen else ""

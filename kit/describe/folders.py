@@ -1,0 +1,111 @@
+"""Classes in the pictures' paths: the folders at some level above them, or a part of their names."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+import pandas as pd
+
+from kit.data.matching import Match
+from kit.describe.case import Case, number_first
+from kit.describe.pictures import Pictures
+from kit.errors import examples
+
+LOOKED_AT = 2000
+PATTERNS = (
+    None,  # class.12.jpg
+    r"^(?P<class>.+?)[_-]\d+\.",
+    r"^(?P<class>[^_-]+)[_-].",
+    r"^\d+[_-](?P<class>.+)\.",
+    r"^(?P<class>[A-Za-z]+)\d+\.",
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """`number` as in `labels.level`; `names`: the folders there."""
+
+    number: int
+    names: list[str]
+
+    def fits(self, case: Case) -> bool:
+        """Are these what the sample answers with?"""
+        shared = case.values & set(self.names)
+        return bool(shared) and len(shared) >= 0.9 * min(len(case.values), len(self.names))
+
+
+class Named(Protocol):
+    """A table whose column names the pictures."""
+
+    @property
+    def match(self) -> Match: ...
+
+
+def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | None, case: Case) -> list[Level]:
+    """The levels whose folders may be classes: some, with several pictures each, and not explained otherwise: a column
+    of the table, or the first letters of the files' names."""
+    named = pictures.named
+    above = [PurePosixPath(name).parts[:-1] for name in named]
+    depth = min(len(parts) for parts in above)
+    first = 0 if len(pictures.train) > 1 else 1
+    numbers = list(range(first, depth))
+    if all(len(parts) == depth for parts in above) and depth - 1 in numbers:
+        numbers.remove(depth - 1)
+    levels = []
+    for number in [-1, *numbers] if depth > first else []:
+        at = [parts[number] for parts in above]
+        names = sorted(set(at), key=number_first)
+        if len(names) < 2 or len(names) > len(named) / 2 or _are_shards(at, named):
+            continue
+        if rows is not None and table is not None and _is_column(at, rows, table.match):
+            continue
+        levels.append(Level(number, names))
+    return [level for level in levels if str(level.number) == case.given.get("labels.level", str(level.number))]
+
+
+def file_names(pictures: Pictures, case: Case) -> tuple[list[str], Mapping[str, Any]] | None:
+    """(the classes that the pictures' names tell, what `labels` needs for it)"""
+    names = [PurePosixPath(name).name for name in pictures.named]
+    found: dict[str, list[str]] = {}
+    for pattern in PATTERNS:
+        parts = [_class_of(name, pattern) for name in names]
+        classes = sorted({part for part in parts if part}, key=number_first)
+        most = len(names) // 2 if pattern is None else math.isqrt(len(names))
+        likely = 2 <= len(classes) <= max(2, most) or Level(0, classes).fits(case)
+        if all(parts) and likely and classes not in found.values():
+            found[pattern or "class.id.ext"] = classes
+    fitting = {one: classes for one, classes in found.items() if Level(0, classes).fits(case)}
+    options = fitting if len(fitting) == 1 else found
+    if not options or "labels.pattern" in case.given:
+        given = case.given.get("labels.pattern")
+        parts = [_class_of(name, given) for name in names] if given else []
+        return (sorted(set(parts) - {""}, key=number_first), {"pattern": given}) if any(parts) else None
+    if "class.id.ext" in options and len(options) > 1:  # the usual one, which says the least
+        options = {"class.id.ext": options["class.id.ext"]}
+    meanings = [(one, f"{len(classes):,} classes: {examples(classes, 4)}") for one, classes in options.items()]
+    chosen = case.choose("labels.pattern", "Which part of a file's name is its class?", meanings)
+    return options[chosen], {} if chosen == "class.id.ext" else {"pattern": chosen}
+
+
+def _class_of(name: str, pattern: str | None) -> str:
+    if pattern is None:
+        parts = name.split(".")
+        return parts[0] if len(parts) >= 3 else ""
+    found = re.search(pattern, name)
+    return found["class"] if found else ""
+
+
+def _are_shards(folders: list[str], named: list[str]) -> bool:
+    """Folders that only spread the files: 0/7/c of 07c3f2.jpg."""
+    stems = [PurePosixPath(name).stem for name in named]
+    return all(folder in stem[:8] for folder, stem in zip(folders[:LOOKED_AT], stems, strict=False))
+
+
+def _is_column(folders: list[str], rows: pd.DataFrame, match: Match) -> bool:
+    """Is the folder's name what some column of the table says of the picture?"""
+    pairs = [(row, folders[places[0]]) for row, places in enumerate(match.places) if places][:LOOKED_AT]
+    wanted = [folder for _, folder in pairs]
+    return any([rows[column].iloc[row] for row, _ in pairs] == wanted for column in rows)

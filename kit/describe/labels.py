@@ -1,0 +1,226 @@
+"""Where the pictures' labels are: a table, COCO's JSON, class folders, or the files' names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from kit.data.matching import FileNames, Match
+from kit.describe.case import Case
+from kit.describe.entry import Entry, Inventory
+from kit.describe.folders import Level, class_folders, file_names
+from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest
+from kit.describe.pictures import Pictures
+from kit.describe.targets import target_of_coco, target_of_files, target_of_table
+from kit.errors import KitError, examples
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose `column` names the training pictures."""
+
+    entry: Entry
+    column: str
+    match: Match
+    rows: pd.DataFrame
+
+    def evidence(self, case: Case) -> int:
+        """How much of it the sample asks for: columns by name, else whether a column holds its values."""
+        asked = len(set(case.answers) & set(self.rows.columns))
+        if asked or not case.values:
+            return asked
+        columns = [self.rows[column] for column in self.rows if column != self.column]
+        return int(any(case.values & set(column) for column in columns))
+
+
+def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
+    names = FileNames(pictures.named)
+    tables = _tables(names, inventory, case)
+    table = _choose_table(tables, case)
+    cocos = [entry for entry in inventory.entries if entry.coco() is not None]
+    levels = [] if pictures.shared else class_folders(pictures, table.rows if table else None, table, case)
+    layout = case.given.get("labels.layout", "")
+    if table is not None and levels and not layout:
+        layout = _table_or_folders(table, levels, case)
+    if table is not None and layout in {"", "csv"}:
+        _take_table(table, tables, names, case)
+    elif cocos and layout in {"", "json"} and _take_coco(cocos, names, case):
+        return
+    elif levels and layout in {"", "folders"}:
+        _take_level(levels, pictures, case)
+    elif not (found := file_names(pictures, case)):
+        raise KitError(_nothing(pictures, names, inventory, case))
+    else:
+        case.raw["labels"] |= {"layout": "filename", **found[1]}
+        case.classes = found[0]
+        case.because(f"labels in the file names: {examples(PurePosixPath(n).name for n in pictures.named)}")
+        target_of_files(case)
+
+
+def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
+    """Those with a column that names the pictures; literally, where one does."""
+    found = []
+    for entry in inventory.entries:
+        train = is_train(entry.name) or is_validation(entry.name)
+        if (
+            not entry.is_table
+            or entry.role in case.used
+            or (is_test(entry.name) and not train)
+            or is_sample(entry.name)
+        ):
+            continue
+        rows = entry.table()
+        if "pixel0" in rows.columns or "pixel1" in rows.columns:
+            continue
+        if (only := _split_column(rows)) is not None:
+            rows = rows[rows[only[0]].isin(only[1])]
+        matches = {str(c): names.match(rows[c].tolist()) for c in _candidates(rows)}
+        fitting = {c: m for c, m in matches.items() if m.fits(len(names.files))}
+        literal = {c: m for c, m in fitting.items() if not m.how}
+        columns = literal or fitting
+        if columns:
+            column = _id_column(columns, entry, case)
+            found.append(Table(entry, column, columns[column], rows))
+    return found
+
+
+def _candidates(rows: pd.DataFrame) -> list[str]:
+    """Columns that may be ids: no two cells alike, and no row numbers in a column without a name."""
+    numbers = [str(row) for row in range(len(rows))]
+    return [str(c) for c in rows if rows[c].is_unique and not (c == "" and rows[c].tolist() == numbers)]
+
+
+def _id_column(columns: dict[str, Match], entry: Entry, case: Case) -> str:
+    best = max(match.share for match in columns.values())
+    options = [name for name, match in columns.items() if match.share == best]
+    if case.sample_id in options and "labels.id_column" not in case.given:
+        return case.sample_id
+    table = entry.table()
+    meanings = [(name, f"{entry.name}: {examples(table[name])}") for name in options]
+    return case.choose("labels.id_column", f"{entry.name}: several columns name the pictures.", meanings)
+
+
+def _split_column(rows: pd.DataFrame) -> tuple[str, list[str]] | None:
+    """(the column that says train or test, its values that are not test)"""
+    for column in rows:
+        values = rows[column].unique()
+        if 2 <= len(values) <= 4 and all(is_train(v) or is_test(v) or is_validation(v) for v in values):
+            return str(column), [value for value in values if not is_test(value)]
+    return None
+
+
+def _choose_table(tables: list[Table], case: Case) -> Table | None:
+    if not tables:
+        return None
+    if "files.train_labels" in case.given:
+        wanted = case.given["files.train_labels"]
+        tables = [table for table in tables if wanted in {table.entry.name, table.entry.role}] or tables
+
+    def rank(table: Table) -> tuple[int, bool]:
+        return -table.evidence(case), not is_train(table.entry.name)
+
+    tables = sorted(tables, key=lambda table: (rank(table), plainest(table.entry.name)))
+    equal = [table for table in tables if rank(table) == rank(tables[0])]
+    if len({tuple(table.rows.columns) for table in equal}) > 1 or _disagree(equal):
+        options = [(t.entry.name, f"{len(t.rows):,} rows, columns {examples(t.rows.columns, 4)}") for t in equal]
+        name = case.choose("files.train_labels", "Several tables name the pictures.", options)
+        return next(table for table in equal if table.entry.name == name)
+    return tables[0]
+
+
+def _disagree(tables: list[Table]) -> bool:
+    """Do two tables of the same columns name the same picture?"""
+    ids = [set(table.rows[table.column]) for table in tables]
+    return any(one & two for number, one in enumerate(ids) for two in ids[:number])
+
+
+def _table_or_folders(table: Table, levels: list[Level], case: Case) -> str:
+    by_table, by_folder = bool(table.evidence(case)), any(level.fits(case) for level in levels)
+    if by_table != by_folder:
+        return "csv" if by_table else "folders"
+    options = [
+        ("csv", f"{table.entry.name}: columns {examples(table.rows.columns, 4)}"),
+        ("folders", f"the folders {examples(levels[0].names, 4)}"),
+    ]
+    return case.choose("labels.layout", "A table and the folders may both tell the class.", options)
+
+
+def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case) -> None:
+    used = [table]
+    if table.match.share == 1:  # others of the same columns, for the pictures that it lacks
+        same = [one for one in tables if list(one.rows.columns) == list(table.rows.columns) and one is not table]
+        used += [one for one in same if not _disagree([table, one])]
+    roles = [one.entry.role for one in used]
+    case.raw["files"]["train_labels"] = roles if len(roles) == 1 else [roles]
+    case.used |= set(roles)
+    case.id_column = table.column
+    case.raw["labels"] |= {"layout": "csv", "id_column": table.column}
+    case.table = pd.concat([one.rows for one in used], ignore_index=True)
+    how = f", {table.match.how}" if table.match.how else ""
+    where = " and ".join(one.entry.name for one in used)
+    case.because(f"labels in {where}: column '{table.column}' names the pictures{how}")
+    if (only := _split_column(table.entry.table())) is not None:
+        case.raw["labels"]["only"] = {only[0]: only[1]}
+        case.because(f"of {where}, the rows whose '{only[0]}' is {' or '.join(only[1])}")
+    if table.match.share < 1:
+        lost = [name for name, places in zip(table.rows[table.column], table.match.places, strict=True) if not places]
+        case.warnings.append(f"{where}: {len(lost):,} rows have no picture ({examples(lost)}); they are left out")
+    unnamed = len(names.files) - len({place for one in used for places in one.match.places for place in places})
+    if unnamed and case.raw["files"]["train"] != case.raw["files"]["test"]:
+        case.warnings.append(f"{unnamed:,} training pictures are in no row of {where}; they are left out")
+    target_of_table(case)
+
+
+def _take_coco(cocos: list[Entry], names: FileNames, case: Case) -> bool:
+    """Whether some JSON names the training pictures; several do together."""
+    labelled = [entry for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
+    shares = {e.role: names.match(list(e.coco().files.values())) for e in labelled}  # type: ignore[union-attr]
+    fitting = [e for e in labelled if not is_test(e.name) and shares[e.role].share >= 0.5]
+    if not fitting:
+        return False
+    fitting.sort(key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
+    roles = [entry.role for entry in fitting]
+    case.raw["files"]["train_labels"] = roles if len(roles) == 1 else [roles]
+    tests = [entry for entry in cocos if entry not in fitting and is_test(entry.name)]
+    if tests:
+        case.raw["files"]["test_labels"] = [tests[0].role]
+    case.used |= {*roles, *(entry.role for entry in tests[:1])}
+    case.raw["labels"]["layout"] = "json"
+    case.because(f"labels in {examples(entry.name for entry in fitting)}: COCO's images and annotations")
+    target_of_coco(case, [coco for entry in fitting if (coco := entry.coco()) is not None])
+    return True
+
+
+def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None:
+    fitting = [level for level in levels if level.fits(case)]
+    options = fitting if len(fitting) == 1 else list(levels)
+    meanings = [(str(level.number), f"{len(level.names):,} names: {examples(level.names, 4)}") for level in options]
+    number = int(case.choose("labels.level", "Which folders are the classes?", meanings))
+    chosen = next(level for level in options if level.number == number)
+    case.raw["labels"] |= {"layout": "folders"} | ({"level": number} if number != -1 else {})
+    where = " and ".join(entry.name for entry in pictures.train)
+    case.because(f"labels by folder: {where} holds {len(chosen.names):,} of them")
+    case.classes = chosen.names
+    target_of_files(case)
+
+
+def _nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Case) -> str:
+    """Nothing fits: the nearest table's column, and why it does not."""
+    where = " and ".join(entry.name for entry in pictures.train)
+    base = f"no labels found: no table has a column with the names of {where}'s files ({examples(names.files)})"
+    tables = [e for e in inventory.entries if e.is_table and e.role not in case.used and not is_test(e.name)]
+    near = [(e, str(c)) for e in sorted(tables, key=lambda e: not is_train(e.name)) for c in e.table()][:40]
+    best = max(near, key=lambda one: _nearness(one[0].table()[one[1]], names), default=None)
+    if best is not None:
+        entry, column = best
+        cells = entry.table()[column].tolist()
+        twice = len(set(cells)) < len(cells)
+        why = "its cells repeat" if twice and names.exactly(cells).share > 0.5 else names.why_not(cells[:2000])
+        base += f"; nearest is {entry.name}, column '{column}': {why}"
+    return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"
+
+
+def _nearness(cells: pd.Series, names: FileNames) -> float:
+    head = cells.head(500).tolist()
+    return names.match(head).share + 0.1 * cells.is_unique

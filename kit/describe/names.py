@@ -1,0 +1,35 @@
+"""What a file's or folder's name says it is for, by whole words: `latest.csv` is no test set."""
+
+import re
+
+
+def words_of(name: str) -> list[str]:
+    """Lower case, without digits and endings' dots: train, labels of trainLabels_v2."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+
+
+def is_train(name: str) -> bool:
+    return any(word.startswith("train") for word in words_of(name)) and not is_beside(name)
+
+
+def is_validation(name: str) -> bool:
+    return any(word in {"val", "valid", "validation", "dev"} for word in words_of(name)) and not is_beside(name)
+
+
+def is_test(name: str) -> bool:
+    return any(word in {"test", "tests", "testing", "testset"} for word in words_of(name)) and not is_beside(name)
+
+
+def is_sample(name: str) -> bool:
+    return any(word in {"sample", "submission", "submissions", "benchmark"} for word in words_of(name))
+
+
+def is_beside(name: str) -> bool:
+    """Of the pictures, but not the pictures: masks, thumbnails."""
+    beside = {"mask", "thumbnail", "segmentation", "annotation", "depth"}
+    return any(word.rstrip("s") in beside for word in words_of(name))
+
+
+def plainest(name: str) -> tuple[bool, int, str]:
+    """Sorts names: the pictures before their masks, short before long."""
+    return is_beside(name), len(name), name

@@ -1,0 +1,99 @@
+"""Which pictures are for training, and which are the test set: by names, and by the ids that are to be handed in."""
+
+from dataclasses import dataclass
+
+from kit.describe.case import Case
+from kit.describe.entry import Entry, Inventory
+from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest
+from kit.errors import KitError, examples
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`train` and `test`: folders, together; the same where one folder serves both. `shared`: which is that case."""
+
+    train: list[Entry]
+    test: list[Entry]
+
+    @property
+    def shared(self) -> bool:
+        return self.train == self.test
+
+    @property
+    def named(self) -> list[str]:
+        return [name for entry in self.train for name in entry.named]
+
+
+def picture_roles(inventory: Inventory, case: Case) -> Pictures:
+    found = [entry for entry in inventory.entries if entry.pictures]
+    pictures = sorted(found, key=lambda entry: plainest(entry.name))
+    beside = [entry for entry in pictures if is_beside(entry.name)]
+    pictures = [entry for entry in pictures if entry not in beside] or pictures
+    trains = [entry for entry in pictures if is_train(entry.name)]
+    if not trains:
+        trains = [entry for entry in pictures if is_validation(entry.name)]
+    tests = _tests(pictures, trains, case)
+    if not trains:
+        trains = [entry for entry in pictures if entry not in tests and not is_test(entry.name)]
+        trains = trains if len(trains) == 1 or not tests else _alike(trains)
+    if not trains and tests:
+        trains = tests  # one folder for both
+    if not tests:
+        raise KitError(_without_test(trains, pictures, inventory))
+    train = [trains[0]] if trains != tests else tests
+    if train is not tests and not any(is_train(entry.name) for entry in trains):
+        train = trains
+    validation = [e for e in pictures if is_validation(e.name) and e not in [*train, *tests]]
+    if validation and train is not tests:
+        train = [*train, *validation]
+        case.because(f"{examples(e.name for e in validation)}: labelled pictures, for training too")
+    result = Pictures(train, tests)
+    for role, entries in (("train", result.train), ("test", result.test)):
+        roles = [entry.role for entry in entries]
+        case.raw["files"][role] = roles if len(roles) == 1 else [roles]
+        case.used |= set(roles)
+    _say(result, case)
+    return result
+
+
+def _tests(pictures: list[Entry], trains: list[Entry], case: Case) -> list[Entry]:
+    """The folders that hold the ids to be handed in, as few as do; without ids, the one that says `test`."""
+    named = [entry for entry in pictures if is_test(entry.name) and entry not in trains]
+    others = [entry for entry in pictures if entry not in named]
+    if not case.ids:
+        if named:
+            return named[:1]
+        one = len(pictures) == 1 and case.sample is not None and not is_train(pictures[0].name)
+        return pictures if one else []
+    ids = case.ids[:2000]
+    candidates = [*named, *(entry for entry in others if entry not in trains), *trains]
+    shares = {entry.role: entry.names.match(ids).share for entry in candidates}
+    whole = [entry for entry in candidates if shares[entry.role] == 1]
+    if whole:
+        return whole[:1]
+    some = [entry for entry in candidates if shares[entry.role] > 0]
+    if some and sum(shares[entry.role] for entry in some) >= 0.999:
+        return some
+    best = max(candidates, key=lambda entry: shares[entry.role])
+    return named[:1] or ([best] if shares[best.role] else [])
+
+
+def _alike(entries: list[Entry]) -> list[Entry]:
+    """Of folders that do not say what they are for, all: a class each."""
+    return entries
+
+
+def _without_test(trains: list[Entry], pictures: list[Entry], inventory: Inventory) -> str:
+    one = (trains or pictures)[0].name
+    others = examples(entry.name for entry in pictures if entry.name != one) or "no other folder of pictures"
+    return f"pictures for training in {one}, and none for the test set ({others}){inventory.also()}"
+
+
+def _say(pictures: Pictures, case: Case) -> None:
+    def counted(entries: list[Entry]) -> str:
+        return f"{sum(len(e.pictures) for e in entries):,} in {' and '.join(e.name for e in entries)}"
+
+    if pictures.shared:
+        case.because(f"pictures of train and test in one folder: {counted(pictures.train)}")
+    else:
+        case.because(f"training pictures: {counted(pictures.train)}; test pictures: {counted(pictures.test)}")
