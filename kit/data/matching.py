@@ -109,8 +109,10 @@ def _number(text: str) -> str:
 
 
 def _number_at_end(text: str) -> str:
-    found = re.search(r"(\d+)$", _number(text))
-    return found[1].lstrip("0") or "0" if found else text
+    """Of a file's name; a name that is a number is one."""
+    found = re.search(r"(\d+)$", _bare(text))
+    is_name = "/" not in text and not _number(text).isdecimal()
+    return text if found is None or is_name else found[1].lstrip("0") or "0"
 
 
 _READINGS: tuple[tuple[str, Callable[[str], str]], ...] = (

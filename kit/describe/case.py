@@ -39,6 +39,7 @@ class Case:
     classes: list[str] | None = None
     numbers: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)  # roles
+    chosen: dict[str, str] = field(default_factory=dict)  # what was answered, by key
 
     def because(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -46,6 +47,10 @@ class Case:
     def choose(self, key: str, question: str, options: Sequence[tuple[str, str]]) -> str:
         """The answer to `question` that becomes `key` of the YAML: given, the only one, or asked for. Two readings are
         never decided silently: `ConfigError` where nobody can be asked."""
+        self.chosen[key] = self._answer(key, question, options)
+        return self.chosen[key]
+
+    def _answer(self, key: str, question: str, options: Sequence[tuple[str, str]]) -> str:
         values = [value for value, _ in options]
         if key in self.given:
             if self.given[key] not in values:

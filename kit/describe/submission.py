@@ -101,8 +101,8 @@ def _one_column_metric(case: Case) -> str:
     if case.raw["task"] == "ordinal":
         return "quadratic_weighted_kappa"
     if len(case.raw["labels"]["classes"]) > 2:
-        options = [("accuracy", "every image counts alike"), ("f1_macro", "every class does")]
-        return case.choose("metric", "Files cannot tell by what classes are scored.", options)
+        case.warnings.append("files do not tell the metric: accuracy is assumed; --metric NAME says which")
+        return "accuracy"
     if pd.to_numeric(case.cells, errors="coerce").mod(1).gt(0).any():
         return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")
     options = [("accuracy", "hard classes"), ("log_loss", "probabilities"), ("roc_auc", "a ranking")]
@@ -136,12 +136,16 @@ def _values(case: Case, classes: list[str]) -> dict[str, Any]:
         return {}
     if case.numbers:
         case.because("the sample has numbers: the categories' ids")
+        if not cells <= {str(number) for number in case.numbers.values()} and len(cells) == 1:
+            _is_dummy(case, next(iter(cells)))
         return {"values": {name: case.numbers[name] for name in classes}}
     numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
     named = bool(numbers.isna().any())
     as_numbers = dict(enumerate(classes)) if named else {int(n): name for n, name in zip(numbers, classes, strict=True)}
     written = ", ".join(f"{number} = {name}" for number, name in list(as_numbers.items())[:6])
     if not named and not {str(number) for number in as_numbers} & cells:
+        if len(cells) == 1:
+            _is_dummy(case, next(iter(cells)))
         return {}
     options = [("numbers", f"{written}{', in alphabetical order' if named else ''}"), ("labels", examples(classes, 6))]
     question = f"The sample has {examples(sorted(cells), 3)}, the labels {examples(classes, 3)}: what is written?"
@@ -149,6 +153,12 @@ def _values(case: Case, classes: list[str]) -> dict[str, Any]:
         return {}
     case.because(f"the sample has numbers: {written}")
     return {"values": {name: number for number, name in as_numbers.items()}}
+
+
+def _is_dummy(case: Case, cell: str) -> None:
+    """One and the same number in every row, which is none of the classes'."""
+    case.chosen["submission.values"] = "labels"
+    case.warnings.append(f"the sample's '{cell}' is no class; what the labels call them is handed in")
 
 
 def _words(case: Case) -> int:

@@ -103,10 +103,10 @@ def _target_column(case: Case) -> str:
     else:
         found = [column for column in others if case.values & set(table[column].unique())]
         why = f"the sample's '{examples(wanted)}' holds its values"
-    known = [column for column in found or others if column not in features]
-    fitting = [column for column in known if not SURE.match(column.lower()) and _may_be(table[column], case)]
-    why = why if found else "the only one that fits"
-    found = fitting
+    if not found:
+        why = "the only one that fits"
+        found = [column for column in others if not SURE.match(column.lower())]
+    found = [column for column in found if column not in features and _may_be(table[column], case)]
     if not found:
         asks = examples(wanted, 4) or "nothing that says so"
         both = f"the labels have {examples(others, 8)}, the sample asks for {asks}"

@@ -85,7 +85,7 @@ def unlike_sample(competition: Competition, sample: pd.DataFrame) -> str:
     if wanted in {"label", "labels", "top_k"}:
         known = {competition.written(name) for name in competition.handed_in}
         words = {word for cell in some for word in ([cell] if cell in known else cell.split(submission.separator))}
-        strange = sorted(word for word in words if word and word not in known)
+        strange = sorted(word for word in map(str.strip, words) if word and word not in known)
         return (
             f"its answers ({shown}) hold {examples(strange, 3)}; the kit writes {examples(known, 4)}" if strange else ""
         )

@@ -77,7 +77,8 @@ def init(
     raw |= _metric_options(raw["metric"], metric or "")
     raw = schema.apply_overrides(raw, [f"{key}={value}" for key, value in given.items() if _is_value(key, value)])
     described = schema.build(Competition, raw, str(competition))
-    if reading.sample is not None and (unlike := unlike_sample(described, reading.sample)):
+    settled = reading.chosen.get("submission.values") == "labels"
+    if reading.sample is not None and not settled and (unlike := unlike_sample(described, reading.sample)):
         raise ConfigError(f"{examples(raw['files']['sample_submission'])}: {unlike}")
     settings = first_experiment(described, inventory, reading)
     schema.build(Experiment, settings, str(experiment))

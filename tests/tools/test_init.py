@@ -31,12 +31,15 @@ QUICK = [
 ]  # fmt: skip
 
 
+OPEN = {"dogs_vs_cats_redux": ["submission.positive=dog"]}  # what the files leave open
+
+
 def _described(make, tmp_path, metric=None, ask=None) -> tuple[Path, Workspace, Competition]:
     folder = tmp_path / make.__name__
     folder.mkdir()
     make(folder)
     workspace = Workspace(tmp_path)
-    result = init.init(workspace, folder, metric=metric, ask=ask)
+    result = init.init(workspace, folder, metric=metric, ask=ask, overrides=OPEN.get(make.__name__, []))
     return folder, workspace, Competition.load(result.competition)
 
 
@@ -302,7 +305,7 @@ def test_missing_test_pictures_are_said_before_the_training(tmp_path):
 def test_every_decision_has_a_reason_and_the_yaml_keeps_it(tmp_path):
     _, _, competition = _described(drawn.dog_breed, tmp_path, "log_loss")
     text = (tmp_path / "configs" / "competitions" / "dog_breed.yaml").read_text()
-    for reason in ("column 'id' names the files of train", "120 strings", "a column per class", "log_loss"):
+    for reason in ("column 'id' names the pictures", "120 strings", "a column per class", "log_loss"):
         assert reason in text
     assert competition.classes[0] == "a000_hound"
 
@@ -322,7 +325,7 @@ def test_on_a_gpu_the_first_experiment_is_a_pretrained_network(tmp_path, monkeyp
         for file, content in zip(names, pictures.values(), strict=False):
             (folder / part / file).write_bytes(content)
     (folder / "sampleSubmission.csv").write_text("id,label\n" + "".join(f"{k},0\n" for k in range(4)))
-    result = init.init(Workspace(tmp_path), folder)
+    result = init.init(Workspace(tmp_path), folder, metric="accuracy", overrides=["submission.values=numbers"])
     made = Experiment.load(result.experiment)
     assert (made.model.name, made.model.weights) == (name, "timm" if side == 64 else "none")
     assert (made.data.image_size, made.side(0)) == ((288, 224) if side == 64 else (32, 32))
@@ -432,14 +435,14 @@ def test_a_wrong_description_is_one_line(make, metric, spoil, message, tmp_path)
     [
         (lambda f: [path.unlink() for path in (f / "test").iterdir()], "pictures for training in train, and none"),
         (lambda f: (f / "labels.csv").unlink(), "no labels found: no table has a column with the names of train's"),
-        (lambda f: _edit(f / "labels.csv", lambda t: t.assign(a="x", b="y").drop(columns="breed")), "which column is"),
+        (lambda f: _edit(f / "labels.csv", lambda t: t.assign(a="x", b="y").drop(columns="breed")), "Which column is"),
     ],
 )
 def test_files_that_are_no_competition(spoil, message, tmp_path):
     drawn.dog_breed(tmp_path)
     spoil(tmp_path)
     with pytest.raises(KitError, match=re.escape(message)):
-        init.init(Workspace(tmp_path / "w"), tmp_path)
+        init.init(Workspace(tmp_path / "w"), tmp_path, metric="log_loss")
 
 
 def _damaged(path: Path) -> None:
@@ -476,7 +479,7 @@ def test_zips_that_are_damaged_or_hostile(spoil, message, tmp_path):
     drawn.aerial_cactus(tmp_path)
     spoil(tmp_path)
     with pytest.raises(KitError, match=re.escape(message)) as caught:
-        init.init(Workspace(tmp_path / "w"), tmp_path)
+        init.init(Workspace(tmp_path / "w"), tmp_path, metric="roc_auc")
     assert "\n" not in str(caught.value)
 
 
@@ -542,5 +545,6 @@ def test_a_slug_is_downloaded_once_and_brings_kaggles_metric(tmp_path, kaggle):
 def test_a_metric_that_the_kit_does_not_have_is_said(tmp_path, kaggle, capsys):
     kaggle.bundle = _bundle(tmp_path).read_bytes()
     kaggle.evaluation_metric = "Mean Dice"
-    assert Competition.load(init.init(Workspace(tmp_path / "w"), slug=SLUG).competition).metric == "log_loss"
+    with pytest.raises(ConfigError, match=r"cannot tell log loss from ROC AUC.*--metric log_loss"):  # offered, not taken
+        init.init(Workspace(tmp_path / "w"), slug=SLUG)
     assert "Kaggle scores by 'Mean Dice', which the kit does not have" in capsys.readouterr().out
