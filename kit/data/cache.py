@@ -16,6 +16,7 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from kit import console
+from kit.data.depth import Range
 from kit.data.images import DECODED_BY, ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
 from kit.errors import KitError
@@ -90,6 +91,7 @@ class OnDemand:
     md5: Sequence[str]
     size: int
     resize: str
+    value_range: Range | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,7 +104,7 @@ class OnDemand:
         if not isinstance(rows, np.ndarray):
             if not self.md5[int(rows)]:
                 return np.zeros(self.shape[1:], np.uint8)
-            return _read_square(self.paths[int(rows)], self.size, self.resize)
+            return _read_square(self.paths[int(rows)], self.size, self.resize, self.value_range)
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for place, picture in enumerate(self.each(rows)):
             pixels[place] = picture
@@ -131,11 +133,14 @@ def one_by_one(pixels: Pixels, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def pixel_cache(
-    cache: CacheFolders, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str
-) -> np.ndarray | OnDemand:
+    cache: CacheFolders, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str,
+    value_range: Range | None = None,
+) -> np.ndarray | OnDemand:  # fmt: skip
     """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty, which
     means that the file has no readable picture. Built by all cores if it is not there yet."""
-    key, pictures = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY), OnDemand(paths, md5, size, resize)
+    deep = () if value_range is None else (list(value_range),)
+    key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY, *deep)
+    pictures = OnDemand(paths, md5, size, resize, value_range)
 
     def build(path: Path) -> None:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=pictures.shape)
@@ -224,9 +229,9 @@ def _drop_oldest(folder: Path, keep_bytes: int) -> None:
             file.unlink()
 
 
-def _read_square(path: Path, size: int, resize: str) -> np.ndarray:
+def _read_square(path: Path, size: int, resize: str, value_range: Range | None) -> np.ndarray:
     """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or not a picture."""
     try:
-        return resize_square(decode(read_bytes(path), min_side=size).rgb, size, resize)
+        return resize_square(decode(read_bytes(path), size, value_range).rgb, size, resize)
     except (OSError, ImageProblem) as error:
         raise KitError(f"{path}: {error}; it has changed since `kit index`, type `kit index --force`") from None

@@ -14,7 +14,7 @@ from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY, decode
 from kit.data.layouts import list_split
 from kit.data.sources import read_bytes
-from kit.data.table import TARGET, read_index, readable
+from kit.data.table import TARGET, read_index, readable, value_range
 from kit.errors import ConfigError, KitError, counted, examples
 from kit.locks import lock
 from kit.workspace import Workspace, atomic_path, fingerprint
@@ -53,14 +53,15 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
 
 
 def _looked_at(files: pd.DataFrame, index: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    facts, miniatures = look_at(files["path"].tolist(), "extra")
+    known = value_range(index)
+    facts, miniatures = look_at(files["path"].tolist(), "extra", known)
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     seen = readable(table)
     table, miniatures = table[seen].reset_index(drop=True), miniatures[seen]
     theirs = index[readable(index)]
 
     def miniature(row: int) -> np.ndarray:
-        return likeness(decode(read_bytes(raw / theirs["path"].iloc[row])).rgb)[1]
+        return likeness(decode(read_bytes(raw / theirs["path"].iloc[row]), value_range=known).rgb)[1]
 
     hashes = hash_values(table["dhash"]), hash_values(theirs["dhash"])
     copies = near_any(hashes[0], miniatures, hashes[1], miniature)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.data.depth import Range
 from kit.data.duplicates import MINIATURE, likeness
 from kit.data.images import EXTENSIONS, ImageProblem, decode
 from kit.data.sources import read_bytes, split_row
@@ -28,14 +30,14 @@ PART = 64  # pictures that a worker takes at a time
 _kept = threading.local()  # memory for a picture's channels: allocating it again costs as much as filling it
 
 
-def look_at(paths: Sequence[str], what: str) -> tuple[pd.DataFrame, np.ndarray]:
+def look_at(paths: Sequence[str], what: str, value_range: Range | None = None) -> tuple[pd.DataFrame, np.ndarray]:
     """(the index's columns from `format` to `problem`, without `group`; miniatures uint8 (N, 16, 16, 3)). A file that
     is not a picture has width 0, a problem, and a black miniature."""
     rows: list[dict[str, Any]] = []
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
     with _workers(len(paths)) as pool, console.progress(what, len(paths)) as bar:
-        for seen in pool.map(_look_at_some, parts):
+        for seen in pool.map(partial(_look_at_some, value_range=value_range), parts):
             for row, miniature in seen:
                 miniatures[len(rows)] = miniature
                 rows.append(row)
@@ -72,18 +74,18 @@ def hash_values(dhash: pd.Series) -> np.ndarray:
     return np.array([int(digits, 16) for digits in dhash], dtype=np.uint64)
 
 
-def _look_at_some(paths: Sequence[str]) -> list[tuple[dict[str, Any], np.ndarray | int]]:
-    return [_look(Path(path)) for path in paths]
+def _look_at_some(paths: Sequence[str], value_range: Range | None) -> list[tuple[dict[str, Any], np.ndarray | int]]:
+    return [_look(Path(path), value_range) for path in paths]
 
 
-def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | int]:
+def _look(path: Path, value_range: Range | None) -> tuple[dict[str, Any], np.ndarray | int]:
     """One file's columns, and its miniature for the comparison of near-identical pictures."""
     row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": ""}
     row |= {**dict.fromkeys([*MEANS, *VARIANCES], np.nan), "problem": ""}
     try:
         data = read_bytes(path)
         row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
-        picture = decode(data)
+        picture = decode(data, value_range=value_range)
     except FileNotFoundError:
         return row | {"problem": "no such file"}, 0
     except (OSError, ImageProblem) as error:
@@ -94,6 +96,7 @@ def _look(path: Path) -> tuple[dict[str, Any], np.ndarray | int]:
     row |= _statistics(picture.rgb)
     if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
         row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
+    row["problem"] = "; ".join(filter(None, (row["problem"], picture.flaw)))
     return row, miniature
 
 

@@ -6,11 +6,13 @@ know through OpenCV. Full-size pictures have the same pixels either way; scaled 
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+
+from kit.data.depth import Range, deep_values, is_deep, scaled, usual_range
 
 try:
     import simplejpeg
@@ -18,6 +20,7 @@ except ImportError:  # absent from Kaggle's image
     simplejpeg = None
 
 MAX_PIXELS = 200_000_000
+MOST_LOST = 0.1  # of the rows of a JPEG that ends too early
 EXTENSIONS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
     ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
@@ -33,20 +36,28 @@ class ImageProblem(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """`rgb`: uint8 (height, width, 3), turned upright. `format`: what the bytes are (`JPEG`, `PNG`, ...)."""
+    """`rgb`: uint8 (height, width, 3), turned upright. `format`: what the bytes are (`JPEG`, `PNG`, ...). `flaw`: what
+    is wrong with it though it can be used, "" where nothing is."""
 
     rgb: np.ndarray
     format: str
+    flaw: str = ""
 
 
-def decode(data: bytes, min_side: int | None = None) -> Picture:
+def decode(data: bytes, min_side: int | None = None, value_range: Range | None = None) -> Picture:
     """The picture in `data`; raises `ImageProblem`. With `min_side`, a JPEG may come at 1/2, 1/4 or 1/8 of its size,
-    both sides still at least `min_side` pixels."""
+    both sides still at least `min_side` pixels. `value_range`: of pictures deeper than 8 bits; without it, all 16
+    bits, or what a float's own values suggest."""
     if data[:3] == b"\xff\xd8\xff":
         picture = _plain_jpeg(data, min_side)
         if picture is not None:
             return picture
-    return _any_image(data, min_side if simplejpeg is None else None)
+        if lacks_its_end(data):
+            return _without_end(data)
+    picture = _any_image(data, min_side if simplejpeg is None else None)
+    if is_deep(data) and (values := deep_values(data)) is not None:
+        return replace(picture, rgb=scaled(values, value_range or usual_range(values)))
+    return picture
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
@@ -65,12 +76,20 @@ def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
 
 
 def _orientation(data: bytes) -> int:
-    if b"Exif\0\0" not in data[:4096]:
+    if b"Exif\0\0" not in _header(data):
         return 1
     try:
         return int(Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # whatever a broken EXIF block raises, the picture may still be fine
         return 1
+
+
+def _header(data: bytes) -> bytes:
+    """A JPEG's segments before its pixels: EXIF may stand behind a large colour profile."""
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return data[: min(place, len(data))]
 
 
 def _any_image(data: bytes, min_side: int | None) -> Picture:
@@ -91,6 +110,21 @@ def _any_image(data: bytes, min_side: int | None) -> Picture:
         raise
     except Exception as error:  # Pillow's decoders raise anything from OSError to SyntaxError on damaged bytes
         raise ImageProblem(f"damaged: {error}") from None
+
+
+def lacks_its_end(data: bytes) -> bool:
+    """Has a JPEG pixels, but not its closing mark?"""
+    return b"\xff\xda" in data and b"\xff\xd9" not in data[-64:]
+
+
+def _without_end(data: bytes) -> Picture:
+    """A JPEG that was cut off near its end: what is missing is filled with one colour."""
+    picture = _any_image(data + b"\xff\xd9", None)
+    rows = (picture.rgb == picture.rgb[-1, -1]).all(axis=(1, 2))
+    lost = int(np.argmin(rows[::-1])) / len(rows) if not rows.all() else 1.0
+    if lost > MOST_LOST:
+        raise ImageProblem(f"damaged: it ends too early, {lost:.0%} of its rows are missing")
+    return replace(picture, flaw=f"ends too early{f': {lost:.1%} of its rows are missing' if lost else ''}")
 
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kit.competition import Competition
+from kit.data.depth import Range, parsed
 from kit.errors import KitError, examples
 
 TARGET = "target_label"
@@ -22,7 +23,8 @@ MEANS = [f"mean_{c}" for c in CHANNELS]
 VARIANCES = [f"var_{c}" for c in CHANNELS]
 LISTED = ["image_id", "split", "path", "given_group"]
 SEEN = ["format", "width", "height", "bytes", "md5", "dhash", "group", *MEANS, *VARIANCES, "problem"]
-_TEXT = ("image_id", "split", "path", "given_group", "format", "md5", "dhash", "problem")
+RANGE = "value_range"  # a column only where some picture is deeper than 8 bits
+_TEXT = (RANGE, "image_id", "split", "path", "given_group", "format", "md5", "dhash", "problem")
 
 
 def read_index(path: Path) -> pd.DataFrame:
@@ -45,6 +47,12 @@ def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.Da
     header = pd.read_csv(path, nrows=0).columns
     kinds = {name: str for name in header if name in text or name.startswith("target_")}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
+
+
+def value_range(index: pd.DataFrame) -> Range | None:
+    """Of pictures deeper than 8 bits; `None` where none was found."""
+    known = index[RANGE][index[RANGE] != ""].tolist() if RANGE in index else []
+    return parsed(known[0]) if known else None
 
 
 def target_columns(table: pd.DataFrame) -> list[str]:

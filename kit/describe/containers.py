@@ -20,7 +20,7 @@ def pixel_tables(tables: list[Entry], case: Case) -> None:
     named = [str(column) for column in rows if column not in pixels]
     wanted = set(case.sample[case.sample_id]) if case.sample is not None else set()
     ids = [column for column in named if rows[column].is_unique and column in unseen and unseen[column].is_unique]
-    ids = [column for column in ids if not wanted or wanted & set(unseen[column])]
+    ids = [column for column in ids if len(named) > 1 and (not wanted or wanted & set(unseen[column]))]
     targets = [column for column in named if column not in ids and column != ""]
     if not targets:
         raise KitError(f"{train.name}: no column besides its pixels, where the class should be")

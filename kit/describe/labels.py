@@ -214,9 +214,11 @@ def _nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: C
     best = max(near, key=lambda one: _nearness(one[0].table()[one[1]], names), default=None)
     if best is not None:
         entry, column = best
-        cells = entry.table()[column].tolist()
-        twice = len(set(cells)) < len(cells)
-        why = "its cells repeat" if twice and names.exactly(cells).share > 0.5 else names.why_not(cells[:2000])
+        cells = entry.table()[column]
+        twice = cells[cells.duplicated()].unique()
+        repeats = f"{len(twice):,} of its cells stand in several rows ({examples(twice)}); a picture has one row"
+        known = len(twice) and names.exactly(cells.tolist()).share > 0.5
+        why = repeats if known else names.why_not(cells.head(2000).tolist())
         base += f"; nearest is {entry.name}, column '{column}': {why}"
     return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"
 

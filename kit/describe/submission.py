@@ -103,7 +103,11 @@ def _one_column_metric(case: Case) -> str:
     if len(case.raw["labels"]["classes"]) > 2:
         case.warnings.append("files do not tell the metric: accuracy is assumed; --metric NAME says which")
         return "accuracy"
-    if pd.to_numeric(case.cells, errors="coerce").mod(1).gt(0).any():
+    numbers = pd.to_numeric(case.cells, errors="coerce")
+    if len(case.cells) and numbers.isna().all():  # the classes' names
+        case.warnings.append("files do not tell the metric: accuracy is assumed; --metric NAME says which")
+        return "accuracy"
+    if numbers.mod(1).gt(0).any():
         return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")
     options = [("accuracy", "hard classes"), ("log_loss", "probabilities"), ("roc_auc", "a ranking")]
     return case.choose("metric", "Files cannot tell accuracy, log loss and ROC AUC apart.", options)

@@ -12,7 +12,6 @@ from kit.about import VERSION
 from kit.competition import NAME_PATTERN, NAME_WORDS
 from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, examples
-from kit.kaggle.submission import make_submission, read_sample, validate
 from kit.metrics import shown_metrics
 from kit.run.blending import BlendedRuns, blend_runs
 from kit.run.cv import cross_validation, on_untouched, show_cross_validation
@@ -23,6 +22,7 @@ from kit.run.hand_in import HandIn, clip_of
 from kit.run.mean import HandedIn, hand_in_predictions, show_mean
 from kit.run.member import Member, read_member, require_same_test
 from kit.run.run import Run
+from kit.run.submission import make_submission, read_sample, validate
 from kit.scoring.bootstrap import bootstrap_interval
 from kit.scoring.postprocess import Postprocess
 from kit.scoring.truth import Truth

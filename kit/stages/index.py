@@ -10,17 +10,18 @@ import pandas as pd
 from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
+from kit.data.depth import set_range, written
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
 from kit.data.layouts import list_split
 from kit.data.places import require_in_raw
 from kit.data.sources import holding_file
-from kit.data.table import SEEN, TARGET, class_counts, readable, target_columns
+from kit.data.table import RANGE, SEEN, TARGET, class_counts, readable, target_columns
 from kit.errors import KitError, counted, examples
-from kit.kaggle.submission import read_sample
 from kit.locks import lock
 from kit.run.run import Run
+from kit.run.submission import read_sample
 from kit.workspace import atomic_path, fingerprint
 
 VERSION = 5
@@ -104,11 +105,19 @@ def _facts(file: str) -> tuple[int, int] | None:
 
 
 def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    facts, miniatures = look_at(files["path"].tolist(), "index")
+    paths = files["path"].tolist()
+    depth, deep = set_range(paths)
+    facts, miniatures = look_at(paths, "index", depth)
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
+    extra = {} if depth is None else {RANGE: np.where(deep, written(depth), "")}
+    if depth is not None:
+        console.stage("index", f"{int(deep.sum()):,} pictures deeper than 8 bits: black to white is {written(depth)}")
     table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
     table["path"] = [_within(raw, path) for path in files["path"]]
     seen = readable(table)
+    if not seen.any():
+        first = f"{table['path'].iloc[0]}: {table['problem'].iloc[0]}"
+        raise KitError(f"{raw}: none of {len(table):,} files is a readable picture ({first}); get them again")
     table["group"] = np.arange(len(table))
     hashes = hash_values(table.loc[seen, "dhash"])
     groups, apart = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
@@ -119,7 +128,7 @@ def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
             f"them, the CV is optimistic"
         )
     table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
-    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]]
+    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]].assign(**extra)
 
 
 def _within(raw: Path, path: str) -> str:

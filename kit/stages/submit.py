@@ -13,9 +13,9 @@ from kit.competition import Competition
 from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError
 from kit.kaggle.client import KaggleClient, UnsureError
-from kit.kaggle.submission import read_sample, validate
 from kit.locks import lock
 from kit.run.run import Run
+from kit.run.submission import read_sample, validate
 from kit.workspace import Workspace, file_hash, read_json, write_json
 
 

@@ -16,9 +16,9 @@ from kit.describe.first_experiment import first_experiment
 from kit.describe.inventory import scan
 from kit.errors import ConfigError, examples, nearest
 from kit.kaggle.client import KaggleClient
-from kit.kaggle.submission import unlike_sample
 from kit.metrics import NAMES, Metric, nearest_metric, spelled
 from kit.metrics.words import percent_in
+from kit.run.submission import unlike_sample
 from kit.workspace import Workspace, write_text
 
 

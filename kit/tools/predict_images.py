@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit import console
 from kit.data.images import ImageProblem, decode, resize_square
+from kit.data.table import value_range
 from kit.errors import ConfigError, KitError
 from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set, write_table
 from kit.run.run import Run
@@ -40,12 +41,12 @@ def predict_images(
     numbers, data = [fold.number for fold in chosen], run.experiment.data
     size = data.cache_size or data.image_size
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    tables, predictors = [], None
+    tables, predictors, depth = [], None, value_range(run.index)
     for start in range(0, len(files), CHUNK):
         squares = {}
         for file in files[start : start + CHUNK]:
             try:
-                rgb = decode(file.read_bytes(), size).rgb
+                rgb = decode(file.read_bytes(), size, depth).rgb
                 squares[str(file.relative_to(folder))] = resize_square(rgb, size, data.resize)
             except (OSError, ImageProblem) as problem:
                 console.warn(f"{file}: {problem}; left out")

@@ -189,9 +189,7 @@ def test_a_folder_without_a_single_known_class_is_a_wrong_description(tiny, work
     raw = download.download(Run.open(tiny(), workspace), digits).raw
     for file in (raw / "train").iterdir():
         file.rename(file.with_name("x" + file.name))
-    with pytest.raises(
-        KitError, match=r"no file is named by its class, as class\.id\.ext, .*0, 1.*correct `labels`"
-    ):
+    with pytest.raises(KitError, match=r"no file is named by its class, as class\.id\.ext, .*0, 1.*correct `labels`"):
         index.index(Run.open(tiny(), workspace))
 
 

@@ -545,6 +545,6 @@ def test_a_slug_is_downloaded_once_and_brings_kaggles_metric(tmp_path, kaggle):
 def test_a_metric_that_the_kit_does_not_have_is_said(tmp_path, kaggle, capsys):
     kaggle.bundle = _bundle(tmp_path).read_bytes()
     kaggle.evaluation_metric = "Mean Dice"
-    with pytest.raises(ConfigError, match=r"cannot tell log loss from ROC AUC.*--metric log_loss"):  # offered, not taken
+    with pytest.raises(ConfigError, match=r"cannot tell log loss from ROC AUC.*--metric log_loss"):
         init.init(Workspace(tmp_path / "w"), slug=SLUG)
     assert "Kaggle scores by 'Mean Dice', which the kit does not have" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from kit.competition import Competition, Files, Labels, Submission
 from kit.errors import KitError
-from kit.kaggle.submission import make_submission, read_sample, validate
+from kit.run.submission import make_submission, read_sample, validate
 
 IDS = ["3", "1", "2", "10"]
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [1.0, 0.0], [0.4, 0.6]])
