@@ -8,9 +8,9 @@ held-out images are looked at. A run of frozen features has its heads fitted ane
 anew, from the workspace's images laid out in class folders, in a workspace that is thrown away.
 
 A row for each metric, the competition's and log loss: how often the 80 and the 95 % interval held, each with its own
-95 % binomial interval, and for log loss the mean score of what would be handed in: as now, without sharpening, as the
-plain mean, and with single models' calibration on the mean (the kit's old way). `--shifted`: the held-out pictures are
-those of the run of the same name in another workspace, where the same images look otherwise.
+95 % binomial interval; the mean of what was expected and of what came; and for log loss the mean score without
+sharpening, as the plain mean, and with single models' calibration on the mean (the kit's old way). `--shifted`: the
+held-out pictures are those of the run of the same name in another workspace, where the same images look otherwise.
 """
 
 import argparse
@@ -72,8 +72,9 @@ class Images:
         """Which of the rows are held out: whole groups, the classes evenly."""
         table = self.run.samples.index.iloc[self.rows]
         strata = self.run.samples.given[self.rows].astype(str)
+        parts = round(1 / self.held_out)  # not always the first: it is given the largest groups
         for number in range(self.num_splits):
-            yield assign_folds(strata, fold_groups(table), round(1 / self.held_out), 1000 + number) == 0
+            yield assign_folds(strata, fold_groups(table), parts, 1000 + number) == number % parts
 
 
 def frozen(images: Images, shifted: Path | None) -> Iterator[Split]:
@@ -108,7 +109,7 @@ def frozen(images: Images, shifted: Path | None) -> Iterator[Split]:
 
 
 def projected(seen: torch.Tensor, unlike: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (V, N, D) of both sets by the first's principal components: a tenth of the time, no label is looked at."""
+    """Features (V, N, D) of both sets by the first's principal components: a tenth of the time, without labels."""
     centre = seen.mean(dim=(0, 1))
     _, _, axes = torch.pca_lowrank((seen - centre).flatten(0, 1), COMPONENTS, center=False)
     return (seen - centre) @ axes, (unlike - centre) @ axes
@@ -156,7 +157,7 @@ class Tally:
 
     def __init__(self, metric: Metric, hand_in: HandIn) -> None:
         self.metric, self.hand_in = metric, hand_in
-        self.within, self.losses = dict.fromkeys(LEVELS, 0), []
+        self.within, self.losses, self.pairs = dict.fromkeys(LEVELS, 0), [], []
 
     def add(self, split: Split) -> None:
         metric, hand_in, task = self.metric, self.hand_in, self.hand_in.competition.task
@@ -166,6 +167,7 @@ class Tally:
         mean, params = make_mean(split.tests, plain, scored, hand_in, split.unseen)
         draws = expected_draws(scored, mean, split.unseen)
         score = metric.measure(split.truth, metric.decide(mean.predictions, labels=False, params=params))
+        self.pairs.append([float(np.nanmedian(draws)), score])
         for level in LEVELS:
             low, high = np.nanpercentile(draws, [50 - level / 2, 50 + level / 2])
             self.within[level] += int(low <= score <= high)
@@ -173,14 +175,15 @@ class Tally:
             soft = from_logits(to_logits(mean.predictions, task) / mean.sharpness, task)
             ways = ((soft, params), (plain, {"clip": params["clip"]}), (plain, scored.post.params))
             others = [metric.measure(split.truth, metric.decide(one, False, how)) for one, how in ways]
-            self.losses.append([score, *others, mean.sharpness])
+            self.losses.append([*others, mean.sharpness])
 
     def row(self, name: str, num_images: int, num_splits: int) -> str:
         cells = [name, f"{num_images:,}", str(num_splits), self.metric.name]
         for count in self.within.values():
             low, high = binomtest(count, num_splits).proportion_ci(method="wilson")
             cells.append(f"{count / num_splits:.3f} ({low:.3f} to {high:.3f})")
-        cells += [f"{value:.4f}" for value in np.mean(self.losses, axis=0)] if self.losses else [""] * 5
+        cells += [f"{value:.4f}" for value in np.mean(self.pairs, axis=0)]
+        cells += [f"{value:.4f}" for value in np.mean(self.losses, axis=0)] if self.losses else [""] * 4
         return "| " + " | ".join(cells) + " |"
 
 
@@ -203,8 +206,8 @@ def main() -> None:
     for split in frozen(images, given.shifted) if has_frozen_network(run) else trained(images):
         for tally in tallies:
             tally.add(split)
-    ways = "handed in | r = 1 | plain mean | calibrated after | mean r"
-    print(f"| run | images | splits | metric | 80 % | 95 % | {ways} |\n" + "|---" * 11 + "|")
+    ways = "expected | handed in | r = 1 | plain mean | calibrated after | mean r"
+    print(f"| run | images | splits | metric | 80 % | 95 % | {ways} |\n" + "|---" * 12 + "|")
     for tally in tallies:
         print(tally.row(given.run, len(rows), given.splits))
 
