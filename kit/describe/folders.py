@@ -73,8 +73,9 @@ def file_names(pictures: Pictures, case: Case) -> tuple[list[str], Mapping[str, 
     for pattern in PATTERNS:
         parts = [_class_of(name, pattern) for name in names]
         classes = sorted({part for part in parts if part}, key=number_first)
-        most = len(names) // 2 if pattern is None else math.isqrt(len(names))
-        likely = 2 <= len(classes) <= max(2, most) or Level(0, classes).fits(case)
+        likely = 2 <= len(classes) <= max(2, len(names) // 2)
+        if pattern is not None and not Level(0, classes).fits(case):
+            likely = likely and len(classes) <= max(2, math.isqrt(len(names)))
         if all(parts) and likely and classes not in found.values():
             found[pattern or "class.id.ext"] = classes
     fitting = {one: classes for one, classes in found.items() if Level(0, classes).fits(case)}

@@ -77,6 +77,8 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
             rows = rows[rows[only[0]].isin(only[1])]
         matches = {str(c): names.match(rows[c].tolist()) for c in _candidates(rows)}
         fitting = {c: m for c, m in matches.items() if m.fits(len(names.files))}
+        half = len(names.files) / 2  # of a few rows chance may make file names
+        fitting = {c: m for c, m in fitting.items() if not m.how or sum(map(bool, m.places)) >= half}
         literal = {c: m for c, m in fitting.items() if not m.how}
         columns = literal or fitting
         if columns:

@@ -47,12 +47,12 @@ def _several(sets: Sequence[Sequence[str]], distinct: Sequence[str]) -> bool:
     alone = {one[0] for one in sets if len(one) == 1}
     beside = {word for one in sets if len(one) > 1 for word in one}
     shared = sum(sum(word in one for one in {tuple(s) for s in sets}) > 1 for word in beside)
-    return bool(alone & beside) or (len(words) < len(distinct) and shared > 0)
+    return bool(alone & beside) or (len(words) <= len(distinct) and shared > 0)
 
 
 def _is_one_class(case: Case, column: str, distinct: list[str], words: list[str], separator: str) -> bool:
     """`red car`: one class, or the two labels red and car? The sample's cells may tell; a set has no word twice."""
-    if not case.fits("classes"):
+    if not case.fits("classes") or all(name[:1] == "[" for name in distinct):  # Python's lists
         return False
     if "task" in case.given:
         return case.given["task"] == "classes"
@@ -63,7 +63,7 @@ def _is_one_class(case: Case, column: str, distinct: list[str], words: list[str]
     alone = bool(parts & set(distinct))
     if case.metrics and all(metric.tasks == ("labels",) for metric in case.metrics):
         return False
-    if as_sets and not as_names and alone:
+    if as_sets and not as_names:  # the sample's own cell is no name
         return False
     if alone and separator in "|;":  # no name is written so
         return False

@@ -129,7 +129,7 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
     """Two classes, classes by number, grades, or a real value: by how many there are, the metric, and the sample."""
     numbers = pd.to_numeric(values)
     distinct = sorted(values.unique(), key=number_first)
-    whole = bool((numbers % 1 == 0).all()) and numbers.min() >= 0
+    whole = bool((numbers % 1 == 0).all()) and (numbers.min() >= 0 or set(numbers) == {-1, 1})
     ranked = len(case.cells) > 0 and max(len(cell.split()) for cell in case.cells) > 1
     text = f"'{column}': {len(distinct):,} different numbers, {numbers.min():g} to {numbers.max():g}"
     options: list[tuple[Task, str]] = []

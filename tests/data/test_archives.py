@@ -1,6 +1,7 @@
 """A zip is verified whole before a byte of it is unpacked, and a hostile one leaves nothing behind."""
 
 import stat
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -107,3 +108,51 @@ def test_a_failure_while_unpacking_keeps_the_old_folder(tmp_path):
         unpack_archive(bad, folder)
     assert (folder / "a.jpg").read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.zip", "good.zip", "train"]
+
+
+@pytest.mark.parametrize(
+    ("names", "placed"),
+    [
+        (["train\\cat.1.jpg", "train\\dog.2.jpg"], ["cat.1.jpg", "dog.2.jpg"]),
+        (["12:30 cat.1.jpg", "dog.2.jpg"], ["12:30 cat.1.jpg", "dog.2.jpg"]),
+        (["./", "./cat.1.jpg", "dog.2.jpg"], ["cat.1.jpg", "dog.2.jpg"]),
+    ],
+)
+def test_names_of_other_systems_are_used_safely(tmp_path, names, placed):
+    path = _zip(tmp_path / "train.zip", dict.fromkeys(names, b"1"))
+    verify_archive(path)
+    unpack_archive(path, tmp_path / "raw" / "train")
+    assert sorted(file.name for file in (tmp_path / "raw" / "train").iterdir()) == placed
+
+
+def test_names_in_an_old_code_page_and_unmarked_utf8(tmp_path):
+    path = _zip(tmp_path / "old.zip", {"aaaaa.jpg": b"1", "bbbb.jpg": b"2"})
+    data = path.read_bytes().replace(b"aaaaa.jpg", "caf\u00e9.jpg".encode()).replace(b"bbbb.jpg", b"\x81ber.jpg")
+    path.write_bytes(data)
+    unpack_archive(path, tmp_path / "old")
+    assert sorted(file.name for file in (tmp_path / "old").iterdir()) == ["caf\u00e9.jpg", "\u00fcber.jpg"]
+
+
+def test_tar_and_seven_zip(tmp_path):
+    source = tmp_path / "train"
+    source.mkdir()
+    (source / "a.jpg").write_bytes(b"a" * 10)
+    with tarfile.open(tmp_path / "train.tar.gz", "w:gz") as tar:
+        tar.add(source, "train")
+    archives = [tmp_path / "train.tar.gz"]
+    py7zr = pytest.importorskip("py7zr", reason="7z needs py7zr")
+    with py7zr.SevenZipFile(tmp_path / "train.7z", "w") as seven:
+        seven.writeall(source, "train")
+    for path in [*archives, tmp_path / "train.7z"]:
+        assert verify_archive(path) == 10
+        unpack_archive(path, tmp_path / "raw" / "train")
+        assert (tmp_path / "raw" / "train" / "a.jpg").read_bytes() == b"a" * 10
+
+
+def test_a_tar_does_not_lead_out(tmp_path):
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(KitError, match="a link or a device"):
+        verify_archive(tmp_path / "evil.tar")

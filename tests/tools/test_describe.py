@@ -1,0 +1,396 @@
+"""kit init on what Kaggle really serves: near misses are found, two equal readings asked about, nothing is silent."""
+
+import json
+from pathlib import Path
+
+import drawn
+import pandas as pd
+import pytest
+
+from kit.competition import Competition
+from kit.config import Experiment
+from kit.data.table import read_index
+from kit.errors import ConfigError, KitError
+from kit.run.run import Run
+from kit.stages import download, index
+from kit.tools import init
+from kit.workspace import Workspace
+
+NUM = 20
+
+
+def _write(folder: Path, text: str, encoding: str = "utf-8") -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text(text, encoding=encoding)
+
+
+def _pictures(folder: Path, names, kind=lambda k: k % 2) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(drawn.encoded(drawn.draw(kind(number), number), ".png"))
+
+
+@pytest.fixture
+def files(tmp_path) -> Path:
+    """train/a0.png ..., test/t0.png ..., train.csv (id, label), sample_submission.csv (id, label)."""
+    folder = tmp_path / "files"
+    _pictures(folder / "train", [f"a{k}.png" for k in range(NUM)])
+    _pictures(folder / "test", [f"t{k}.png" for k in range(4)])
+    _labels(folder, ["cat", "dog"] * (NUM // 2))
+    _sample(folder, ["cat"] * 4)
+    return folder
+
+
+def _labels(folder: Path, labels, ids=None, header="id,label") -> None:
+    ids = ids or [f"a{k}" for k in range(len(labels))]
+    _write(folder / "train.csv", f"{header}\n" + "".join(f"{i},{one}\n" for i, one in zip(ids, labels, strict=True)))
+
+
+def _sample(folder: Path, cells, header="id,label") -> None:
+    _write(folder / "sample_submission.csv", f"{header}\n" + "".join(f"t{k},{c}\n" for k, c in enumerate(cells)))
+
+
+def _init(folder: Path, metric: str | None = "accuracy", *overrides: str) -> Competition:
+    root = folder.parent
+    result = init.init(Workspace(root), folder, name="c", metric=metric, force=True, overrides=overrides)
+    return Competition.load(result.competition)
+
+
+def _index(folder: Path) -> pd.DataFrame:
+    root = folder.parent
+    run = Run.open(Experiment.load(root / "configs" / "c.yaml"), Workspace(root))
+    download.download(run, folder, force=True)
+    index.index(run, force=True)
+    return read_index(Workspace(root).index("c")).set_index("image_id")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (lambda k: f"train/a{k}.png", ""), (lambda k: f"A{k}", "in any case"), (lambda k: f" a{k}", ""),
+        (lambda k: f"a{k}.jpg", "without folders and endings"), (lambda k: f"elsewhere/a{k}", "folders"),
+    ],
+)  # fmt: skip
+def test_ids_that_are_nearly_the_files_names(files, row, said):
+    _labels(files, ["cat", "dog"] * (NUM // 2), [row(k) for k in range(NUM)])
+    _init(files)
+    text = (files.parent / "configs" / "competitions" / "c.yaml").read_text()
+    assert said in text
+    table = _index(files)
+    train = table[table["split"] == "train"]
+    assert (train["problem"] == "").all()
+    assert train.loc[row(3).strip(), ["path", "target_label"]].tolist() == ["train/a3.png", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        ([str(k) for k in range(1, NUM + 1)], [f"{k:04d}.png" for k in range(1, NUM + 1)]),
+        ([f"{k}.0" for k in range(NUM)], [f"{k}.png" for k in range(NUM)]),
+        ([str(k) for k in range(NUM)], [f"img-{k:06d}.png" for k in range(NUM)]),
+        ([f"e\u0301{k}" for k in range(NUM)], [f"\u00e9{k}.png" for k in range(NUM)]),
+    ],
+)
+def test_numbers_and_letters_in_other_forms(files, ids, names):
+    for file in (files / "train").iterdir():
+        file.unlink()
+    _pictures(files / "train", names)
+    _labels(files, ["cat", "dog"] * (NUM // 2), ids)
+    _init(files)
+    table = _index(files)
+    assert table.loc[ids[5], ["path", "target_label"]].tolist() == [f"train/{names[5]}", "dog"]
+
+
+def test_a_reading_that_is_not_one_to_one_is_refused(files):
+    _labels(files, ["cat", "dog"] * (NUM // 2), [f"{'xy'[k % 2]}/a{k // 2}" for k in range(NUM)])
+    with pytest.raises(KitError, match=r"nearest is train\.csv, column 'id'.*several would name one file"):
+        _init(files)
+
+
+def test_row_numbers_are_no_ids(files):
+    for file in (files / "train").iterdir():
+        file.unlink()
+    _pictures(files / "train", [f"{k}.png" for k in range(NUM)])
+    order = [(7 * k) % NUM for k in range(NUM)]
+    rows = [f"{row},{one},{['cat', 'dog'][one % 2]}" for row, one in enumerate(order)]
+    _write(files / "train.csv", ",id,label\n" + "\n".join(rows) + "\n")
+    assert _init(files).labels.id_column == "id"
+    _write(files / "train.csv", "row,number,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(ConfigError, match=r"several columns name the pictures.*--set labels\.id_column=row"):
+        _init(files)
+    assert _init(files, "accuracy", "labels.id_column=number").labels.id_column == "number"
+    table = _index(files)
+    assert [table.loc[str(k), "target_label"] for k in range(4)] == ["cat", "dog", "cat", "dog"]
+
+
+def test_an_empty_cell_is_a_missing_label(files, capsys):
+    _labels(files, ["cat", "dog"] * 9 + ["", "dog"])
+    competition = _init(files)
+    assert competition.classes == ("cat", "dog")
+    assert "1 cell empty (a18): these labels are missing" in capsys.readouterr().out
+    table = _index(files)
+    assert table.loc["a18", ["target_label", "problem"]].tolist() == ["", "its target is not known"]
+
+
+def test_hidden_files_rows_are_junk(files):
+    _labels(files, ["cat", "dog"] * (NUM // 2) + ["cat"], [*(f"a{k}" for k in range(NUM)), ".DS_Store"])
+    _init(files)
+    assert ".DS_Store" not in _index(files).index
+
+
+@pytest.mark.parametrize(
+    ("cells", "sample", "task", "classes"),
+    [
+        (["0", "1", "0|1", "9|9", "1|9"], "0|1", "labels", ("0", "1", "9")),
+        (["['cat']", "['dog']", "['cat', 'dog']", "['dog']", "['cat']"], "['cat', 'dog']", "labels", ("cat", "dog")),
+        (["1", "-1", "1", "-1", "-1"], "1", "classes", ("-1", "1")),
+    ],
+)
+def test_sets_of_labels_and_signs(files, cells, sample, task, classes):
+    _labels(files, [f'"{cell}"' for cell in cells] * 4)
+    _sample(files, [f'"{sample}"'] * 4)
+    competition = _init(files, "f1_macro")
+    assert (competition.task, competition.classes) == (task, classes)
+
+
+def test_a_name_with_a_comma_or_two_labels_is_asked(files):
+    _labels(files, ['"tomato, healthy"', '"tomato, blight"', '"potato, healthy"', '"potato, blight"'] * 5)
+    _sample(files, ['"tomato, healthy"'] * 4)
+    with pytest.raises(ConfigError, match=r"sets of words, or names\? Say which: --set task=labels .*task=classes"):
+        _init(files, "f1_macro")
+    assert len(_init(files, "f1_macro", "task=classes").classes) == 4
+    assert _init(files, "f1_macro", "task=labels").classes == ("blight", "healthy", "potato", "tomato")
+
+
+def test_the_positive_class_is_named_by_whole_words(files):
+    _sample(files, [0.5] * 4, "id,category")
+    with pytest.raises(ConfigError, match=r"Whose probability.*--set submission\.positive=dog"):
+        _init(files, "log_loss")
+    _sample(files, [0.5] * 4, "id,is_cat")
+    assert _init(files, "log_loss").submission.positive == "cat"
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "message"),
+    [
+        (["cat 0.1"] * 4, ["cat", "dog"], r"its answers \('cat 0\.1'\) hold 0\.1"),
+        (["1 4 9 3"] * 4, ["cat", "dog"], r"hold 1, 3, 4"),
+        (["InChI=1S/H2O/h1H2"] * 4, ["cat", "dog"], r"hold InChI=1S/H2O/h1H2; the kit writes"),
+    ],
+)
+def test_the_samples_cells_are_evidence(files, cells, labels, message):
+    _labels(files, labels * (NUM // 2))
+    _sample(files, cells)
+    with pytest.raises(ConfigError, match=message):
+        _init(files)
+
+
+def test_numbers_with_and_without_zeros_are_asked(files):
+    _labels(files, ["01", "02", "03", "04"] * 5)
+    _sample(files, [1, 2, 3, 4])
+    with pytest.raises(ConfigError, match=r"The sample has 1, 2, 3 and 1 more, the labels 01, 02, 03"):
+        _init(files)
+    assert _init(files, "accuracy", "submission.values=numbers").submission.values["03"] == 3
+
+
+@pytest.mark.parametrize("header", ["label,id", ",id,label", "id,label,Usage"])
+def test_the_samples_id_column_is_found_by_its_cells(files, header):
+    row = {"label,id": "cat,t{}", ",id,label": "{},t{},cat", "id,label,Usage": "t{},cat,Public"}[header]
+    cells = [row.format(*[k] * row.count("{}")) for k in range(4)]
+    _write(files / "sample_submission.csv", f"{header}\n" + "\n".join(cells) + "\n")
+    submission = _init(files).submission
+    assert (submission.id_column, submission.column) == ("id", "label")
+
+
+def test_without_a_sample_the_test_table_tells_the_ids(files):
+    (files / "sample_submission.csv").unlink()
+    _write(files / "test.csv", "name,width\n" + "".join(f"t{k}.png,24\n" for k in (2, 0, 1, 3)))
+    competition = _init(files)
+    assert (competition.submission.id_column, competition.submission.column) == ("name", "label")
+    table = _index(files)
+    assert table[table["split"] == "test"].index.tolist() == ["t2.png", "t0.png", "t1.png", "t3.png"]
+
+
+def test_what_is_not_used_is_named(files):
+    _write(files / "sample_submission_stg2.csv", "id,label\nx,cat\n")
+    _pictures(files / "masks_train", ["a0.png"])
+    _write(files / "notes.csv", "a,b\n1,2\n")
+    (files / "train" / "scan.dcm").write_bytes(b"dicom")
+    _init(files)
+    text = (files.parent / "configs" / "competitions" / "c.yaml").read_text()
+    assert "sample_submission_stg2.csv: another sample submission, not used" in text
+    assert "notes.csv" in text
+    assert "1 .dcm in train" in text
+    assert Competition.load(files.parent / "configs" / "competitions" / "c.yaml").files.train == ("train",)
+
+
+def test_groups_need_many_values_and_a_bare_word_is_asked_about(files):
+    rows = [f"a{k},{['cat', 'dog'][k % 2]},{k % 2},p{k // 2}" for k in range(NUM)]
+    _write(files / "train.csv", "id,label,Group,patient_id\n" + "\n".join(rows) + "\n")
+    assert _init(files).labels.group_column == "patient_id"
+    many = [f"a{k},{['cat', 'dog'][k % 2]},{k // 2}" for k in range(200)]
+    _pictures(files / "train", [f"a{k}.png" for k in range(200)])
+    _write(files / "train.csv", "id,label,location\n" + "\n".join(many) + "\n")
+    with pytest.raises(ConfigError, match=r"'location' repeats \(100 values\).*labels\.group_column=none"):
+        _init(files)
+    assert _init(files, "accuracy", "labels.group_column=none").labels.group_column is None
+    assert _init(files, "accuracy", "labels.group_column=location").labels.group_column == "location"
+
+
+def test_groups_that_the_test_set_has_too_are_not_held_together(files):
+    rows = [f"a{k},{['cat', 'dog'][k % 2]},s{k // 2}" for k in range(NUM)]
+    _write(files / "train.csv", "id,label,site_id\n" + "\n".join(rows) + "\n")
+    _write(files / "test.csv", "id,site_id\n" + "".join(f"t{k},s{k}\n" for k in range(4)))
+    assert _init(files).labels.group_column is None
+    _write(files / "test.csv", "id,site_id\n" + "".join(f"t{k},s9{k}\n" for k in range(4)))
+    assert _init(files).labels.group_column == "site_id"
+
+
+def test_the_level_of_the_class_folders(tmp_path):
+    files = tmp_path / "files"
+    kinds = ["cat", "dog"]
+    _pictures(files / "train", [f"{kinds[k % 2]}/p{k % 3}/{k}.png" for k in range(NUM)])
+    _pictures(files / "test", ["t0.png"])
+    _write(files / "sample_submission.csv", "id,label\nt0,cat\n")
+    competition = _init(files)
+    assert (competition.labels.level, competition.classes) == (1, ("cat", "dog"))
+    table = _index(files)
+    assert set(table["target_label"]) == {"cat", "dog", ""}
+    (files / "sample_submission.csv").unlink()
+    with pytest.raises(ConfigError, match=r"Which folders are the classes\? Say which: --set labels\.level=-1"):
+        _init(files)
+
+
+def test_a_folder_of_one_name_is_no_class(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train", [f"n0{k % 4}/images/n0{k % 4}_{k}.png" for k in range(NUM)])
+    _pictures(files / "test", ["images/t0.png"])
+    _write(files / "sample_submission.csv", "id,label\nt0,n00\n")
+    assert _init(files).classes == ("n00", "n01", "n02", "n03")
+
+
+def test_class_folders_against_a_table(files):
+    for k in range(NUM):
+        file = files / "train" / f"a{k}.png"
+        (files / "train" / f"k{k % 3}").mkdir(exist_ok=True)
+        file.rename(files / "train" / f"k{k % 3}" / file.name)
+    assert _init(files).labels.layout == "csv"  # the sample answers with its labels
+    _sample(files, [0.5] * 4, "id,p")
+    with pytest.raises(ConfigError, match=r"A table and the folders.*--set labels\.layout=csv .*layout=folders"):
+        _init(files, "log_loss")
+
+
+def test_several_test_folders_a_folder_of_validation_and_tables_for_both(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train-png", [f"a{k}.png" for k in range(NUM)])
+    _pictures(files / "val", [f"v{k}.png" for k in range(4)])
+    _pictures(files / "test-png", ["t0.png", "t1.png"])
+    _pictures(files / "test-png-additional", ["t2.png", "t3.png"])
+    _labels(files, ["cat", "dog"] * (NUM // 2))
+    _write(files / "val.csv", "id,label\n" + "".join(f"v{k},{['cat', 'dog'][k % 2]}\n" for k in range(4)))
+    _sample(files, ["cat"] * 4)
+    competition = _init(files)
+    assert competition.files.test == (("test-png", "test-png-additional"),)
+    assert competition.files.train == (("train-png", "val"),)
+    table = _index(files)
+    assert table["split"].value_counts().to_dict() == {"train": NUM + 4, "test": 4}
+    assert table.loc["v1", "target_label"] == "dog"
+
+
+def test_one_table_for_both_with_a_column_that_says_which(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "images", [f"a{k}.png" for k in range(NUM + 4)])
+    rows = [f"a{k},{['cat', 'dog'][k % 2]},{'train' if k < NUM else 'test'}" for k in range(NUM + 4)]
+    _write(files / "labels.csv", "id,label,split\n" + "\n".join(rows) + "\n")
+    _write(files / "sample_submission.csv", "id,label\n" + "".join(f"a{NUM + k},cat\n" for k in range(4)))
+    assert _init(files).labels.only == {"split": ("train",)}
+    assert _index(files)["split"].value_counts().to_dict() == {"train": NUM, "test": 4}
+
+
+def test_labels_inside_the_pictures_zip_and_one_top_folder(tmp_path):
+    inside = {f"a{k}.png": drawn.encoded(drawn.draw(k % 2, k), ".png") for k in range(NUM)}
+    table = "id,label\n" + "".join(f"a{k},{['cat', 'dog'][k % 2]}\n" for k in range(NUM))
+    test = {f"t{k}.png": drawn.encoded(drawn.draw(k % 2, 90 + k), ".png") for k in range(4)}
+    files = tmp_path / "files"
+    files.mkdir()
+    drawn.write_zip(files / "train.zip", {**inside, "labels.csv": table.encode()})
+    drawn.write_zip(files / "test.zip", test)
+    _sample(files, ["cat"] * 4)
+    assert _init(files).files.train_labels == ("train.zip/labels.csv",)
+    assert _index(files).loc["a3", "target_label"] == "dog"
+    whole = {f"comp/train/{name}": data for name, data in inside.items()}
+    whole |= {f"comp/test/{name}": data for name, data in test.items()} | {"comp/train.csv": table.encode()}
+    whole["comp/sample_submission.csv"] = (files / "sample_submission.csv").read_bytes()
+    other = tmp_path / "other" / "files"
+    other.mkdir(parents=True)
+    drawn.write_zip(other / "comp.zip", whole)
+    assert _init(other).files.train == ("train",)
+    assert _index(other).loc["a3", "target_label"] == "dog"
+
+
+def test_classes_in_the_files_names(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train", [f"{k % 3}_{k}.png" for k in range(30)])
+    _pictures(files / "test", ["t0.png"])
+    _write(files / "sample_submission.csv", "id,label\nt0,2\n")
+    competition = _init(files)
+    assert (competition.labels.layout, competition.classes) == ("filename", ("0", "1", "2"))
+    assert _index(files).loc["1_4", "target_label"] == "1"
+
+
+def test_json_of_places_and_of_test_images(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train", [f"x/{k:03d}.png" for k in range(60)])
+    _pictures(files / "test", [f"{k:03d}.png" for k in range(4)])
+    images = [{"id": 100 + k, "file_name": f"train/x/{k:03d}.png", "seq_id": f"s{k // 3}"} for k in range(60)]
+    marks = [{"id": k, "image_id": 100 + k, "category_id": k % 2} for k in range(60)]
+    kinds = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    _write(files / "train.json", json.dumps({"images": images, "annotations": marks, "categories": kinds}))
+    tests = [{"id": 900 + k, "file_name": f"test/{k:03d}.png"} for k in range(4)]
+    _write(files / "test.json", json.dumps({"images": tests, "annotations": [], "categories": kinds}))
+    _write(files / "names.json", json.dumps({"0": "a cat", "1": "a dog"}))
+    _write(files / "sample_submission.csv", "Id,Category\n" + "".join(f"{900 + k},0\n" for k in range(4)))
+    competition = _init(files)
+    assert competition.labels.group_column == "seq_id"
+    assert competition.submission.values == {"cat": 0, "dog": 1}
+    table = _index(files)
+    assert table.loc["107", ["given_group", "target_label"]].tolist() == ["s2", "dog"]
+    assert table.loc["903", "path"] == "test/003.png"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: [p.rename(p.with_suffix(".dcm")) for d in ("train", "test") for p in (f / d).iterdir()],
+         r"no pictures; found .*not understood: .*20 \.dcm in train"),
+        (lambda f: [p.unlink() for p in (f / "test").iterdir()], "none for the test set"),
+        (lambda f: _labels(f, ["cat", "dog"] * 10, header="id,label") or (f / "train.csv").write_text(
+            (f / "train.csv").read_text() + "a3,dog\n"), r"1 of its cells stand in several rows \(a3\)"),
+        (lambda f: _write(f / "sample_submission.csv", "id\nt0\n"), "a sample submission has an id and an answer"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(files, spoil, message):
+    spoil(files)
+    with pytest.raises(KitError, match=message) as caught:
+        _init(files)
+    assert "\n" not in str(caught.value)
+
+
+def test_training_pictures_are_no_test_set(files):
+    (files / "sample_submission.csv").unlink()
+    for file in (files / "test").iterdir():
+        file.unlink()
+    with pytest.raises(KitError, match="none for the test set"):
+        _init(files)
+
+
+def test_readme_in_a_folder_of_pictures_is_no_row(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train", [f"{['cat', 'dog'][k % 2]}/{k}.png" for k in range(NUM)])
+    _pictures(files / "test", ["0.png", "1.png"])
+    _write(files / "test" / "README.txt", "hello")
+    _write(files / "sample_submission.csv", "id,label\n0,cat\n1,cat\n")
+    _init(files)
+    table = _index(files)
+    assert table[table["split"] == "test"].index.tolist() == ["0", "1"]
