@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kit import schema
-from kit.errors import ConfigError
+from kit.errors import ConfigError, examples
 from kit.metrics import Metric, find_metric
 from kit.metrics.own import is_own, own_metric
 from kit.tasks import Format, Task
@@ -140,11 +140,11 @@ class Competition:
             if len(classes) != (1 if self.task == "labels" else 2):
                 raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
             if submission.positive not in classes:
-                raise ValueError(f"submission.positive: should be one of {', '.join(classes)}")
+                raise ValueError(f"submission.positive: should be one of {examples(classes, 10)}")
         if wanted != "probabilities" and not submission.column:
             raise ValueError("submission.column: missing")
         if submission.values and set(submission.values) != set(classes):
-            raise ValueError(f"submission.values: should name each class once: {', '.join(classes)}")
+            raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
         if submission.new_class is not None and wanted != "top_k":
             raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
         tables = ("csv",)

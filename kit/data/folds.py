@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from kit.data.table import fold_groups, read_rows, trainable
+from kit.data.rows import read_rows
+from kit.data.table import fold_groups, trainable
 from kit.errors import KitError, examples
 
 

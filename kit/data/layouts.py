@@ -214,7 +214,9 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
     ids = _ids_of_rows(competition, file, count)
     target = [label if label in competition.classes else "" for label in known]
     if split == "train" and not any(target):
-        raise KitError(f"{file}: no label is one of {', '.join(competition.classes)} (there is {examples(set(known))})")
+        raise KitError(
+            f"{file}: no label is one of {examples(competition.classes, 10)} (there is {examples(set(known))})"
+        )
     paths = [f"{file}{MARK}{row}" for row in range(count)]
     return pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
 

@@ -31,19 +31,14 @@ def read_index(path: Path) -> pd.DataFrame:
     """The index with ids and targets as text and empty text as ""; raises `KitError` where there is none."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit index` first")
-    index = _read(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
+    index = read_csv(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
     missing = [column for column in [*LISTED, *SEEN] if column not in index]
     if missing or not target_columns(index):
         raise KitError(f"{path}: column {(missing or ['target_'])[0]} is missing; `kit index --force` writes it again")
     return index
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """A CSV of images (folds, OOF, test predictions): ids and targets stay text, so `NA` and `007` survive."""
-    return _read(path, ("image_id",), {})
-
-
-def _read(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.DataFrame:
+def read_csv(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
     kinds = {name: str for name in header if name in text or name.startswith("target_")}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)

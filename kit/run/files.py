@@ -23,8 +23,9 @@ class FoldFiles:
 
     def clear(self) -> None:
         """Remove what training and prediction left, before they are done again."""
+        tables = (self.oof, self.test)
         made = (self.trained, self.model, self.checkpoint, self.started, self.metrics, self.heads)
-        for path in (*made, self.predicted, self.oof, self.test):
+        for path in (*made, self.predicted, *tables, *(one.with_suffix(".npz") for one in tables)):
             path.unlink(missing_ok=True)
 
 

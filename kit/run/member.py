@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.data.rows import files_of
 from kit.data.table import predictions
 from kit.errors import KitError, examples
 from kit.run.files import run_names
@@ -52,7 +53,8 @@ def read_member(run: Run, use_full: bool = False) -> Member:
     oof = pd.concat(oofs, ignore_index=True) if oofs else pd.DataFrame(columns=columns)
     if oof["image_id"].duplicated().any():
         raise KitError(f"{folder}: an image has two OOF predictions; type `kit predict --force`")
-    files = [*(fold.files.oof for fold in predicted), *(fold.files.test for fold in models)]
+    tables_read = [*(fold.files.oof for fold in predicted), *(fold.files.test for fold in models)]
+    files = [file for table in tables_read for file in files_of(table)]
     probs = [predictions(table, competition) for table in tests]
     return Member(run, oof, tests[0]["image_id"].tolist(), probs, files)
 

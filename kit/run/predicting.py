@@ -15,6 +15,7 @@ from kit.competition import Competition
 from kit.data.cache import Pixels, cached
 from kit.data.images import DECODED_BY
 from kit.data.loader import Batches
+from kit.data.rows import write_rows
 from kit.device.accelerator import pins_memory
 from kit.device.measuring import Meter
 from kit.device.precision import Compute, Precision, Wanted
@@ -27,7 +28,7 @@ from kit.run.run import Run, RunFold
 from kit.run.settling import does_not_run, warn_of_decoder, warn_of_emulation
 from kit.schema import to_mapping
 from kit.settings import TTA, View
-from kit.workspace import Fold, atomic_path, file_hash, fingerprint
+from kit.workspace import Fold, file_hash, fingerprint
 
 FEATURES_VERSION, TABLES_VERSION = 1, 4
 PREDICT_KEYS = ("predict_precision", "predict_memory_format", "predict_compile")  # of `machine`, as in `Precision`
@@ -213,15 +214,10 @@ def write_predictions(fold: RunFold, everything: np.ndarray) -> None:
         if fold.number != "full":
             columns = samples.index.iloc[own][["image_id", *competition.targets]].reset_index(drop=True)
             columns.insert(1, "fold", fold.number)
-            write_table(columns.join(prediction_columns(competition, everything[own])), fold.files.oof)
+            write_rows(columns.join(prediction_columns(competition, everything[own])), fold.files.oof)
         columns = samples.index.loc[test, ["image_id"]].reset_index(drop=True)
-        write_table(columns.join(prediction_columns(competition, everything[test])), fold.files.test)
+        write_rows(columns.join(prediction_columns(competition, everything[test])), fold.files.test)
 
 
 def prediction_columns(competition: Competition, probs: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(probs, columns=competition.predictions)
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.8g")

@@ -16,7 +16,8 @@ from kit.data.cache import CacheFolders, OnDemand, pixel_cache
 from kit.data.corrections import apply_corrections, touched_images
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
-from kit.data.table import read_index, read_rows, readable, targets, training_groups, value_range
+from kit.data.rows import read_rows
+from kit.data.table import read_index, readable, targets, training_groups, value_range
 from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line
 from kit.locks import lock
@@ -235,9 +236,8 @@ class Run:
 
     def _pixels(self, index: pd.DataFrame) -> np.ndarray | OnDemand:
         """uint8 (N, S, S, 3) at the experiment's cache size."""
-        name, data = self.competition.name, self.experiment.data
-        paths = [self.workspace.raw(name) / path for path in index["path"]]
-        md5 = index["md5"].where(readable(index), "").tolist()
+        raw, data = self.workspace.raw(self.competition.name), self.experiment.data
+        paths, md5 = [raw / path for path in index["path"]], index["md5"].where(readable(index), "").tolist()
         return pixel_cache(self.cache, paths, md5, data.cache_size or data.image_size, data.resize, value_range(index))
 
     def fold(self, number: Fold) -> RunFold:

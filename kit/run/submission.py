@@ -82,6 +82,8 @@ def unlike_sample(competition: Competition, sample: pd.DataFrame) -> str:
     cells = sample[value_columns(competition)].head(1000).apply(lambda column: column.str.strip())
     some = [cell for cell in dict.fromkeys(cells.to_numpy().ravel().tolist()) if cell]
     shown = examples((f"'{cell}'" for cell in some), 2)
+    if any(cell[:1] == "[" for cell in some):
+        return f"its answers ({shown}) are lists, which the kit does not write"
     if wanted in {"label", "labels", "top_k"}:
         known = {competition.written(name) for name in competition.handed_in}
         words = {word for cell in some for word in ([cell] if cell in known else cell.split(submission.separator))}

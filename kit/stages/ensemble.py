@@ -10,6 +10,7 @@ from typing import Any
 from kit import console
 from kit.about import VERSION
 from kit.competition import NAME_PATTERN, NAME_WORDS
+from kit.data.rows import write_rows
 from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, examples
 from kit.metrics import shown_metrics
@@ -68,8 +69,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         cv["expected"] = expect_score(first, scored, handed)
         if full:
             console.warn("this CV is of the fold models; the submission is from the model trained on all data")
-        with atomic_path(files.oof) as temporary:
-            scored.oof.to_csv(temporary, index=False, float_format="%.8g")
+        write_rows(scored.oof, files.oof)
         write_json(files.cv, cv)
         draw_reliability(name, scored, files.figure("reliability"))
     else:

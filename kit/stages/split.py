@@ -10,7 +10,8 @@ from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
 from kit.data.folds import assign_folds, too_small
-from kit.data.table import class_counts, fold_groups, read_rows, strata, targets, trainable
+from kit.data.rows import read_rows
+from kit.data.table import class_counts, fold_groups, strata, targets, trainable
 from kit.errors import examples
 from kit.run.run import Run
 from kit.workspace import atomic_path, fingerprint, read_json

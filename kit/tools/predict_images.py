@@ -11,12 +11,12 @@ from kit import console
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.table import value_range
 from kit.errors import ConfigError, KitError
-from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set, write_table
+from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set
 from kit.run.run import Run
 from kit.run.settling import use_threads
 from kit.scoring.blend import mean_predictions
 from kit.stages.predict import trained_folds
-from kit.workspace import Fold
+from kit.workspace import Fold, atomic_path
 
 CHUNK = 2048  # pictures held in memory
 
@@ -63,6 +63,7 @@ def predict_images(
         raise KitError(f"{folder}: contains no pictures")
     table = pd.concat(tables, ignore_index=True)
     path = out or run.files.images(folder.resolve().name)
-    write_table(table, path)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.8g")
     console.stage("predict", f"{len(table):,} pictures, mean of {len(chosen)} models -> {path}")
     return ImagesResult(path, len(table), numbers)

@@ -143,7 +143,7 @@ def test_hidden_files_rows_are_junk(files):
     ("cells", "sample", "task", "classes"),
     [
         (["0", "1", "0|1", "9|9", "1|9"], "0|1", "labels", ("0", "1", "9")),
-        (["['cat']", "['dog']", "['cat', 'dog']", "['dog']", "['cat']"], "['cat', 'dog']", "labels", ("cat", "dog")),
+        (["['cat']", "['dog']", "['cat', 'dog']", "['dog']", "['cat']"], "cat,dog", "labels", ("cat", "dog")),
         (["1", "-1", "1", "-1", "-1"], "1", "classes", ("-1", "1")),
     ],
 )
