@@ -36,7 +36,7 @@ class Files:
     together. `train/labels.csv`: within that folder, or within train.zip."""
 
     train: Annotated[tuple[Place, ...], Field(min_length=1)]
-    test: Annotated[tuple[Place, ...], Field(min_length=1)]
+    test: tuple[Place, ...] = ()  # empty: labelled pictures only, for a CV without a submission
     sample_submission: tuple[Place, ...] = ()  # empty: a row per test image, in their order
     train_labels: tuple[Place, ...] = ()  # layouts csv, json and idx
     test_labels: tuple[Place, ...] = ()  # of a benchmark that publishes them; they only ever score

@@ -128,8 +128,9 @@ def run(
     from kit.pipeline import run_pipeline
 
     result = run_pipeline(one.asked, one.workspace, source, fold, seed, max_hours, on)
-    if result is not None and one.competition.slug is not None:
-        console.say(f"\nNext: {_submit_command(result.submission, config, set_, workspace)}")
+    submission = result.submission if result is not None else None
+    if submission is not None and one.competition.slug is not None:
+        console.say(f"\nNext: {_submit_command(submission, config, set_, workspace)}")
     return result
 
 

@@ -88,5 +88,5 @@ def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tup
     pictures = [(entry, picture) for entry in entries for picture in entry.pictures]
     places = np.linspace(0, len(pictures) - 1, min(LOOKED_AT, len(pictures))).astype(int)
     sizes = [size for place in places if (size := pictures[place][0].size_of(pictures[place][1])) is not None]
-    shared = files["train"] == files["test"] and reading.table is not None
+    shared = files["train"] == files.get("test") and reading.table is not None
     return [min(size) for size in sizes], len(reading.table) if shared and reading.table is not None else len(pictures)

@@ -169,7 +169,7 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
         lost = [name for name, places in zip(table.rows[table.column], table.match.places, strict=True) if not places]
         case.warnings.append(f"{where}: {len(lost):,} rows have no picture ({examples(lost)}); they are left out")
     unnamed = len(names.files) - len({place for one in used for places in one.match.places for place in places})
-    if unnamed and case.raw["files"]["train"] != case.raw["files"]["test"]:
+    if unnamed and case.raw["files"]["train"] != case.raw["files"].get("test"):
         case.warnings.append(f"{unnamed:,} training pictures are in no row of {where}; they are left out")
     target_of_table(case)
 

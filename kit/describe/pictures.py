@@ -35,10 +35,11 @@ def picture_roles(inventory: Inventory, case: Case) -> Pictures:
     tests = _tests(pictures, trains, case)
     if not trains:
         trains = [entry for entry in pictures if entry not in tests and not is_test(entry.name)]
-        trains = trains if len(trains) == 1 or not tests else _alike(trains)
     if not trains and tests:
         trains = tests  # one folder for both
-    if not tests:
+    if not tests and case.sample is None and case.test_table is None and trains:
+        case.warnings.append("no test pictures and no sample submission: a CV, and nothing to hand in")
+    elif not tests:
         raise KitError(_without_test(trains, pictures, inventory))
     train = [trains[0]] if trains != tests else tests
     if train is not tests and not any(is_train(entry.name) for entry in trains):
@@ -49,6 +50,8 @@ def picture_roles(inventory: Inventory, case: Case) -> Pictures:
         case.because(f"{examples(e.name for e in validation)}: labelled pictures, for training too")
     result = Pictures(train, tests)
     for role, entries in (("train", result.train), ("test", result.test)):
+        if not entries:
+            continue
         roles = [entry.role for entry in entries]
         case.raw["files"][role] = roles if len(roles) == 1 else [roles]
         case.used |= set(roles)
@@ -78,11 +81,6 @@ def _tests(pictures: list[Entry], trains: list[Entry], case: Case) -> list[Entry
     return named[:1] or ([best] if shares[best.role] else [])
 
 
-def _alike(entries: list[Entry]) -> list[Entry]:
-    """Of folders that do not say what they are for, all: a class each."""
-    return entries
-
-
 def _without_test(trains: list[Entry], pictures: list[Entry], inventory: Inventory) -> str:
     one = (trains or pictures)[0].name
     others = examples(entry.name for entry in pictures if entry.name != one) or "no other folder of pictures"
@@ -96,4 +94,5 @@ def _say(pictures: Pictures, case: Case) -> None:
     if pictures.shared:
         case.because(f"pictures of train and test in one folder: {counted(pictures.train)}")
     else:
-        case.because(f"training pictures: {counted(pictures.train)}; test pictures: {counted(pictures.test)}")
+        test = f"; test pictures: {counted(pictures.test)}" if pictures.test else ""
+        case.because(f"training pictures: {counted(pictures.train)}{test}")

@@ -81,7 +81,9 @@ def _one_column(case: Case) -> None:
     classes = case.raw["labels"]["classes"]
     metric = case.metrics[0].name if case.metrics else _one_column_metric(case)
     chosen = case.metrics[0] if case.metrics else spelled(metric)[0]
-    if "probability" in chosen.formats and "label" not in chosen.formats:
+    if "test" not in case.raw["files"] and "probabilities" in chosen.formats:
+        _settle(case, "probabilities", metric, "nothing is handed in: probabilities for the CV")
+    elif "probability" in chosen.formats and "label" not in chosen.formats:
         if len(classes) != 2:
             shows = f"one column for {len(classes)} classes; the sample shows '{examples(case.cells, 2)}'"
             raise ConfigError(f"--metric {metric}: needs a probability per class, and there is {shows}")

@@ -63,7 +63,8 @@ def make_mean(
         return Mean(plain), params
     fitted: Params = {key: params.pop(key) for key in ("temperature", "bias") if key in params}
     models = [metric.decide(one, task == "labels", fitted) for one in models] if fitted else models
-    if kept := _reason_to_keep(len(models), settings):
+    kept = _reason_to_keep(len(models), settings) if unseen.num_images else "no test images"
+    if kept:
         return Mean(mean_predictions(models, hand_in.average(folds=True), task), why=kept), params
     oof = metric.decide(scored.probs, task == "labels", fitted)
     stack = np.stack([centred(one, task) for one in models])

@@ -33,8 +33,8 @@ from kit.workspace import atomic_path, file_hash, read_json, write_json
 
 @dataclass(frozen=True)
 class EnsembleResult:
-    submission: Path
-    passport: Path
+    submission: Path | None  # `None` where there are no test images
+    passport: Path | None
     metric: str
     cv: float | None  # pooled over all OOF; `None` where only a `full` model was submitted
     num_rows: int
@@ -66,7 +66,8 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         _report_postprocess(post, first.competition.scoring.name)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
-        cv["expected"] = expect_score(first, scored, handed)
+        if len(handed.table):
+            cv["expected"] = expect_score(first, scored, handed)
         if full:
             console.warn("this CV is of the fold models; the submission is from the model trained on all data")
         write_rows(scored.oof, files.oof)
@@ -74,14 +75,17 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
         draw_reliability(name, scored, files.figure("reliability"))
     else:
         console.warn("a model trained on all data has no CV")
+    metric = first.competition.scoring.name
+    pooled = cv["metrics"][metric]["pooled"] if cv else None
+    if not len(handed.table):
+        console.warn(f"{first.competition.name} has no test images: a CV, and no submission")
+        return EnsembleResult(None, None, metric, pooled, 0, {})
     test_scores = _score_test(first, handed)
     path, num_rows = _write_submission(first, name, handed)
     facts = {"cv": cv, "postprocess": _describe_postprocess(post), "mean": handed.facts(), "test": test_scores}
     passport = path.with_suffix(".json")
     write_json(passport, _passport(path, members, blended, passport) | facts)
     console.stage("ensemble", f"{path}: {num_rows:,} rows, valid")
-    metric = first.competition.scoring.name
-    pooled = cv["metrics"][metric]["pooled"] if cv else None
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
 

@@ -64,6 +64,8 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     if competition.files.sample_submission or competition.files.test_ids:
         wanted = read_sample(competition, raw)[competition.submission.id_column].tolist()
     train = list_split(competition, "train", places["train"], places.get("train_labels", []), wanted)
+    if not competition.files.test:
+        return train
     test = list_split(competition, "test", places["test"], places.get("test_labels", []), wanted)
     _check(competition, train, test, wanted, places)
     return pd.concat([train, test], ignore_index=True)

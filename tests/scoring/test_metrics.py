@@ -10,6 +10,7 @@ from kit.competition import Competition
 from kit.errors import KitError
 from kit.metrics import METRICS, OPTIONS, find_metric, nearest_metric, spelled
 from kit.metrics.words import percent_in
+from kit.run.hand_in import try_metric
 from kit.scoring.postprocess import fit_postprocess
 from kit.scoring.truth import Truth
 
@@ -183,3 +184,12 @@ def test_a_metric_of_ones_own_that_does_not_load(code, more, message, tmp_path):
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(KitError, match=message):
         _competition(tmp_path, **more)
+
+
+def test_a_metric_of_ones_own_is_tried_before_the_training(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(OWN)
+    try_metric(_competition(tmp_path), TARGETS)
+    assert "mine.py:score, your code, is executed: 1 on 50 right answers" in capsys.readouterr().out
+    (tmp_path / "mine.py").write_text(OWN.replace('submission["label"])', 'submission["lable"])') + "# longer\n")
+    with pytest.raises(KitError, match=r"mine\.py:score: on 50 rows: KeyError: 'lable'"):
+        try_metric(_competition(tmp_path), TARGETS)

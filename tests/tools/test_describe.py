@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import drawn
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +12,7 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import read_index
 from kit.errors import ConfigError, KitError
+from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.stages import download, index
 from kit.tools import init
@@ -377,12 +379,19 @@ def test_what_does_not_fit_is_one_line(files, spoil, message):
     assert "\n" not in str(caught.value)
 
 
-def test_training_pictures_are_no_test_set(files):
+def test_training_pictures_alone_give_a_cv_and_no_submission(files):
+    """Without a test set and a sample they are no test set either."""
     (files / "sample_submission.csv").unlink()
     for file in (files / "test").iterdir():
         file.unlink()
-    with pytest.raises(KitError, match="none for the test set"):
-        _init(files)
+    assert _init(files, "log_loss").files.test == ()
+    assert (_index(files)["split"] == "train").all()
+    overrides = ["data.num_folds=2", "data.image_size=24", "data.cache_size=24", "model.options.width=0.125"]
+    overrides += ["train.epochs=1", "train.warmup_epochs=0.3", "machine.precision=fp32", "machine.compile=false"]
+    experiment = Experiment.load(files.parent / "configs" / "c.yaml", overrides)
+    result = run_pipeline(experiment, files.parent, files)
+    assert result.submission is None
+    assert np.isfinite(result.cv)
 
 
 def test_readme_in_a_folder_of_pictures_is_no_row(tmp_path):
