@@ -2,11 +2,11 @@
 
 A table says `train/a0`, `A0.PNG`, ` a0`, `7` or `1.0`; the file is called a0.jpg, 0007.png, test-000001.jpg."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from kit.data.images import EXTENSIONS
 from kit.errors import examples
@@ -59,8 +59,8 @@ class FileNames:
         if self._exact is None:
             self._exact = {}
             for place, file in enumerate(self.files):
-                inside, suffix = file.partition("/")[2] or file, PurePosixPath(file).suffix
-                last = file.rpartition("/")[2]
+                inside, last = file.partition("/")[2] or file, file.rpartition("/")[2]
+                suffix = os.path.splitext(last)[1]
                 for name in {text for one in (last, file, inside) for text in (one, one.removesuffix(suffix))}:
                     self._exact.setdefault(name, []).append(place)
         return Match([self._exact.get(name, []) for name in names])

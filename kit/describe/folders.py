@@ -48,7 +48,7 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
     """The levels whose folders may be classes: some, with several pictures each, and not explained otherwise: a column
     of the table, or the first letters of the files' names."""
     named = pictures.named
-    above = [PurePosixPath(name).parts[:-1] for name in named]
+    above = [name.split("/")[:-1] for name in named]
     depth = min(len(parts) for parts in above)
     first = 0 if len(pictures.train) > 1 else 1
     numbers = list(range(first, depth))

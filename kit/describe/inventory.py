@@ -4,11 +4,12 @@
 seen and is not understood is kept by name: it may be the reason why nothing fits."""
 
 import io
+import os
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
@@ -61,10 +62,9 @@ class _Found:
             for name in tables:
                 inner = unpacked_name(role) if alone else f"{role}/{name}"
                 self.entries.append(Entry(inner, lambda _, name=name: read(prefix + name)))  # type: ignore[misc]
-        others = Counter(
-            PurePosixPath(name).suffix.lower() or "files without an ending" for name in names
-            if not _is_hidden(name) and name not in set(pictures) and name not in set(tables)
-        )  # fmt: skip
+        known = {*pictures, *tables}
+        rest = [name for name in names if name not in known and not _is_hidden(name)]
+        others = Counter(_ending(name) or "files without an ending" for name in rest)
         self.unseen += [f"{count:,} {ending} in {role}" for ending, count in others.most_common(3)]
 
     def file(self, name: str, read: Read) -> None:
@@ -78,7 +78,7 @@ class _Found:
 
 def _look_at(path: Path, found: _Found) -> None:
     if path.is_dir():
-        names = sorted(file.relative_to(path).as_posix() for file in walk(path))
+        names = sorted(str(file)[len(str(path)) + 1 :].replace(os.sep, "/") for file in walk(path))
         found.add(path.name, names, lambda inside: (path / inside).read_bytes())
     elif path.suffix == ".zip":
         _look_into_zip(path.name, path, found)
@@ -194,9 +194,13 @@ def _is_bundle(path: Path) -> bool:
     return len(members) > 1 and (whole or bool(tables))
 
 
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
 def _is_hidden(name: str) -> bool:
-    return PurePosixPath(name).name.startswith((".", "__"))
+    return name.rpartition("/")[2].startswith((".", "__"))
 
 
 def _is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in EXTENSIONS and not _is_hidden(name)
+    return _ending(name) in EXTENSIONS and not _is_hidden(name)
