@@ -394,6 +394,13 @@ def test_training_pictures_alone_give_a_cv_and_no_submission(files):
     assert np.isfinite(result.cv)
 
 
+def test_a_class_of_the_sample_without_a_training_image(files, capsys):
+    _write(files / "sample_submission.csv", "id,cat,dog,emu\n" + "".join(f"t{k},0.4,0.4,0.2\n" for k in range(4)))
+    assert _init(files, "log_loss").classes == ("cat", "dog", "emu")
+    _index(files)
+    assert capsys.readouterr().out.count("no training image has the class emu, which the sample asks for") == 2
+
+
 def test_readme_in_a_folder_of_pictures_is_no_row(tmp_path):
     files = tmp_path / "files"
     _pictures(files / "train", [f"{['cat', 'dog'][k % 2]}/{k}.png" for k in range(NUM)])
