@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from kit import console
-from kit.data.members import Member, extract, list_members, not_an_archive, with_seven
+from kit.data.members import TARS, Member, extract, list_members, not_an_archive, with_seven
 from kit.errors import KitError, examples, reason
 from kit.workspace import atomic_folder
 
 MAX_RATIO = 200  # unpacked to packed bytes; pictures hardly shrink, deflate's own limit is 1,032
 FREE_RATIO_BYTES = 100_000_000  # up to this size any ratio is harmless
-ENDINGS = (".zip", ".7z", ".tar", ".tar.gz", ".tgz")
+ENDINGS = (".zip", ".7z", *TARS)
 PARTS = (".z01", ".zip.001", ".7z.001", ".rar")  # not unpacked here
 _CHUNK = 1 << 20
 
@@ -57,7 +57,7 @@ def verify_archive(path: Path) -> int:
         if path.suffix == ".7z":
             with_seven(path, lambda archive: archive.test())
             bar.advance(total)
-        elif tarfile.is_tarfile(path):
+        elif path.name.endswith(TARS):
             with tarfile.open(path) as tar:
                 for member in members:
                     _read_through(partial(tar.extractfile, member.inside), member, path, bar)
@@ -93,7 +93,7 @@ def unpack_archive(path: Path, folder: Path) -> None:
     skip = 1 if nested and {those[0] for those in parts.values()} == {folder.name} else 0
     with atomic_folder(folder) as temporary:
         targets = {member: temporary.joinpath(*those[skip:]) for member, those in parts.items()}
-        if zipfile.is_zipfile(path):
+        if path.suffix != ".7z" and not path.name.endswith(TARS):
             with zipfile.ZipFile(path) as archive:
                 for member in console.track(members, f"unpack {path.name}", len(members)):
                     with _writing(path, member, targets[member]), archive.open(member.inside) as source:

@@ -12,6 +12,8 @@ from typing import Any
 
 from kit.errors import KitError, reason
 
+TARS = (".tar", ".tar.gz", ".tgz")
+
 
 @dataclass(frozen=True)
 class Member:
@@ -55,7 +57,7 @@ def zip_members(archive: zipfile.ZipFile) -> list[Member]:
 
 
 def _list_zip_or_tar(path: Path) -> list[Member]:
-    if not zipfile.is_zipfile(path) and path.suffix != ".zip":
+    if path.name.endswith(TARS):
         with tarfile.open(path) as tar:
             return [Member(safe_name(m.name), m.name, m.size, plain=m.isfile()) for m in tar if not m.isdir()]
     with zipfile.ZipFile(path) as archive:
@@ -102,6 +104,6 @@ def extract(path: Path, place: Path, names: list[str] | None = None) -> None:
 def not_an_archive(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
-    kind = "zip" if path.suffix == ".zip" else path.suffix.removeprefix(".")
+    kind = "7z" if path.suffix == ".7z" else "tar" if path.name.endswith(TARS) else "zip"
     page = head.startswith((b"<!doctype", b"<html"))
     return f"is a web page, not a {kind}" if page else f"is a broken {kind} ({reason(error)})"

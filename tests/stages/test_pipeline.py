@@ -17,7 +17,8 @@ from by_name import fold_folder
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.table import TARGET, predictions, read_rows, targets
+from kit.data.rows import read_rows
+from kit.data.table import TARGET, predictions, targets
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.pipeline import run_pipeline
