@@ -38,7 +38,7 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
         if missing:
             close = nearest(missing[0], table.columns)
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
-    table = table[~table[labels.id_column].map(is_junk)].reset_index(drop=True)
+    table = table[~table[labels.id_column].map(is_junk).astype(bool)].reset_index(drop=True)
     for column, values in labels.only.items():
         table = table[table[column].isin(values)].reset_index(drop=True)
     ids = table[labels.id_column]

@@ -41,7 +41,7 @@ def target_of_coco(case: Case, cocos: Sequence[Coco]) -> None:
 def target_of_table(case: Case) -> None:
     """A table of labels: columns of 0 and 1, strings, delimited strings, ordered or real numbers."""
     assert case.table is not None
-    table, wanted = case.table[~case.table[case.id_column].map(is_junk)], case.answers
+    table, wanted = case.table[~case.table[case.id_column].map(is_junk).astype(bool)], case.answers
     junk = len(case.table) - len(table)
     if junk:
         case.warnings.append(f"{counted(junk, 'row')} for hidden files ({MARKS}) are left out")
