@@ -6,10 +6,9 @@ competition's name."""
 import re
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +17,9 @@ from kit.errors import ConfigError, examples
 from kit.metrics import Metric, find_metric
 from kit.metrics.own import is_own, own_metric
 from kit.tasks import Format, Task
+
+if TYPE_CHECKING:  # every command imports this file
+    import pandas as pd
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME_WORDS = "letters, digits, '.', '_' and '-', a letter or digit first"
@@ -212,8 +214,10 @@ class Competition:
     def written(self, name: str) -> str:
         return str(self.submission.values.get(name, name))
 
-    def answers(self, decisions: np.ndarray) -> pd.DataFrame:
+    def answers(self, decisions: np.ndarray) -> "pd.DataFrame":
         """What is handed in for `decisions` (`Metric.decide`): the submission's columns but the id."""
+        import pandas as pd
+
         wanted, column = self.submission.format, self.submission.column or ""
         if wanted in {"label", "labels", "top_k"}:
             names = np.array([self.written(name) for name in self.handed_in], dtype=object)

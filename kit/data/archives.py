@@ -99,7 +99,7 @@ def unpack_archive(path: Path, folder: Path) -> None:
                     with _writing(path, member, targets[member]), archive.open(member.inside) as source:
                         _copy(source, targets[member])
             return
-        with tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".") as place:
+        with tempfile.TemporaryDirectory(dir=temporary, prefix=".") as place:  # swept away with it, if we are killed
             extract(path, Path(place))
             for member in members:
                 with _writing(path, member, targets[member]):
@@ -148,6 +148,7 @@ def refuse_hostile(path: Path, members: list[Member]) -> None:
     for member in members:
         name, parts = member.name, PurePosixPath(member.name).parts
         drive = bool(parts) and len(parts[0]) == 2 and parts[0][1] == ":"
+        drive |= os.name == "nt" and ":" in name  # there it names a stream of another file
         if not parts or name.startswith("/") or ".." in parts or drive:
             raise KitError(f"{path}: '{name}' would land outside its folder; this archive is hostile, do not use it")
         if not member.plain:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from kit.processes import num_cores
 
+MAX_PIXELS = 200_000_000
 BITS = (8, 10, 12, 14, 16)
 ENDINGS = {".png", ".tif", ".tiff"}
 _PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
@@ -23,25 +25,34 @@ Range = tuple[float, float]
 
 
 def is_deep(data: bytes) -> bool:
-    """By its header: a PNG of 16 bits, a TIFF of more than 8."""
-    if data[:8] == _PNG:
-        return data[24:25] == b"\x10"
-    if data[:4] not in _TIFFS:
+    """By its header: a PNG of 16 bits, a TIFF of more than 8, of a size that is decoded at all."""
+    return _is_deep(io.BytesIO(data))
+
+
+def _is_deep(file: BinaryIO) -> bool:
+    head = file.read(32)
+    if not (head[:8] == _PNG and head[24:25] == b"\x10") and head[:4] not in _TIFFS:
         return False
+    file.seek(0)
     try:
-        bits = Image.open(io.BytesIO(data)).tag_v2.get(_BITS_A_SAMPLE, (8,))  # type: ignore[attr-defined]
-    except Exception:  # Pillow's readers raise anything on damaged bytes
+        image = Image.open(file)
+        if image.width * image.height > MAX_PIXELS:
+            return False
+        return head[:8] == _PNG or max(image.tag_v2.get(_BITS_A_SAMPLE, (8,))) > 8  # type: ignore[attr-defined]
+    except Exception:  # Pillow's readers raise anything on damaged bytes, and refuse what is too large
         return False
-    return max(bits) > 8
 
 
 def deep_values(data: bytes) -> np.ndarray | None:
-    """uint16 or float32 (H, W) or (H, W, 3), RGB; `None` where OpenCV cannot read it."""
+    """uint16 or float32 (H, W) or (H, W, 3), RGB, a TIFF turned upright, a PNG not; `None` where OpenCV cannot read
+    it, and where some of it is transparent."""
     try:
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     if values is None or values.dtype not in (np.uint16, np.int16, np.float32, np.float64, np.int32):
+        return None
+    if values.ndim == 3 and values.shape[2] == 4:
         return None
     if values.ndim == 3:
         values = values[:, :, 2::-1] if values.shape[2] >= 3 else values[:, :, 0]
@@ -83,11 +94,12 @@ def set_range(paths: Sequence[str]) -> tuple[Range | None, np.ndarray]:
     def look(row: int) -> Range | None:
         try:
             with open(paths[row], "rb") as file:
-                head = file.read(32)
-                data = head + file.read() if head[:4] in _TIFFS or is_deep(head) else head
+                if not _is_deep(file):
+                    return None
+                file.seek(0)
+                values = deep_values(file.read())
         except OSError:
             return None
-        values = deep_values(data) if is_deep(data) else None
         return None if values is None else range_of(values)
 
     with ThreadPoolExecutor(num_cores()) as pool:

@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from kit.data.depth import Range, deep_values, is_deep, scaled, usual_range
+from kit.data.depth import MAX_PIXELS, Range, deep_values, is_deep, scaled, usual_range
 
 try:
     import simplejpeg
 except ImportError:  # absent from Kaggle's image
     simplejpeg = None
 
-MAX_PIXELS = 200_000_000
 MOST_LOST = 0.1  # of the rows of a JPEG that ends too early
 EXTENSIONS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
@@ -52,11 +51,17 @@ def decode(data: bytes, min_side: int | None = None, value_range: Range | None =
         picture = _plain_jpeg(data, min_side)
         if picture is not None:
             return picture
-        if lacks_its_end(data):
-            return _without_end(data)
-    picture = _any_image(data, min_side if simplejpeg is None else None)
+    try:
+        picture = _any_image(data, min_side if simplejpeg is None else None)
+    except ImageProblem:
+        if not lacks_its_end(data):
+            raise
+        return _without_end(data)
     if is_deep(data) and (values := deep_values(data)) is not None:
-        return replace(picture, rgb=scaled(values, value_range or usual_range(values)))
+        rgb = scaled(values, value_range or usual_range(values))
+        turned = Image.fromarray(rgb)
+        turned.getexif()[_EXIF_ORIENTATION] = _orientation_of(data) if picture.format == "PNG" else 1  # OpenCV: TIFFs
+        return replace(picture, rgb=np.asarray(ImageOps.exif_transpose(turned)))
     return picture
 
 
@@ -76,8 +81,10 @@ def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
 
 
 def _orientation(data: bytes) -> int:
-    if b"Exif\0\0" not in _header(data):
-        return 1
+    return _orientation_of(data) if b"Exif\0\0" in _header(data) else 1
+
+
+def _orientation_of(data: bytes) -> int:
     try:
         return int(Image.open(io.BytesIO(data)).getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # whatever a broken EXIF block raises, the picture may still be fine
@@ -113,8 +120,9 @@ def _any_image(data: bytes, min_side: int | None) -> Picture:
 
 
 def lacks_its_end(data: bytes) -> bool:
-    """Has a JPEG pixels, but not its closing mark?"""
-    return b"\xff\xda" in data and b"\xff\xd9" not in data[-64:]
+    """Has a JPEG pixels, but not its closing mark behind them?"""
+    pixels = data.rfind(b"\xff\xda") if data[:3] == b"\xff\xd8\xff" else -1
+    return pixels >= 0 and data.find(b"\xff\xd9", pixels) < 0
 
 
 def _without_end(data: bytes) -> Picture:

@@ -98,7 +98,8 @@ def extract(path: Path, place: Path, names: list[str] | None = None) -> None:
         return
     with tarfile.open(path) as tar:
         some = None if names is None else [tar.getmember(name) for name in names]
-        tar.extractall(place, members=some, filter="data")
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # from Python 3.11.4 on
+        tar.extractall(place, members=some, **safe)  # type: ignore[arg-type]
 
 
 def not_an_archive(path: Path, error: Exception) -> str:

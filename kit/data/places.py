@@ -1,6 +1,6 @@
 """Where the files of a competition's roles are: in a folder of downloads, and in raw/ once they are unpacked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kit.competition import Competition, Together
@@ -54,6 +54,15 @@ def only_folder(folder: Path) -> Path:
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     if len(inside) != 1 or not inside[0].is_dir():
         return folder
-    within = list(inside[0].iterdir())
-    wraps = any(path.name.endswith((*ENDINGS, ".csv")) or "train" in path.name.lower() for path in within)
-    return inside[0] if wraps else folder
+    within = {path.name for path in inside[0].iterdir() if path.is_dir() or not path.suffix or _is_held(path.name)}
+    return inside[0] if wraps(inside[0].name, within) else folder
+
+
+def wraps(top: str, within: Iterable[str]) -> bool:
+    """Is a folder, the only one of a download, a wrapping of its folders, tables and archives, and no role itself?"""
+    role = any(word in top.lower() for word in ("train", "test", "image"))
+    return not role and any(_is_held(name) or "train" in name.lower() for name in within)
+
+
+def _is_held(name: str) -> bool:
+    return name.endswith((*ENDINGS, ".csv"))

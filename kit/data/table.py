@@ -95,7 +95,9 @@ def class_counts(table: pd.DataFrame, competition: Competition) -> dict[str, int
 
 
 def predictions(table: pd.DataFrame, competition: Competition) -> np.ndarray:
-    """float (N, C) of an oof.csv or test.csv."""
+    """float (N, C) of an oof.csv or test.csv. Raises `KitError` where its columns, or the .npz beside it, are gone."""
+    if competition.predictions[0] not in table:
+        raise KitError(f"{competition.name}: a table lacks its predictions; type `kit predict --force`")
     return table[competition.predictions].to_numpy(float)
 
 

@@ -32,11 +32,12 @@ def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFr
         if values.is_unique or count < FEW * FOLDS * (0.2 if sure else 1) or count < FOLDS:
             continue
         facts = f"column '{column}' repeats ({count:,} values)"
-        both = set(values) & set(test[column]) if test is not None and column in test else None
-        if both is not None and len(both) > 0.5 * test[column].nunique():  # type: ignore[index]
+        theirs = set(test[column]) if test is not None and column in test else set()
+        both = set(values) & theirs
+        if len(both) > 0.5 * len(theirs):
             case.because(f"{facts}, but the test set has {len(both):,} of them too: folds need not hold them together")
             continue
-        apart = " and shares none with the test set" if both is not None and not both else ""
+        apart = " and shares none with the test set" if theirs and not both else ""
         if bare and not apart:
             options = [("none", "folds mix its values"), (column, "images of one value stay in one fold")]
             if case.choose(key, f"C{facts[1:]}: is it a patient, a place, a series?", options) == "none":

@@ -16,7 +16,7 @@ from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, me
 from kit.data.images import EXTENSIONS
 from kit.data.layouts import walk
 from kit.data.members import Member, zip_members
-from kit.data.places import only_folder
+from kit.data.places import only_folder, wraps
 from kit.data.text_tables import ENDINGS
 from kit.describe.entry import Entry, Inventory, Read
 from kit.describe.names import is_test, is_train, is_validation
@@ -61,7 +61,7 @@ class _Found:
         if len(tables) <= MOST_TABLES:
             for name in tables:
                 inner = unpacked_name(role) if alone else f"{role}/{name}"
-                self.entries.append(Entry(inner, lambda _, name=name: read(prefix + name)))  # type: ignore[misc]
+                self.entries.append(Entry(inner, _one(read, prefix + name)))
         known = {*pictures, *tables}
         rest = [name for name in names if name not in known and not _is_hidden(name)]
         others = Counter(_ending(name) or "files without an ending" for name in rest)
@@ -116,8 +116,10 @@ def _look_into_bundle(path: Path, found: _Found) -> None:
     """Kaggle's "download all": folders, tables and inner zips in one zip."""
     archive, members = _open(path.name, path)
     read = _zip_reader(path.name, archive, members)
-    tops = {name.partition("/")[0] for name in members}
-    wrap = f"{next(iter(tops))}/" if len(tops) == 1 and all("/" in name for name in members) else ""
+    top, nested = next(iter(members)).partition("/")[0], all("/" in name for name in members)
+    within = {name.split("/")[1] for name in members if name.count("/") > 1 or nested}
+    only = nested and all(name.startswith(f"{top}/") for name in members)
+    wrap = f"{top}/" if only and wraps(top, within) else ""
     names = [name.removeprefix(wrap) for name in members]
     for top in dict.fromkeys(name.partition("/")[0] for name in names):
         inside = [name.removeprefix(f"{top}/") for name in names if name.startswith(f"{top}/")]
@@ -128,7 +130,7 @@ def _look_into_bundle(path: Path, found: _Found) -> None:
             stored = inner.compress_type == zipfile.ZIP_STORED  # gigabytes, read in place
             _look_into_zip(top, archive.open(inner) if stored else io.BytesIO(read(wrap + top)), found)
         else:
-            found.file(top, lambda _, top=top: read(wrap + top))  # type: ignore[misc]
+            found.file(top, _one(read, wrap + top))
 
 
 def _open(role: str, source: Path | IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, Member]]:
@@ -157,6 +159,11 @@ def _zip_reader(role: str, archive: zipfile.ZipFile, members: dict[str, Member])
         return data
 
     return read
+
+
+def _one(read: Read, name: str) -> Read:
+    """Reads this file, whatever it is asked for."""
+    return lambda _: read(name)
 
 
 def _within(read: Read, prefix: str) -> Read:

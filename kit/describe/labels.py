@@ -176,9 +176,9 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
 
 def _take_coco(cocos: list[Entry], names: FileNames, case: Case) -> bool:
     """Whether some JSON names the training pictures; several do together."""
-    labelled = [entry for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
-    shares = {e.role: names.match(list(e.coco().files.values())) for e in labelled}  # type: ignore[union-attr]
-    fitting = [e for e in labelled if not is_test(e.name) and shares[e.role].share >= 0.5]
+    read = [(entry, coco) for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
+    known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read if not is_test(entry.name)]
+    fitting = [entry for entry, share in known if share >= 0.5]
     if not fitting:
         return False
     fitting.sort(key=lambda entry: (not is_train(entry.name), plainest(entry.name)))

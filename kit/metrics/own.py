@@ -8,17 +8,19 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
-import pandas as pd
 
 from kit.errors import reason
 from kit.metrics.metric import Metric, as_predicted, likeliest
 from kit.tasks import Format, Task
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _PATTERN = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
-Answers = Callable[[np.ndarray], pd.DataFrame]
+Answers = Callable[[np.ndarray], "pd.DataFrame"]
 
 
 class HandsIn(Protocol):
@@ -42,7 +44,7 @@ def own_metric(metric: str, options: Mapping[str, Any], submission: HandsIn, ans
         wrong = f"metric_options.{strange[0]}: unknown" if strange else "metric_options.higher_is_better: missing"
         raise ValueError(f"{wrong}; a metric of your own has higher_is_better (true or false), and k for format top_k")
     wanted, column, k = submission.format, submission.id_column, int(options.get("k", 1))
-    file, function = _PATTERN.fullmatch(metric).groups()  # type: ignore[union-attr]
+    file, _, function = metric.rpartition(":")
     score = _load(file, function, _changed(file))
 
     def measure(targets: np.ndarray, decisions: np.ndarray) -> float:

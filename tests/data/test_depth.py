@@ -75,3 +75,30 @@ def test_a_jpeg_that_lacks_its_end(tmp_path):
     assert (whole.flaw, cut.flaw[:14]) == ("", "ends too early")
     with pytest.raises(ImageProblem, match="ends too early"):
         decode(data[: len(data) // 2])
+
+
+def test_a_whole_jpeg_with_something_behind_it_has_no_flaw(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # read by Pillow
+    Image.fromarray((RAMP * 255).astype(np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    data = (tmp_path / "a.jpg").read_bytes() + bytes(500)
+    assert not lacks_its_end(data)
+    assert decode(data).flaw == ""
+
+
+@pytest.mark.parametrize("ending", [".tif", ".png"])
+def test_a_deep_picture_is_turned_upright(tmp_path, ending):
+    deep, exif = np.arange(8 * 4, dtype=np.uint16).reshape(8, 4) * 100, Image.Exif()
+    exif[0x0112] = 6
+    how = {"tiffinfo": {0x0112: 6}} if ending == ".tif" else {"exif": exif}
+    Image.fromarray(deep).save(tmp_path / f"a{ending}", **how)
+    seen = decode((tmp_path / f"a{ending}").read_bytes(), value_range=(0, 4095)).rgb
+    assert seen.shape == (4, 8, 3)
+    assert seen[0, 0, 0] == round(int(deep[-1, 0]) * 255 / 4095)
+
+
+def test_transparency_of_sixteen_bits_is_white(tmp_path):
+    values = np.zeros((8, 8, 4), np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), values)
+    assert (decode((tmp_path / "a.png").read_bytes()).rgb == 255).all()
+    assert set_range([str(tmp_path / "a.png")])[0] is None

@@ -410,3 +410,10 @@ def test_readme_in_a_folder_of_pictures_is_no_row(tmp_path):
     _init(files)
     table = _index(files)
     assert table[table["split"] == "test"].index.tolist() == ["0", "1"]
+
+
+def test_a_folder_of_training_pictures_is_no_wrapping(tmp_path):
+    files = tmp_path / "files"
+    _pictures(files / "train", [f"train_{['cat', 'dog'][k % 2]}.{k}.png" for k in range(NUM)])
+    _write(files / "train" / "notes.csv", "a\n1\n")
+    assert _init(files).files.train == ("train",)
