@@ -6,7 +6,6 @@ picture's: the brightest of all, to the next full number of bits."""
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import BinaryIO
 
 import cv2
@@ -17,7 +16,7 @@ from kit.processes import num_cores
 
 MAX_PIXELS = 200_000_000
 BITS = (8, 10, 12, 14, 16)
-ENDINGS = {".png", ".tif", ".tiff"}
+ENDINGS = (".png", ".tif", ".tiff")
 _PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
 _BITS_A_SAMPLE = 258
 Range = tuple[float, float]
@@ -89,7 +88,7 @@ def _whole(low: float, high: float, is_float: bool) -> Range:
 def set_range(paths: Sequence[str]) -> tuple[Range | None, np.ndarray]:
     """(the range of all deep pictures together, `None` where there is none; bool (N,): which are)"""
     deep, ranges = np.zeros(len(paths), bool), []
-    rows = [row for row, path in enumerate(paths) if Path(path).suffix.lower() in ENDINGS]
+    rows = [row for row, path in enumerate(paths) if path.lower().endswith(ENDINGS)]
 
     def look(row: int) -> Range | None:
         try:

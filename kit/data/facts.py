@@ -37,10 +37,9 @@ def look_at(paths: Sequence[str], what: str, value_range: Range | None = None) -
     miniatures = np.zeros((len(paths), MINIATURE, MINIATURE, 3), np.uint8)
     parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
     with _workers(len(paths)) as pool, console.progress(what, len(paths)) as bar:
-        for seen in pool.map(partial(_look_at_some, value_range=value_range), parts):
-            for row, miniature in seen:
-                miniatures[len(rows)] = miniature
-                rows.append(row)
+        for seen, small in pool.map(partial(_look_at_some, value_range=value_range), parts):
+            miniatures[len(rows) : len(rows) + len(seen)] = small
+            rows += seen
             bar.advance(len(seen))
     return pd.DataFrame(rows), miniatures
 
@@ -74,22 +73,25 @@ def hash_values(dhash: pd.Series) -> np.ndarray:
     return np.array([int(digits, 16) for digits in dhash], dtype=np.uint64)
 
 
-def _look_at_some(paths: Sequence[str], value_range: Range | None) -> list[tuple[dict[str, Any], np.ndarray | int]]:
-    return [_look(Path(path), value_range) for path in paths]
+def _look_at_some(paths: Sequence[str], value_range: Range | None) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """(rows, miniatures): sent back at once."""
+    rows, miniatures = zip(*(_look(Path(path), value_range) for path in paths), strict=True)
+    return list(rows), np.stack(miniatures)
 
 
-def _look(path: Path, value_range: Range | None) -> tuple[dict[str, Any], np.ndarray | int]:
+def _look(path: Path, value_range: Range | None) -> tuple[dict[str, Any], np.ndarray]:
     """One file's columns, and its miniature for the comparison of near-identical pictures."""
     row: dict[str, Any] = {"format": "", "width": 0, "height": 0, "bytes": 0, "md5": "", "dhash": ""}
     row |= {**dict.fromkeys([*MEANS, *VARIANCES], np.nan), "problem": ""}
+    black = np.zeros((MINIATURE, MINIATURE, 3), np.uint8)
     try:
         data = read_bytes(path)
         row |= {"bytes": len(data), "md5": hashlib.md5(data, usedforsecurity=False).hexdigest()}
         picture = decode(data, value_range=value_range)
     except FileNotFoundError:
-        return row | {"problem": "no such file"}, 0
+        return row | {"problem": "no such file"}, black
     except (OSError, ImageProblem) as error:
-        return row | {"problem": str(error)}, 0
+        return row | {"problem": str(error)}, black
     height, width = picture.rgb.shape[:2]
     dhash, miniature = likeness(picture.rgb)
     row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}

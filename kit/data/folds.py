@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from kit.data.rows import read_rows
 from kit.data.table import fold_groups, trainable
@@ -22,6 +21,8 @@ def too_small(labels: np.ndarray, groups: np.ndarray, num_folds: int) -> dict[st
 def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     """int64 (N,): each image's fold; strata too small to be spread over all folds are spread together. Raises
     `KitError` where there are fewer groups than folds."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     if (count := len(np.unique(groups))) < num_folds:
         few = f"there are {count} independent groups of images, too few for {num_folds} folds"
         raise KitError(f"{few}; lower data.num_folds, or correct `labels.group_column`")

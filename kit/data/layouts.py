@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,11 +14,11 @@ from kit.competition import Competition, Labels
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import read_labels
 from kit.data.matching import FileNames, Match
+from kit.data.places import walk
 from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
 from kit.data.table import TARGET, require_one_row
 from kit.errors import KitError, counted, examples
 
-HIDDEN = ("Thumbs.db", "desktop.ini")
 NO_PICTURES = {
     ".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".log", ".zip",
 }  # fmt: skip
@@ -54,9 +54,25 @@ def list_split(
 
 @dataclass(frozen=True)
 class _File:
-    path: Path
+    folder: Path
     inside: str  # its path within the role's folder
-    named: str  # the same, with the folder's name
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.folder, self.inside)
+
+    @property
+    def named(self) -> str:
+        """`inside`, with the folder's name."""
+        return f"{self.folder.name}/{self.inside}"
+
+    @property
+    def stem(self) -> str:
+        return os.path.splitext(self.inside)[0].rpartition("/")[2]
+
+    @property
+    def ending(self) -> str:
+        return os.path.splitext(self.inside)[1].lower()
 
 
 def _files(folders: Sequence[Path]) -> list[_File]:
@@ -65,35 +81,15 @@ def _files(folders: Sequence[Path]) -> list[_File]:
     for folder in folders:
         if not folder.is_dir():
             raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
-        files = sorted(walk(folder), key=_natural)
-        others = [file for file in files if file.suffix.lower() in NO_PICTURES]
+        files = [_File(folder, inside) for inside in sorted(walk(folder), key=_natural)]
+        others = [file.inside for file in files if file.ending in NO_PICTURES]
         if others and len(others) < len(files):
-            console.warn(f"{folder}: {counted(len(others), 'file')} left out, no pictures ({examples(_named(others))})")
-            files = [file for file in files if file.suffix.lower() not in NO_PICTURES]
-        inside = [file.relative_to(folder).as_posix() for file in files]
-        found += [_File(file, path, f"{folder.name}/{path}") for file, path in zip(files, inside, strict=True)]
+            console.warn(f"{folder}: {counted(len(others), 'file')} left out, no pictures ({examples(others)})")
+            files = [file for file in files if file.ending not in NO_PICTURES]
+        found += files
     if not found:
         raise KitError(f"{' and '.join(map(str, folders))}: no files; expected images there")
     return found
-
-
-def _named(files: Iterable[Path]) -> Iterator[str]:
-    return (file.name for file in files)
-
-
-def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Ordinary files that are not hidden, unsorted, as the folders' listings give them, without a stat for each. Linked
-    folders are entered, except one that contains itself (`above`: the real paths that led here)."""
-    here = os.path.realpath(folder)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith((".", "__")) or entry.name in HIDDEN:
-                continue
-            if entry.is_dir():
-                if os.path.realpath(entry.path) not in (*above, here):
-                    yield from walk(entry.path, (*above, here))
-            elif entry.is_file():
-                yield Path(entry.path)
 
 
 def _list_folder(
@@ -116,7 +112,7 @@ def _list_folder(
     ids = _ids(files, split, wanted, by_folder)
     problem = f"no class in the name: expected {expected}"
     problems = [problem if split == "train" and not name else "" for name in names]
-    paths = [str(file.path) for file in files]
+    paths = [file.path for file in files]
     table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "problem": problems})
     return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
 
@@ -134,7 +130,7 @@ def class_of(labels: Labels, named: str) -> str:
 
 
 def _ids(files: list[_File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
-    stems = [file.path.stem for file in files]
+    stems = [file.stem for file in files]
     if split == "test" and wanted is not None:
         matched = FileNames([file.named for file in files]).match(wanted)
         _say_how(matched, "the sample submission")
@@ -158,11 +154,11 @@ def _list_table(
         table = pd.DataFrame({"image_id": list(wanted)}).merge(table, on="image_id", how="left").fillna("")
         source = "the sample submission"
     elif table.empty:
-        table = pd.DataFrame({"image_id": [f.path.stem for f in files], "file": [f.inside for f in files]})
+        table = pd.DataFrame({"image_id": [f.stem for f in files], "file": [f.inside for f in files]})
     names = [file or image_id for image_id, file in zip(table["image_id"], table["file"], strict=True)]
     matched = FileNames([file.named for file in files]).match(names)
     _say_how(matched, source)
-    found = [_likely_pictures([files[place].path for place in places]) for places in matched.places]
+    found = [_likely_pictures([files[place] for place in places]) for places in matched.places]
     where = " and ".join(map(str, folders))
     if not any(found):
         both = f"{examples(names)}; files there: {examples(file.inside for file in files)}"
@@ -180,7 +176,7 @@ def _list_table(
         of = " and ".join(map(str, labels))
         console.warn(f"{where}: {len(files) - len(used):,} files are in no row of {of}; they are left out")
     nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
-    return table.assign(path=[str(f[0]) if f else path for f, path in zip(found, nowhere, strict=True)])
+    return table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
 
 
 def _say_how(matched: Match, source: str) -> None:
@@ -188,8 +184,8 @@ def _say_how(matched: Match, source: str) -> None:
         console.stage("index", f"{source}: ids are the files' names {matched.how}")
 
 
-def _likely_pictures(files: list[Path]) -> list[Path]:
-    pictures = [file for file in files if file.suffix.lower() in EXTENSIONS]
+def _likely_pictures(files: list[_File]) -> list[_File]:
+    pictures = [file for file in files if file.ending in EXTENSIONS]
     return pictures or files
 
 
@@ -236,6 +232,6 @@ def _by_number(classes: tuple[str, ...], numbers: np.ndarray, file: Path) -> lis
     return [classes[number] for number in numbers]
 
 
-def _natural(file: Path) -> str:
+def _natural(file: str) -> str:
     """cat.2 before cat.10."""
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(20), str(file)) + f"\0{file}"
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(20), file) + f"\0{file}"

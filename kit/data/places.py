@@ -1,11 +1,14 @@
 """Where the files of a competition's roles are: in a folder of downloads, and in raw/ once they are unpacked."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kit.competition import Competition, Together
 from kit.data.archives import ENDINGS, unpacked_name
 from kit.errors import KitError
+
+HIDDEN = ("Thumbs.db", "desktop.ini")
 
 
 def unpacked(raw: Path, name: str) -> Path:
@@ -66,3 +69,19 @@ def wraps(top: str, within: Iterable[str]) -> bool:
 
 def _is_held(name: str) -> bool:
     return name.endswith((*ENDINGS, ".csv"))
+
+
+def walk(folder: Path | str, inside: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Ordinary files that are not hidden, by their paths within `folder`, unsorted, as the folders' listings give them,
+    without a stat for each. Linked folders are entered, except one that contains itself (`above`: the real paths that
+    led here; `inside`: the path that did)."""
+    here = os.path.realpath(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "__")) or entry.name in HIDDEN:
+                continue
+            if entry.is_dir():
+                if os.path.realpath(entry.path) not in (*above, here):
+                    yield from walk(entry.path, f"{inside}{entry.name}/", (*above, here))
+            elif entry.is_file():
+                yield f"{inside}{entry.name}"

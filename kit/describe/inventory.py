@@ -14,9 +14,8 @@ from typing import IO
 
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
 from kit.data.images import EXTENSIONS
-from kit.data.layouts import walk
 from kit.data.members import Member, zip_members
-from kit.data.places import only_folder, wraps
+from kit.data.places import only_folder, walk, wraps
 from kit.data.text_tables import ENDINGS
 from kit.describe.entry import Entry, Inventory, Read
 from kit.describe.names import is_test, is_train, is_validation
@@ -78,8 +77,7 @@ class _Found:
 
 def _look_at(path: Path, found: _Found) -> None:
     if path.is_dir():
-        names = sorted(str(file)[len(str(path)) + 1 :].replace(os.sep, "/") for file in walk(path))
-        found.add(path.name, names, lambda inside: (path / inside).read_bytes())
+        found.add(path.name, sorted(walk(path)), lambda inside: (path / inside).read_bytes())
     elif path.suffix == ".zip":
         _look_into_zip(path.name, path, found)
     elif path.name.endswith(PARTS):

@@ -8,8 +8,7 @@ from pathlib import Path
 from kit import console
 from kit.competition import Competition
 from kit.data.archives import contents_fingerprint, is_archive, unpack_archive, unpacked_name, verify_archive
-from kit.data.layouts import walk
-from kit.data.places import in_downloads, in_raw, only_folder, spelled, unpacked
+from kit.data.places import in_downloads, in_raw, only_folder, spelled, unpacked, walk
 from kit.errors import ConfigError, KitError, reason
 from kit.kaggle.client import KaggleClient
 from kit.locks import lock
@@ -181,11 +180,12 @@ def _place_table(path: Path, target: Path) -> None:
 
 def _only_member(path: Path) -> bytes:
     with tempfile.TemporaryDirectory() as place:
-        unpack_archive(path, Path(place) / "inside")
-        tables = list(walk(Path(place) / "inside"))
+        inside = Path(place) / "inside"
+        unpack_archive(path, inside)
+        tables = list(walk(inside))
         if len(tables) != 1:
             raise KitError(f"{path}: expected one file inside, found {len(tables)}")
-        return tables[0].read_bytes()
+        return (inside / tables[0]).read_bytes()
 
 
 def _link(source: Path, target: Path) -> None:
