@@ -11,6 +11,7 @@ from kit.errors import ConfigError
 from kit.models.registry import check_model
 from kit.run.run import Run
 from kit.runners import choose_runner
+from kit.runners.kaggle import Sessions
 from kit.stages.download import download
 from kit.stages.ensemble import EnsembleResult, ensemble
 from kit.stages.explore import explore
@@ -29,8 +30,8 @@ def run_pipeline(
     """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: an
     `Experiment`, or a config's path or name; `source`: the competition's files, if you have them. `folds` and `seeds`
     as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their
-    blend) or as lists. `on`: `here` or `gpus`. Returns `None` where `max_hours` ended the training first. Raises
-    `KitError` that says what to do."""
+    blend) or as lists. `on`: `here`, `gpus` or `kaggle` (`max_hours` is then a session's). Returns `None` where
+    `max_hours` ended the training first. Raises `KitError` that says what to do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)
@@ -41,20 +42,33 @@ def run_pipeline(
     whole = Run.open(asked, whole.workspace)
     if asked.members and whole.exists:
         raise ConfigError(f"name: {asked.name} is already a run of its own; name the blend with --set name=...")
-    choose_runner(on)  # a wrong one is refused before anything is done, as is a wrong model
     for member in asked.members or [asked]:
-        check_model(member.model)
+        check_model(member.model)  # a wrong one is refused before anything is done, as is a wrong place
     began = time.monotonic()
+    runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
+    if on == "kaggle":
+        there = Sessions(runs, numbers, asked.name, max_hours)
+        if source is not None or whole.workspace.index(whole.competition.name).is_file():
+            download(whole, Path(source) if source is not None else None, force)
+            index(whole, force)
+            for run in runs:
+                split(run, force)
+        there.finish()
+        return _blended(runs, asked, began)
+    choose_runner(on)
     download(whole, Path(source) if source is not None else None, force)
     index(whole, force)
     explore(whole, force)
-    runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
     for run in runs:
         split(run, force)
         left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
         if not train(run, numbers, force, left, on).finished:
             return None
         predict(run, None, force)
+    return _blended(runs, asked, began)
+
+
+def _blended(runs: Sequence[Run], asked: Experiment, began: float) -> EnsembleResult:
     result = ensemble(runs, asked.name, asked.ensemble)
     console.stage("run", f"done in {console.duration(time.monotonic() - began)}")
     return result

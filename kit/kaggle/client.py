@@ -1,24 +1,17 @@
-"""The one place that talks to Kaggle: the official SDK for authentication and calls, our own loop for the bytes.
-
-The SDK has no timeouts, retries nothing, and its download checks only the size; see `kit.kaggle.transfer`. We use
-`kagglesdk`, the layer under `kaggle`: importing `kaggle` itself authenticates over the network and prints."""
+"""Competitions: their facts, files and leaderboard, and submissions of files."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
-from kit import console
 from kit.errors import KitError
-from kit.kaggle.credentials import HOW, Credentials, find_credentials, sdk
-from kit.kaggle.transfer import Transfer, connection_trouble, download
-
-ATTEMPTS = 4  # for a call that may be repeated
-T = TypeVar("T")
+from kit.kaggle.calls import Connection, NotThereError, request
+from kit.kaggle.transfer import download
 
 
 @dataclass(frozen=True)
@@ -41,54 +34,15 @@ class Scored:
     error: str
 
 
-class UnsureError(KitError):
-    """It is not known whether Kaggle took the submission."""
+class KaggleClient(Connection):
+    """Every failure is a `KitError` that says what happened and what to do."""
 
-
-class _Patient(HTTPAdapter):
-    """requests waits for ever by default; here a silent server causes a timeout."""
-
-    def __init__(self, transfer: Transfer) -> None:
-        self._timeout = (transfer.connect_seconds, transfer.silence_seconds)
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = self._timeout
-        return super().send(request, *args, **kwargs)
-
-
-class KaggleClient:
-    """Calls to Kaggle. Every failure is a `KitError` that says what happened and what to do, without a secret."""
-
-    def __init__(self, sdk: Any, credentials: Credentials, transfer: Transfer, attempts: int = ATTEMPTS) -> None:
-        self._sdk, self._credentials, self._transfer, self._attempts = sdk, credentials, transfer, attempts
-
-    @classmethod
-    def connect(cls, transfer: Transfer | None = None, attempts: int = ATTEMPTS) -> "KaggleClient":
-        """A client with the credentials in force; raises `KitError` where there are none. Makes no call yet."""
-        client, login = sdk("kaggle_client", "KaggleClient"), sdk("kaggle_creds", "KaggleCredentials")
-        credentials, transfer = find_credentials(), transfer or Transfer()
-        if credentials is None:
-            raise KitError(f"no Kaggle credentials; {HOW}")
-        token = credentials.token
-        if token is None and credentials.password is None:  # kaggle auth login: fetch today's token
-            stored = login.load(cls._open(client(), transfer))
-            try:
-                token = stored.get_access_token() if stored else None
-            except requests.RequestException:
-                token = None
-            if not token:
-                raise KitError(f"{credentials.source} no longer gives an access token; type `kaggle auth login`")
-        opened = client(username=credentials.username, password=credentials.password, api_token=token, user_agent="kit")
-        return cls(cls._open(opened, transfer), credentials, transfer, attempts)
-
-    @staticmethod
-    def _open(sdk: Any, transfer: Transfer) -> Any:
-        session = sdk.__enter__().http_client()._session
-        session.mount("https://", _Patient(transfer))
-        session.mount("http://", _Patient(transfer))
-        return sdk
+    MISSING = "Kaggle knows no competition '{subject}' (404): the slug is the last part of its address"
+    REFUSED = (
+        "Accept the rules at https://www.kaggle.com/c/{subject}/rules with the account of {source}, see that its phone "
+        "is verified, and that '{subject}' is the name in the competition's address"
+    )
+    PAGE = "https://www.kaggle.com/c/{subject}/submissions"
 
     def download_bundle(self, slug: str, path: Path, check: Callable[[Path], object]) -> None:
         """All files of the competition as one zip under `path`; resumes where a killed download stopped. `check` is
@@ -152,87 +106,26 @@ class KaggleClient:
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
         """Ask until the submission is scored or `seconds` have passed; returns the last answer either way."""
-        request, ends = _request("ApiGetSubmissionRequest", ref=ref), time.monotonic() + seconds
+        ends = time.monotonic() + seconds
         while True:
-            row = self._call(slug, lambda: self._api.get_submission(request))
-            words = [text or "" for text in (row.public_score, row.private_score, row.error_description)]
-            scored = Scored(ref, row.status.name, *words)
+            scored = self._fate(slug, ref)
             if scored.status != "PENDING" or time.monotonic() + poll > ends:
                 return scored
             time.sleep(poll)
+
+    def _fate(self, slug: str, ref: int) -> Scored:
+        asked = _request("ApiGetSubmissionRequest", ref=ref)
+        try:
+            row = self._call(slug, lambda: self._api.get_submission(asked))
+        except (NotThereError, KeyError):  # a new reference is not known for a while; the SDK does not know a status
+            return Scored(ref, "PENDING", "", "", "")
+        public, private, error = (text or "" for text in (row.public_score, row.private_score, row.error_description))
+        failed = row.status.name == "COMPLETE" and error and not public and not private  # a notebook that broke
+        return Scored(ref, "ERROR" if failed else row.status.name, public, private, error)
 
     @property
     def _api(self) -> Any:
         return self._sdk.competitions.competition_api_client
 
-    def _call(self, slug: str, call: Callable[[], T], once: bool = False) -> T:
-        """Make a call; unless `once`, it is repeated, with back-off, on 429, 5xx and a silent or absent server."""
-        attempts = 1 if once else self._attempts
-        for attempt in range(1, attempts + 1):
-            try:
-                return call()
-            except (requests.RequestException, ValueError) as error:  # ValueError: a web page in place of JSON
-                if (trouble := connection_trouble(error)) is not None:
-                    raise KitError(trouble) from None
-                response = getattr(error, "response", None)
-                status, wait = _status(error), self._transfer.wait_seconds(attempt, response)
-                if attempt == attempts or not (status is None or status == 429 or status >= 500):
-                    unsure = once and (status is None or status >= 500)
-                    raise (UnsureError if unsure else KitError)(self._explain(slug, status, unsure, response)) from None
-                console.warn(f"Kaggle {_what(status)}; trying again in {console.duration(wait)}")
-                time.sleep(wait)
-        raise AssertionError
 
-    def _explain(self, slug: str, status: int | None, unsure: bool, response: requests.Response | None) -> str:
-        source, said = self._credentials.source, self._said(response)
-        if status == 401:
-            stale = "A stale KAGGLE_API_TOKEN hides a good kaggle.json: unset it"
-            return f"Kaggle refused the credentials from {source} (401): they are wrong or outdated. {HOW}. {stale}"
-        if status == 403:
-            rules = f"Accept the rules at https://www.kaggle.com/c/{slug}/rules with the account of {source}"
-            right = f"see that its phone is verified, and that '{slug}' is the name in the competition's address"
-            return f"Kaggle does not let you in (403). {rules}, {right}"
-        if status == 404:
-            return f"Kaggle knows no competition '{slug}' (404): the slug is the last part of its address{said}"
-        if status is not None and status < 500 and status != 429:
-            return f"Kaggle refuses the request ({status}){said or ': no reason given'}"
-        advice = "wait a few minutes and type the same command again" if status else "check the network, then try again"
-        look = f". It may have been taken: look at https://www.kaggle.com/c/{slug}/submissions before trying again"
-        return f"Kaggle {_what(status)}{said}; {advice}{look if unsure else ''}"
-
-    def _said(self, response: requests.Response | None) -> str:
-        """Kaggle's own message, where there is one, without our secrets."""
-        try:
-            words = str(response.json()["message"]) if response is not None else ""
-        except (ValueError, KeyError, TypeError):
-            return ""
-        for secret in filter(None, (self._credentials.token, self._credentials.password)):
-            words = words.replace(secret, "***")
-        return f" (Kaggle says: {' '.join(words.split())[:200]})" if words else ""
-
-
-def _request(kind: str, **fields: Any) -> Any:
-    """One of the SDK's requests. (Its setters check the types.)"""
-    request = sdk("competitions.types.competition_api_service", kind)()
-    for name, value in fields.items():
-        setattr(request, name, value)
-    return request
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status, or `None` where no answer came; Kaggle also hides one in the JSON of a 200."""
-    response = getattr(error, "response", None)
-    if response is None:
-        return 502 if isinstance(error, ValueError) else None
-    if response.status_code == 200:
-        try:
-            return int(response.json()["code"])
-        except (ValueError, KeyError, TypeError):
-            return 500
-    return response.status_code
-
-
-def _what(status: int | None) -> str:
-    if status is None:
-        return "does not answer"
-    return "asks to slow down (429)" if status == 429 else f"answers with an error ({status})"
+_request = partial(request, "competitions.types.competition_api_service")

@@ -116,11 +116,11 @@ class Classifier(nn.Module):
         self.target_scale.copy_(torch.tensor([mean, std]))
 
     def activate(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (N, C), float32 -> probabilities of classes (rows sum to 1) or of labels, or numbers."""
+        """Outputs (..., C), float32 -> probabilities of classes (which sum to 1) or of labels, or numbers."""
         if self.task == "number":
             mean, std = self.target_scale.to(outputs.device)
             return outputs * std + mean
-        return outputs.sigmoid() if self.task == "labels" else outputs.softmax(dim=1)
+        return outputs.sigmoid() if self.task == "labels" else outputs.softmax(dim=-1)
 
     def head(self) -> nn.Linear:
         """The last layer: features (N, D) -> outputs. Raises `ConfigError` where it is not linear."""

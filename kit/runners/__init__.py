@@ -17,5 +17,5 @@ def choose_runner(name: str | None, num_jobs: int = 1) -> Runner:
     if name is None:
         name = "gpus" if num_jobs > 1 and len(gpus.slots()) > 1 else "here"
     if name not in RUNNERS:
-        raise ConfigError(f"--on {name}: no such place{nearest(name, RUNNERS)}")
+        raise ConfigError(f"--on {name}: no such place{nearest(name, [*RUNNERS, 'kaggle'])}")
     return RUNNERS[name]()

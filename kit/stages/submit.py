@@ -12,7 +12,8 @@ from kit import console
 from kit.competition import Competition
 from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError
-from kit.kaggle.client import KaggleClient, UnsureError
+from kit.kaggle.calls import UnsureError
+from kit.kaggle.client import KaggleClient
 from kit.locks import lock
 from kit.run.run import Run
 from kit.run.submission import read_sample, validate

@@ -21,6 +21,7 @@ from kit.run.method import Method, method_of
 from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
 from kit.runners import Job, choose_runner
+from kit.runners.kaggle import Sessions
 from kit.training.loop import OutOfTime
 from kit.workspace import Fold, write_json
 
@@ -44,12 +45,16 @@ def train(
 ) -> TrainResult:  # fmt: skip
     """Train the folds (default: all). A killed training resumes from its last checkpoint. The first training of a run
     settles what the experiment leaves open and freezes it, with the folds, into the run's folder. `force` trains
-    finished folds again. `on`: where to train, `here` or on this machine's `gpus`; by default on every visible GPU."""
+    finished folds again. `on`: where to train, `here`, on this machine's `gpus`, or on
+    `kaggle`, which predicts too; by default on every visible GPU."""
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:
         raise ConfigError(f"members: {run.name} is a blend: `kit run` trains its members")
     method, wanted = method_of(run), run.folds(folds)
+    if on == "kaggle":
+        Sessions([run], [fold.number for fold in wanted], run.name, max_hours).finish()
+        return _result(run, method, wanted, True, began)
     parts = method.parts(wanted)
     runner = choose_runner(on, len(parts))
     method.check()
@@ -58,8 +63,7 @@ def train(
     with lock(run.files.lock, str(run.files.folder), patience=PATIENCE):
         existed = _open(run, method)
     use_threads(run)
-    numbers = [fold.number for fold in wanted]
-    finished, metric = True, run.competition.scoring.name
+    finished = True
     method.announce(wanted, force, existed)
     jobs = [_job(run, method, part, force, deadline) for part in parts]
     try:
@@ -74,6 +78,11 @@ def train(
         if not is_out_of_memory(error):
             raise
         raise KitError(too_large(run.experiment.train)) from None
+    return _result(run, method, wanted, finished, began)
+
+
+def _result(run: Run, method: Method, wanted: list[RunFold], finished: bool, began: float) -> TrainResult:
+    metric = run.competition.scoring.name
     lines = {str(fold.number): method.line(fold) for fold in wanted if fold.is_trained}
     scores = {fold: line[key] for fold, line in lines.items() if line.get(key := f"valid_{metric}") is not None}
     if len(scores) > 1:
@@ -81,7 +90,7 @@ def train(
         console.stage("train", f"learning curves: {run.files.figure('curves')}")
         console.stage("train", f"{len(scores)} folds: {metric} {mean:.4f} ± {std:.4f} (without TTA)")
     penalties = {fold: line["head_l2"] for fold, line in lines.items() if "head_l2" in line}
-    seconds = time.monotonic() - began
+    seconds, numbers = time.monotonic() - began, [fold.number for fold in wanted]
     return TrainResult(run.files.folder, numbers, metric, scores, finished, seconds, penalties)
 
 

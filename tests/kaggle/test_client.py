@@ -9,7 +9,7 @@ from kaggle_server import hidden, html, send_bundle, silence, status
 
 from kit.data.archives import verify_archive
 from kit.errors import KitError
-from kit.kaggle.client import UnsureError
+from kit.kaggle.calls import UnsureError
 from kit.kaggle.credentials import find_credentials
 from kit.kaggle.transfer import connection_trouble
 
