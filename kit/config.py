@@ -81,6 +81,10 @@ class Experiment:
     def _read(cls, path: str | Path, overrides: Sequence[str]) -> tuple[Self, list[str], Path]:
         """(the experiment without its members, their names, the file)"""
         file = schema.find_config(path)
+        if file.parent.name == "competitions":
+            raise ConfigError(
+                f"{file}: is a competition's YAML; -c wants an experiment's, such as {file.name} above it"
+            )
         own = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
         raw = copy.deepcopy(own)
         for override in overrides:

@@ -1,5 +1,6 @@
 """The one place that knows Rich: what the kit says while it works."""
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,24 @@ from rich.markup import escape
 from rich.table import Table
 
 T = TypeVar("T")
+_ADVICE = re.compile(
+    r"`kit (download|index|explore|split|train|predict|ensemble|run|submit|audit)\b(?![^`]* -c )[^`]*`"
+)
 QUIET_SECONDS = 60  # after which work without a bar says how far it is
 _console = Console(highlight=False, soft_wrap=True)
+
+
+_options = ""  # of the command that runs: advice is typed with them
+
+
+def remember_options(words: str) -> None:
+    global _options
+    _options = words
+
+
+def _typed(text: str) -> str:
+    """Advice as it is to be typed: `kit train` with the config that this command was given."""
+    return _ADVICE.sub(lambda found: f"{found[0][:-1]} {_options}`", text) if _options else text
 
 
 def use_stderr() -> None:
@@ -31,11 +48,11 @@ def stage(name: str, text: str) -> None:
 
 
 def warn(text: str) -> None:
-    _console.print(f"[bold yellow]warning:[/] {escape(text)}")
+    _console.print(f"[bold yellow]warning:[/] {escape(_typed(text))}")
 
 
 def error(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(_typed(text))}")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -56,6 +73,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def speed(images_per_second: float) -> str:
+    """`215 images/s`, `0.4 images/s`"""
+    return f"{images_per_second:,.{0 if images_per_second >= 10 else 1}f} images/s"
 
 
 class Bar:

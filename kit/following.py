@@ -64,8 +64,8 @@ def _warmup(train: Raw, file: Raw) -> None:
         before, share = usual.epochs, usual.warmup_epochs
     if _numbers(before, share) and share < before:
         train["warmup_epochs"] = round(epochs * share / before, 4)
-        fits = f"{train['warmup_epochs']:g} for {epochs:g} epochs"
-        console.warn(f"train.warmup_epochs: {fits}, as the config has {share:g} for {before:g}")
+        scaled = f"scaled to {train['warmup_epochs']:g}, for {epochs:g} epochs"
+        console.warn(f"train.warmup_epochs: {scaled} (the config has {share:g} for {before:g})")
 
 
 def _sizes(data: Raw, train: Raw, file: Raw) -> None:
@@ -77,10 +77,12 @@ def _sizes(data: Raw, train: Raw, file: Raw) -> None:
         return
     if _numbers(cache) and cache < size and cache == _section(file, "data").get("cache_size"):
         data["cache_size"] = round(cache * size / before)
-        console.warn(f"data.cache_size: {data['cache_size']} for {size} px, as the config has {cache} for {before} px")
+        console.warn(
+            f"data.cache_size: scaled to {data['cache_size']}, for {size} px (the config has {cache} for {before} px)"
+        )
     most = max([size, *([data["cache_size"]] if _numbers(cache) else [])])
     if not _is_schedule(sizes) or sizes != _section(file, "train").get("sizes"):
         return
     if any(side > most for _, side in sizes):
         train["sizes"] = [[epoch, max(8, round(side * size / before))] for epoch, side in sizes]
-        console.warn(f"train.sizes: {train['sizes']} for {size} px, as the config has {sizes} for {before} px")
+        console.warn(f"train.sizes: scaled to {train['sizes']}, for {size} px (the config has {sizes} for {before} px)")

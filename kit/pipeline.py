@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kit import console
 from kit.config import Experiment
+from kit.data.places import in_raw
 from kit.errors import ConfigError
 from kit.models.registry import check_model
 from kit.run.run import Run
@@ -48,7 +49,8 @@ def run_pipeline(
     runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
     if on == "kaggle":
         there = Sessions(runs, numbers, asked.name, max_hours)
-        if source is not None or whole.workspace.index(whole.competition.name).is_file():
+        raw, roles = whole.workspace.raw(whole.competition.name), whole.competition.files.roles()
+        if source is not None or in_raw(raw, roles["train"]) is not None:  # index and folds are made once, and go along
             download(whole, Path(source) if source is not None else None, force)
             index(whole, force)
             for run in runs:

@@ -61,8 +61,8 @@ def photos() -> Path:
 
 
 @pytest.fixture
-def kaggle(monkeypatch, tmp_path):
-    """The loopback server, with the SDK pointed at it, a token in force and no file of the user's in reach."""
+def point_sdk_at(monkeypatch, tmp_path):
+    """The SDK pointed at a server, with a token in force and no file of the user's in reach."""
     from kagglesdk import kaggle_env
 
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "KAGGLE_KERNEL_RUN_TYPE"):
@@ -71,9 +71,15 @@ def kaggle(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    return lambda url: monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
+
+
+@pytest.fixture
+def kaggle(point_sdk_at):
+    """The loopback server."""
     state = Kaggle(bundle=make_bundle())
     server = serve(state)
-    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, state.url)
+    point_sdk_at(state.url)
     yield state
     server.shutdown()
     server.server_close()

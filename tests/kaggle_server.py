@@ -174,8 +174,8 @@ def silence(seconds: float) -> Answer:
     return answer
 
 
-def serve(kaggle: Kaggle) -> ThreadingHTTPServer:
-    handler = type("BoundHandler", (Handler,), {"kaggle": kaggle})
+def serve(kaggle: Kaggle, of: type[Handler] = Handler) -> ThreadingHTTPServer:
+    handler = type("BoundHandler", (of,), {"kaggle": kaggle})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     kaggle.url = f"http://127.0.0.1:{server.server_port}"

@@ -54,6 +54,7 @@ def test_help_lists_every_command_and_loads_no_torch():
         (["run", "--seed", "0..x"], "--seed 0..x: expected a number, 0..2 or 0,7"),
         (["cache", "empty"], "kit cache empty: expected nothing, or clear"),
         (["submit", "nowhere.csv", "-c", "demo"], "nowhere.csv: no such file"),
+        (["run", "-c", "configs/competitions/digits.yaml"], "is a competition's YAML; -c wants an experiment's"),
         (["download", "--from", "/no/such/dir"], "--from /no/such/dir: no such file or folder"),
     ],
 )
@@ -68,8 +69,20 @@ def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path):
 def test_work_that_fails_is_exit_1_and_debug_shows_where(tmp_path):
     done = _kit("index", "--workspace", str(tmp_path))
     assert done.returncode == 1
-    assert "type `kit download`" in done.stderr
+    assert "type `kit download --workspace" in done.stderr
     assert "Traceback" in _kit("index", "--workspace", str(tmp_path), "--debug").stderr
+
+
+def test_advice_is_typed_with_the_options_that_were_given(tmp_path):
+    said = _kit("predict", "-c", "demo", "--set", "name=x", "--workspace", str(tmp_path)).stderr
+    assert f"type `kit run -c demo --set name=x --workspace {tmp_path}` first" in said
+
+
+def test_a_csv_is_checked_against_the_competition_of_its_passport(tmp_path):
+    (tmp_path / "mine.csv").write_text("id,label\n1,0\n")
+    (tmp_path / "mine.json").write_text('{"competition": "digits", "kaggle": []}')
+    said = _kit("submit", str(tmp_path / "mine.csv"), "--dry-run", "--workspace", str(tmp_path)).stderr
+    assert "data/digits/raw: no sampleSubmission.csv" in said
 
 
 def test_json_is_all_of_standard_output(tmp_path, digits):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json as json_module
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kit import console
-from kit.about import VERSION
+from kit.about import DEFAULT_CONFIG, VERSION
 from kit.errors import ConfigError
 from kit.workspace import Workspace, without_nan
 
@@ -88,7 +89,14 @@ def do(room: str, *arguments: Any) -> Any:
 def open_run(config: str, overrides: list[str], workspace: Path) -> "Run":
     from kit.config import Experiment
 
+    console.remember_options(_as_typed(config, overrides, workspace))
     experiment = Experiment.load(config, overrides)  # a mistyped key is refused before torch is imported
     from kit.run.run import Run
 
     return Run(experiment, Workspace(workspace))
+
+
+def _as_typed(config: str, overrides: list[str], workspace: Path) -> str:
+    words = ["-c", config] if config != DEFAULT_CONFIG else []
+    words += [word for item in overrides for word in ("--set", item)]
+    return shlex.join(words + (["--workspace", str(workspace)] if workspace != HERE else []))

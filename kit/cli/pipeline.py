@@ -26,6 +26,7 @@ from kit.cli.options import (
     do,
     open_run,
 )
+from kit.workspace import read_json
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -112,6 +113,8 @@ def submit(
     force: NoForce = False,
 ) -> Any:  # fmt: skip
     """Validate a CSV, upload it, wait for Kaggle's score, and keep both in its passport."""
+    if file is not None and config == DEFAULT_CONFIG and not any(item.startswith("competition=") for item in set_):
+        set_ = [*set_, *_competition_of(file)]
     return do("stages.submit", open_run(config, set_, workspace), file, message, dry_run, again, anyway, wait)
 
 
@@ -144,6 +147,13 @@ def demo(set_: Set = [], workspace: Root = HERE, force: Force = False, json: Jso
     archives = write_archives(one.workspace.data(one.competition.name) / "archives")
     result = run_pipeline(one.asked, one.workspace, archives, force=force)
     return report(one, result.cv, archives) if result is not None and result.cv is not None else None
+
+
+def _competition_of(file: Path) -> list[str]:
+    """As its passport has it, where one lies beside it."""
+    passport = file.with_suffix(".json")
+    name = read_json(passport).get("competition") if passport.is_file() else None
+    return [f"competition={name}"] if name else []
 
 
 def _submit_command(file: Path, config: str, overrides: list[str], workspace: Path) -> str:

@@ -159,7 +159,7 @@ def pixel_cache(
         began, few = time.perf_counter(), np.arange(min(TIMED, len(paths)))
         _ = pictures[few]
         speed = len(few) / (time.perf_counter() - began)
-        console.warn(f"every epoch decodes the pictures anew, at {speed:,.0f} images/s: {error}")
+        console.warn(f"every epoch decodes the pictures anew, at {console.speed(speed)}: {error}")
         return pictures
 
 

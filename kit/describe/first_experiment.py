@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from kit.competition import Competition
+from kit.data.images import EXTENSIONS
+from kit.data.places import spelled
 from kit.data.sources import parse_idx, pixel_columns
 from kit.describe.case import Case
 from kit.describe.entry import Inventory
 from kit.device.accelerator import default_device, device_name
+from kit.errors import KitError
 
 LOOKED_AT = 200  # pictures whose size is read
 SIZES = (28, 32, 48, 64, 96, 128, 160, 192, 224)
@@ -86,6 +89,9 @@ def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tup
     if competition.labels.layout == "pixels-csv":
         return [math.isqrt(len(pixel_columns(entries[0].columns)))], len(entries[0].table())
     pictures = [(entry, picture) for entry in entries for picture in entry.pictures]
+    if not pictures:
+        kinds = ", ".join(sorted(EXTENSIONS))
+        raise KitError(f"files.train: {spelled([files['train'][0]])} holds no picture that the kit reads ({kinds})")
     places = np.linspace(0, len(pictures) - 1, min(LOOKED_AT, len(pictures))).astype(int)
     sizes = [size for place in places if (size := pictures[place][0].size_of(pictures[place][1])) is not None]
     shared = files["train"] == files.get("test") and reading.table is not None

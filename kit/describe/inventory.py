@@ -19,7 +19,7 @@ from kit.data.places import only_folder, walk, wraps
 from kit.data.text_tables import ENDINGS
 from kit.describe.entry import Entry, Inventory, Read
 from kit.describe.names import is_test, is_train, is_validation
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, counted
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
 MOST_TABLES = 20  # in a folder of pictures; more of them belong to single pictures
@@ -39,6 +39,9 @@ def scan(folder: Path) -> Inventory:
         tops = [path for path in tops if path != bundle[0]]
     for path in tops:
         _look_at(path, found)
+    if found.strays and not any(entry.pictures for entry in found.entries):
+        advice = "give the folder above it, with the labels" if not found.entries else "move them into one, named train"
+        raise KitError(f"{folder}: holds {counted(found.strays, 'picture')} outside of any folder; {advice}")
     if not found.entries and not found.unseen:
         raise KitError(f"{folder}: contains no pictures, no tables and no archives of them")
     return Inventory(found.entries, found.unseen)
@@ -48,6 +51,7 @@ class _Found:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.unseen: list[str] = []
+        self.strays = 0  # pictures beside the folders
 
     def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
@@ -70,7 +74,7 @@ class _Found:
         if name.endswith((*ENDINGS, ".json")) or any(mark in name for mark in IDX):
             self.entries.append(Entry(name, read))
         elif _is_picture(name):
-            return  # a stray picture beside the folders
+            self.strays += 1
         else:
             self.unseen.append(name)
 

@@ -54,6 +54,8 @@ def _settle(case: Case, form: str, likely: str, reason: str) -> None:
     if form != "probabilities":
         case.raw["submission"]["column"] = column
     case.because(f"{reason} -> {case.raw['metric']}")
+    if not case.metrics and "metric" not in case.chosen:
+        case.warnings.append(f"files do not tell the metric: {metric.name} is assumed; --metric NAME says which")
 
 
 def _label_sets(case: Case, metric: Metric | None) -> None:
@@ -85,7 +87,8 @@ def _one_column(case: Case) -> None:
         _settle(case, "probabilities", metric, "nothing is handed in: probabilities for the CV")
     elif "probability" in chosen.formats and "label" not in chosen.formats:
         if len(classes) != 2:
-            shows = f"one column for {len(classes)} classes; the sample shows '{examples(case.cells, 2)}'"
+            cells = f"the sample shows '{examples(case.cells, 2)}'" if len(case.cells) else "there is no sample"
+            shows = f"one column for {len(classes)} classes; {cells}"
             raise ConfigError(f"--metric {metric}: needs a probability per class, and there is {shows}")
         positive = _positive(case, classes)
         _settle(case, "probability", metric, f"one column for two classes: the probability of '{positive}'")
@@ -103,11 +106,9 @@ def _one_column_metric(case: Case) -> str:
     if case.raw["task"] == "ordinal":
         return "quadratic_weighted_kappa"
     if len(case.raw["labels"]["classes"]) > 2:
-        case.warnings.append("files do not tell the metric: accuracy is assumed; --metric NAME says which")
         return "accuracy"
     numbers = pd.to_numeric(case.cells, errors="coerce")
     if len(case.cells) and numbers.isna().all():  # the classes' names
-        case.warnings.append("files do not tell the metric: accuracy is assumed; --metric NAME says which")
         return "accuracy"
     if numbers.mod(1).gt(0).any():
         return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")

@@ -143,6 +143,8 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
         value: list[tuple[Task, str]] = [("number", "a real value")]
         options = grades + names + value if ORDERED.search(column.lower()) else names + grades + value
         options = options if len(distinct) <= MANY else value + names
+    if not ranked and pd.to_numeric(case.cells, errors="coerce").mod(1).gt(0).any() and len(distinct) > 2:
+        options = [option for option in options if option[0] == "number"]  # the sample has fractions
     options = [option for option in options if case.fits(option[0])] or [("number", "a real value")]
     sure = len(options) == 1 or (bool(case.metrics) and options[0][0] != "number")
     task = options[0][0] if sure else case.choose("task", f"{text}: what are they?", options)

@@ -3,21 +3,24 @@
 Words become a set of marks, in which phrases are one mark and words that name no metric are dropped; a metric is meant
 where its marks are exactly those. What is left over ("weighted AUC", "minimum F1") is another metric."""
 
+import difflib
 import re
 
 _PHRASES = (  # in this order
     (r"area under (the )?(roc|receiver operating characteristics?|auc)( curve)?|\bauroc\b", " rocauc "),
     (r"area under (the )?curve", " rocauc "),
     (r"receiver operating characteristics?( curve)?", " rocauc "),
-    (r"\b(roc )?auc( roc)?\b|\brocauc\b|\bmcauc\b", " rocauc "),
+    (r"\b(roc )?auc( roc)?\b|\brocauc\b|\baucroc\b|\bmcauc\b", " rocauc "),
     (r"logarithmic loss|log loss|logloss|cross entropy|multi ?class loss", " logloss "),
     (r"root mean squared? error|\brmse\b", " rmse "),
-    (r"mean absolute error|\bmae\b", " mae "),
+    (r"(mean|average) (absolute|average) (error|difference|deviation)|\bmae\b", " mae "),
     (r"coefficient of determination|r (squared?|2)\b|r\^2|\br2\b|r²", " r2 "),
     (r"spearman('?s)?( rank)?( correlation)?( coefficient)?|rank correlation", " spearman "),
     (r"matthews('?s)? correlation( coefficient)?|\bmcc\b|phi coefficient", " mcc "),
     (r"quadratic(ally)? weighted kappa|cohen('?s)? kappa|\bqwk\b|\bkappa\b", " kappa "),
     (r"(categori[sz]ation|classification|percent(age)?) accuracy|\baccuracy score\b", " accuracy "),
+    (r"top 1 error( rate)?", " accuracy "),
+    (r"\btop ?(\d+) error( rate)?", r" top@\1 "),
     (r"(top 1 )?(multi ?class )?(mis)?classification error( rate)?|\berror rate\b", " accuracy "),
     (r"balanced accuracy|mean recall|macro (averaged? )?recall|average recall", " balanced "),
     (r"probabilistic f ?1|\bpf1\b", " probabilistic f1 "),
@@ -32,6 +35,12 @@ _SAYS_NOTHING = re.compile(
     r"mean|averaged?|avg|scores?|the|of|a|an|at|between|and|by|for|per|class|classes|multi(class)?|binary|two"
     r"|columns?(wise)?|wise|metric|classification|images?|each|over|examples?|predict(ions?|ed)|observed|targets?|rows?"
     r"|(multi)?labels?|curve|value|loss"
+)
+_VOCABULARY = (
+    "mean average macro micro samples root squared square absolute error rmse mae area under curve receiver operating "
+    "characteristic roc auc logarithmic log loss logloss cross entropy weighted quadratic kappa qwk cohen accuracy "
+    "balanced recall precision score beta measure classification categorization matthews correlation coefficient mcc "
+    "spearman rank probabilistic top map multi class"
 )
 _OTHER = {
     "logloss": "log_loss", "rocauc": "roc_auc", "kappa": "quadratic_weighted_kappa", "balanced": "balanced_accuracy",
@@ -74,3 +83,10 @@ def percent_in(words: str) -> float | None:
     """0.8 of "above 80% TPR"."""
     found = re.search(r"(\d+(?:\.\d+)?) ?(?:%|percent)", words)
     return float(found[1]) / 100 if found else None
+
+
+def corrected(words: str) -> str:
+    """With each mistyped word replaced by the nearest that names of metrics have."""
+    known = [word for word in _VOCABULARY.split() if len(word) > 2]
+    typed = re.findall(r"[^\s,;-]+", words.lower())
+    return " ".join(next(iter(difflib.get_close_matches(word, known, 1, 0.74)), word) for word in typed)

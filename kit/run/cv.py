@@ -6,6 +6,7 @@ import numpy as np
 
 from kit import console
 from kit.competition import Competition
+from kit.errors import counted
 from kit.metrics import shown_metrics
 from kit.run.hand_in import HandIn, Scored
 from kit.run.member import Member, picked_by_own_fold
@@ -58,7 +59,8 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
             label = name if metric == competition.scoring.name else ""
             interval = "{:.4f} to {:.4f}".format(*values["interval"])
             num_folds, scored = len(values["folds"]), int(np.sum(~np.isnan(values["folds"])))
-            by_fold = f"{values['mean']:.4f} ± {values['std']:.4f}" if scored else "no fold has all classes"
+            spread = f" ± {values['std']:.4f}" if scored > 1 else ""
+            by_fold = f"{values['mean']:.4f}{spread}" if scored else "no fold has all classes"
             by_fold += f" ({scored} of {num_folds} folds)" if 0 < scored < num_folds else ""
             rows.append([label, metric, f"{values['pooled']:.4f}", interval, by_fold])
     title = f"Cross-validation: {cv['num_images']:,} images, each predicted by models that never saw it"
@@ -67,7 +69,9 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
     for name, one, num_models in views:
         values = one["metrics"][competition.scoring.name]["folds"]
         folds = "  ".join("none" if np.isnan(value) else f"{value:.4f}" for value in values)
-        console.stage("ensemble", f"{name}, {num_models} models, {competition.scoring.name} by fold: {folds}")
+        console.stage(
+            "ensemble", f"{name}, {counted(num_models, 'model')}, {competition.scoring.name} by fold: {folds}"
+        )
     if picked:
         console.stage(
             "ensemble", f"optimistic, as weights were picked on the images that score them: {'; '.join(picked)}"
@@ -77,4 +81,4 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
         console.stage("ensemble", f"on the {left}: {competition.scoring.name} {cv['untouched']['score']:.4f}")
     accuracy = cv["metrics"].get("accuracy", {}).get("pooled", 1.0)
     if accuracy < 1 / competition.num_outputs:
-        console.warn("worse than guessing: are the classes swapped?")
+        console.warn("worse than guessing" + (": are the classes swapped?" if len(competition.classes) == 2 else ""))

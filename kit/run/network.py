@@ -90,7 +90,7 @@ class Networks:
             return
         speed = speed_here(self.run, partial(initial_model, self.run))
         text = f"{counted(epochs, 'epoch')} of {images / epochs:,.0f} images to go"
-        console.stage("train", f"{text}: about {console.duration(images / speed)} at {speed:,.0f} images/s")
+        console.stage("train", f"{text}: about {console.duration(images / speed)} at {console.speed(speed)}")
         self.num_workers = self.workers(folds[0], speed)
         if self.num_workers and self.run.experiment.machine.num_workers == "auto":
             console.stage("train", f"{counted(self.num_workers, 'worker')} prepare the batches")

@@ -52,7 +52,7 @@ def settle_prediction(run: Run, model: Classifier, pixels: Pixels, num_images: i
         if not best.images_per_second:
             wrong = f"{best.precision} does not predict what fp32 predicts with these weights"
             raise KitError(f"machine.predict_precision: {wrong}; use auto")
-        console.stage("predict", f"{best.precision} ({best.images_per_second:,.0f} images/s with one view)")
+        console.stage("predict", f"{best.precision} ({console.speed(best.images_per_second)} with one view)")
         chosen = dict(zip(PREDICT_KEYS, vars(best.precision).values(), strict=True))
         run.settle(run.experiment.with_machine(**chosen))
 

@@ -10,7 +10,7 @@ import pandas as pd
 from kit.competition import Competition
 from kit.data.places import require_in_raw
 from kit.data.text_tables import read_text_csv
-from kit.errors import KitError, examples
+from kit.errors import KitError, counted, examples
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
     if len(repeated):
         errors.append(f"{len(repeated):,} ids appear twice ({examples(repeated)})")
     if len(missing):
-        errors.append(f"{len(missing):,} ids of the sample are missing ({examples(missing)})")
+        errors.append(f"{counted(len(missing), 'id')} of the sample missing ({examples(missing)})")
     if len(extra):
         errors.append(f"{len(extra):,} ids are not in the sample ({examples(extra)})")
     moved = not errors and ids.tolist() != wanted.tolist()

@@ -12,7 +12,7 @@ from kit.about import VERSION
 from kit.competition import NAME_PATTERN, NAME_WORDS
 from kit.data.rows import write_rows
 from kit.data.table import labelled_test, predictions, targets
-from kit.errors import ConfigError, KitError, examples
+from kit.errors import ConfigError, KitError, counted, examples
 from kit.metrics import shown_metrics
 from kit.run.blending import BlendedRuns, blend_runs
 from kit.run.cv import cross_validation, on_untouched, show_cross_validation
@@ -85,7 +85,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     facts = {"cv": cv, "postprocess": _describe_postprocess(post), "mean": handed.facts(), "test": test_scores}
     passport = path.with_suffix(".json")
     write_json(passport, _passport(path, members, blended, passport) | facts)
-    console.stage("ensemble", f"{path}: {num_rows:,} rows, valid")
+    console.stage("ensemble", f"{path}: {counted(num_rows, 'row')}, valid")
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
 

@@ -12,8 +12,9 @@ from kit import console
 from kit.artifacts import to_make
 from kit.competition import Competition
 from kit.data.table import predictions, targets
-from kit.errors import KitError, counted
+from kit.errors import KitError, counted, nearest
 from kit.run.drawing import draw_oof
+from kit.run.files import run_names
 from kit.run.predicting import (
     FoldPredictors,
     check_views,
@@ -66,7 +67,8 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
 def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
     """These folds, or all that are trained; raises `KitError` where one is not."""
     if not run.exists:
-        raise KitError(f"{run.files.folder}: no such run; type `kit train` first")
+        others = nearest(run.name, run_names(run.files.folder.parent))
+        raise KitError(f"{run.files.folder}: no such run{others}; type `kit run` first")
     everything = run.folds([*range(run.experiment.data.num_folds), "full"])
     there = [fold for fold in everything if fold.is_trained]
     missing = [number for number in folds or [] if not run.fold(number).is_trained]

@@ -11,7 +11,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.data.text_tables import read_text_csv
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, nearest
 from kit.kaggle.calls import UnsureError
 from kit.kaggle.client import KaggleClient
 from kit.locks import lock
@@ -40,7 +40,9 @@ def submit(
     competition, workspace = run.competition, run.workspace
     path = file or workspace.submission(run.name)
     if not path.is_file():
+        there = [one.stem for one in path.parent.glob("*.csv")]
         hint = "give an existing CSV" if file else "type `kit run` or `kit ensemble` first, or name a CSV"
+        hint += nearest(path.stem, there)
         raise ConfigError(f"{path}: no such file; {hint}")
     listed = not competition.files.sample_submission  # without a sample, the index says which rows are wanted
     test_ids = run.index.loc[run.index["split"] == "test", "image_id"].tolist() if listed else []
@@ -57,7 +59,8 @@ def submit(
     if verdict.doubts and not anyway:
         raise KitError(f"{path}: {verdict.doubts[0]}; --anyway submits it nevertheless")
     if competition.slug is None:
-        raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit")
+        advice = f"where it is, add `slug: NAME` (the last part of its address) to {competition.name}.yaml"
+        raise ConfigError(f"{competition.title} is not on Kaggle: there is nowhere to submit; {advice}")
     passport_path = path.with_suffix(".json")
     if not os.access(passport_path if passport_path.is_file() else path.parent, os.W_OK):  # someone else's input folder
         passport_path = workspace.submission(f"{path.stem}-{file_hash(path)[:8]}").with_suffix(".json")

@@ -16,10 +16,14 @@ from kit.describe.first_experiment import first_experiment
 from kit.describe.inventory import scan
 from kit.errors import ConfigError, examples, nearest
 from kit.kaggle.client import KaggleClient
+from kit.kaggle.credentials import find_credentials
 from kit.metrics import NAMES, Metric, nearest_metric, spelled
-from kit.metrics.words import percent_in
+from kit.metrics.words import corrected, percent_in
 from kit.run.submission import unlike_sample
 from kit.workspace import Workspace, write_text
+
+SECTIONS = ("files", "labels", "submission", "task", "metric_options")
+BARE = {"from", "data", "input", "raw", "files", "download", "downloads"}  # folders that name no competition
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ def init(
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):
             raise ConfigError(f"{option} {value}: expected {NAME_WORDS}")
-    if slug is not None:
+    if slug is not None and source is not None and find_credentials() is None:
+        console.warn(f"no Kaggle credentials: {slug} is not asked for its metric")
+    elif slug is not None:
         kaggle = KaggleClient.connect()
         if metric is None:
             metrics = _kaggles_metrics(kaggle.competition(slug).evaluation_metric)
@@ -53,7 +59,9 @@ def init(
                 kaggle.download_bundle(slug, source, verify_archive)
     if source is None:
         raise ConfigError("which files? kit init --from DIR, or kit init --slug SLUG")
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name.removesuffix(".zip")).strip("-.")
+    place = source.resolve()
+    place = place.parent if place.name in BARE else place
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", place.name.removesuffix(".zip")).strip("-.")
     name = name or slug or stem or "mine"
     folder = workspace.root / "configs"
     competition, experiment = folder / "competitions" / f"{name}.yaml", folder / f"{name}.yaml"
@@ -102,10 +110,12 @@ def _given(overrides: Sequence[str]) -> dict[str, str]:
     given = {}
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals or key.split(".")[0] not in {"files", "labels", "submission", "task", "metric_options"}:
-            expected = "KEY=VALUE with a key of the competition's YAML: labels.column=NAME, task=labels, ..."
+        if key in {"metric", "name", "slug"}:
+            raise ConfigError(f"--set {override}: init has an option for it: --{key} {value}")
+        if not equals or key.split(".")[0] not in SECTIONS:
+            expected = f"KEY=VALUE with a key of the competition's YAML, such as labels.column{nearest(key, SECTIONS)}"
             raise ConfigError(f"--set {override}: expected {expected}")
-        given[key] = value
+        given[key] = f"[{value}]" if key in {"files.train", "files.test"} and value[:1] != "[" else value
     return given
 
 
@@ -129,7 +139,8 @@ def _find_metrics(words: str) -> list[Metric]:
     """The kit's metrics that go by this name (ours, Kaggle's or an everyday one), the likelier first."""
     found = spelled(words)
     if not found:
-        close = nearest(words, NAMES)
+        near = spelled(corrected(words))
+        close = f" (did you mean '{corrected(words)}', --metric {near[0].name}?)" if near else nearest(words, NAMES)
         raise ConfigError(f"--metric {words}: no metric '{words}'{close if 'did you' in close else _offer(words)}")
     return found
 

@@ -17,7 +17,7 @@ def listener(_path: Path) -> Listener:
         for kind in ("valid", "test"):
             if line.get(f"{kind}_loss") is not None:
                 text += f"  {kind} loss {line[f'{kind}_loss']:.4f}  {metric} {line[f'{kind}_{metric}']:.4f}"
-        speed = f"{line['images_per_second']:,.0f} images/s  {console.duration(line['seconds'])}"
+        speed = f"{console.speed(line['images_per_second'])}  {console.duration(line['seconds'])}"
         console.stage("train", f"{text}  {speed}")
 
     return show

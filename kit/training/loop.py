@@ -201,7 +201,7 @@ class _Training:
             state.seconds = done_before + time.perf_counter() - began
             speed = (state.step - steps_before) * len(batch) / (time.perf_counter() - began)
             mean_loss = state.loss_sum / max(state.step - state.step % often, 1)
-            note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {speed:,.0f} images/s"
+            note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {console.speed(speed)}"
             bar.advance(note=f"{note}{last_metric}")
             due = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60
             if whole and (due or self.is_late()) and state.step < feed.num_steps:

@@ -62,7 +62,7 @@ def test_a_good_file_passes(redux, sample, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.rename(columns={"label": "prob"}), "columns are id, prob; the sample has id, label"),
-        (lambda t: t.iloc[:3], r"1 ids of the sample are missing \(10\)"),
+        (lambda t: t.iloc[:3], r"1 id of the sample missing \(10\)"),
         (lambda t: pd.concat([t, t.iloc[:1]]), r"1 ids appear twice \(1\)"),
         (lambda t: t.assign(id=["1", "2", "3", "11"]), r"1 ids are not in the sample \(11\)"),
         (lambda t: t.assign(label=["0.1", "", "nan", "0.2"]), r"2 rows contain no number \(ids 2, 3\)"),

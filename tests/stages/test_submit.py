@@ -81,7 +81,7 @@ def test_a_failed_scoring_is_said_and_kept(ready, kaggle, monkeypatch):
 def test_a_wrong_file_never_reaches_kaggle(ready, kaggle):
     experiment, workspace, path = ready
     path.write_text("id,label\n1,0\n")
-    with pytest.raises(KitError, match=r"9 ids of the sample are missing \(2, 3, 4 and 6 more\)"):
+    with pytest.raises(KitError, match=r"9 ids of the sample missing \(2, 3, 4 and 6 more\)"):
         submit.submit(Run.open(experiment, workspace))
     with pytest.raises(ConfigError, match="no such file"):
         submit.submit(Run.open(experiment, workspace), Path("nowhere.csv"))

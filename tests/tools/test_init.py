@@ -356,6 +356,70 @@ def test_what_is_there_stays(tmp_path):
     init.init(workspace, folder, metric="accuracy", force=True)
 
 
+@pytest.mark.parametrize(
+    ("make", "metric"), [(drawn.petfinder, "rmse"), (drawn.plant_pathology_2021, "f1_samples"), (drawn.whale, "map@5")]
+)
+def test_a_metric_that_nobody_named_is_said_to_be_assumed(make, metric, tmp_path, capsys):
+    make(tmp_path / "files")
+    overrides = ["task=number"] if metric == "rmse" else []
+    made = init.init(Workspace(tmp_path), tmp_path / "files", overrides=[*overrides, *OPEN.get(make.__name__, [])])
+    assert f"the metric: {metric} is assumed; --metric NAME says which" in capsys.readouterr().out
+    assert f"{metric} is assumed" in made.competition.read_text()
+    init.init(Workspace(tmp_path), tmp_path / "files", metric=metric, force=True, overrides=overrides)
+    assert "assumed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("RSME", "did you mean 'rmse', --metric rmse?"),
+        ("meen f1 scor", "did you mean 'mean f1 score', --metric f1_samples?"),
+        ("quadratc weighted kapa", "--metric quadratic_weighted_kappa"),
+        ("minimum F1", "the nearest that the kit has: --metric f1_macro"),
+    ],
+)
+def test_a_mistyped_metric(words, message, tmp_path):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        init.init(Workspace(tmp_path), tmp_path, metric=words)
+
+
+def test_a_slug_needs_no_token_where_the_files_are_here(tmp_path, monkeypatch, capsys):
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    drawn.cassava(tmp_path / "from")
+    made = init.init(Workspace(tmp_path), tmp_path / "from", slug="cassava", metric="accuracy")
+    assert Competition.load(made.competition).slug == "cassava"
+    assert "no Kaggle credentials: cassava is not asked for its metric" in capsys.readouterr().out
+
+
+def test_a_folder_that_names_no_competition_takes_the_name_above_it(tmp_path):
+    drawn.cassava(tmp_path / "leaves" / "from")
+    assert init.init(Workspace(tmp_path), tmp_path / "leaves" / "from", metric="accuracy").name == "leaves"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metric=f1", "init has an option for it: --metric f1"),
+        ("lables.column=x", "did you mean 'labels'?"),
+        ("files.train=nowhere", "nowhere holds no picture that the kit reads"),
+    ],
+)
+def test_a_key_that_init_does_not_take(override, message, tmp_path):
+    drawn.cassava(tmp_path / "from")
+    with pytest.raises(KitError, match=re.escape(message)):
+        init.init(Workspace(tmp_path), tmp_path / "from", metric="accuracy", overrides=[override])
+
+
+def test_the_folder_of_pictures_alone(tmp_path):
+    drawn.cassava(tmp_path / "from")
+    pictures = next(path for path in (tmp_path / "from").iterdir() if path.is_dir())
+    with pytest.raises(KitError, match=r"holds \d+ pictures outside of any folder; give the folder above it"):
+        init.init(Workspace(tmp_path), pictures)
+
+
 def test_kaggles_words_for_a_metric():
     for words, own in [
         ("LogLoss", "log_loss"), ("QuadraticWeightedKappa", "quadratic_weighted_kappa"), ("MAP@5", "map@5"),

@@ -33,9 +33,8 @@ class Sessions:
 
     def __init__(
         self, runs: Sequence[Run], folds: Sequence[Fold], name: str, hours: float | None = None, raw: str = "",
-        poll: float = POLL,
     ) -> None:  # fmt: skip
-        self.runs, self.folds, self.raw, self._poll = runs, list(folds), raw, poll
+        self.runs, self.folds, self.raw = runs, list(folds), raw
         self._hours = HOURS if hours is None else hours
         self.workspace, self.competition = runs[0].workspace, runs[0].competition
         asked = [schema.to_mapping(run.asked) for run in runs]
@@ -57,7 +56,7 @@ class Sessions:
             while self.left:
                 if session is None or self._was_reported(session):
                     session = self._start(number, before=session.version if session else 0)
-                session = follow(self._kernels, session, self._poll)
+                session = follow(self._kernels, session, POLL)
                 if session.status != "COMPLETE":
                     self._give_up(session)
                 if self._fetch(session).brought_nothing and self.left:
@@ -109,7 +108,7 @@ class Sessions:
                 if not waiting:
                     console.stage("kaggle", f"{refused} Waiting for one of them to end")
                 waiting = True
-                time.sleep(min(BUSY, 4 * self._poll))
+                time.sleep(min(BUSY, 4 * POLL))
 
     def _fetch(self, session: Session) -> Manifest:
         """What the session left, into the workspace; what is done here stays."""
@@ -137,7 +136,7 @@ class Sessions:
                     return manifest
             if time.monotonic() > ends:
                 raise KitError(f"{session.slug}: it ended, and Kaggle does not show its files; try again later")
-            time.sleep(self._poll)
+            time.sleep(POLL)
 
     def _is_wanted(self, name: str, digest: str) -> bool:
         path = self.workspace.root / name
