@@ -65,6 +65,7 @@ class Cloud(Kaggle):
     page: int = 7
     log_cuts: int = 0
     odd_status: list[str] = field(default_factory=list)
+    program: str = ""  # runs in place of what was pushed
     extra_outputs: dict[str, bytes] = field(default_factory=dict)
 
     def running(self) -> list[Version]:
@@ -101,7 +102,8 @@ class Cloud(Kaggle):
             for name, data in self.datasets[source.partition("/")[2]]["files"].items():
                 (target / name).write_bytes(data)
         file = place / "script.py"
-        file.write_text(request["text"].replace('"/kaggle"', repr(str(kaggle))))
+        text = self.program.replace("SLUG", slug) or request["text"]
+        file.write_text(text.replace('"/kaggle"', repr(str(kaggle))))
         kept = ("PATH", "LANG", "OMP_NUM_THREADS", "VIRTUAL_ENV")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {"TMPDIR": str(temp), "HOME": str(place), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}

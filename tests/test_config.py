@@ -38,7 +38,7 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
     quick = REPOSITORY / "configs" / "dogs-vs-cats-quick.yaml"
     short = Experiment.load(quick, ["train.epochs=2"])
     assert short.train.warmup_epochs == pytest.approx(2 * 5 / 18, abs=1e-4)
-    assert "train.warmup_epochs: 0.5556 for 2 epochs, as the config has 5 for 18" in capsys.readouterr().out
+    assert "train.warmup_epochs: scaled to 0.5556, for 2 epochs (the config has 5 for 18)" in capsys.readouterr().out
     assert Experiment.load(quick, ["train.epochs=9"]).train.warmup_epochs == 5, "it fits"
     large = Experiment.load(quick, ["data.image_size=192"])
     assert large.data.cache_size == 224

@@ -82,8 +82,11 @@ def _global(version: Annotated[bool, typer.Option("--version", callback=_version
 
 
 def do(room: str, *arguments: Any) -> Any:
-    """Call the function that a verb's module (`tools.bench`) is named after; the module is imported only now."""
-    return getattr(import_module(f"kit.{room}"), room.rpartition(".")[2])(*arguments)
+    """Call the function that a verb's module (`tools.bench`) is named after, or one of a module that holds several
+    (`tools.kaggle.log`); the module is imported only now."""
+    place, _, name = room.rpartition(".")
+    module = place if place.count(".") else room
+    return getattr(import_module(f"kit.{module}"), name)(*arguments)
 
 
 def open_run(config: str, overrides: list[str], workspace: Path) -> "Run":

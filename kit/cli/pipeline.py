@@ -26,6 +26,7 @@ from kit.cli.options import (
     do,
     open_run,
 )
+from kit.errors import ConfigError
 from kit.workspace import read_json
 
 
@@ -123,11 +124,16 @@ def run(
     config: Config = DEFAULT_CONFIG, source: From = None,
     fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all.")] = None,
     seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run per seed on the same folds, blended.")] = None,
-    max_hours: MaxHours = None, on: On = None, set_: Set = [],
-    workspace: Root = HERE, json: Json = False, debug: Debug = False, force: NoForce = False,
+    max_hours: MaxHours = None, on: On = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --on kaggle: write what would be pushed.")] = False,
+    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False, force: NoForce = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
     one = open_run(config, set_, workspace)
+    if dry_run:
+        if on != "kaggle":
+            raise ConfigError("--dry-run: shows what --on kaggle would push")
+        return do("tools.kaggle.write", one, one.asked.fold_numbers(fold or "all"), max_hours, workspace / "kaggle")
     from kit.pipeline import run_pipeline
 
     result = run_pipeline(one.asked, one.workspace, source, fold, seed, max_hours, on)

@@ -132,3 +132,27 @@ def compare(
     from kit.run.run import Run
 
     return do("tools.compare", Run.named(first, workspace), Run.named(second, workspace))
+
+
+@app.command(rich_help_panel="Tools")
+def kaggle(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="list, log SLUG, stop SLUG, or fetch.")] = "list",
+    slug: Annotated[str | None, typer.Argument(metavar="[SLUG]", help="As list shows it.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    fold: Annotated[str, typer.Option("--fold", help="fetch: of the run that was started with these folds.")] = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="stop: ask nothing.")] = False,
+    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
+) -> Any:  # fmt: skip
+    """What `--on kaggle` started there: list it with the week's quota, read a log, fetch a run's files, stop one."""
+    if action == "list":
+        return do("tools.kaggle.list_sessions")
+    if action == "fetch":
+        run = open_run(config, set_, workspace)
+        return do("tools.kaggle.fetch", run, run.asked.fold_numbers(fold))
+    if action not in {"log", "stop"}:
+        raise ConfigError(f"kit kaggle {action}: expected list, log, stop or fetch")
+    if slug is None:
+        raise ConfigError(f"kit kaggle {action}: which one? `kit kaggle list` shows their slugs")
+    if action == "log":
+        return do("tools.kaggle.log", slug)
+    return do("tools.kaggle.stop", slug, lambda question: yes or (sys.stdin.isatty() and typer.confirm(question)))

@@ -37,6 +37,16 @@ class Kernel:
     gpu: bool = True
     internet: bool = True
 
+    def metadata(self, owner: str) -> dict[str, Any]:
+        """kernel-metadata.json of the `kaggle` command."""
+        return {
+            "id": f"{owner}/{self.slug}", "title": self.slug.replace("-", " "), "code_file": "script.py",
+            "language": "python", "kernel_type": self.kind, "is_private": True, "enable_gpu": self.gpu,
+            "machine_shape": GPU if self.gpu else "", "enable_internet": self.internet,
+            "competition_sources": [self.competition] if self.competition else [],
+            "dataset_sources": list(self.datasets), "kernel_sources": list(self.kernels),
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Session:

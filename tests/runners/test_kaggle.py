@@ -1,15 +1,39 @@
 """Training on Kaggle's GPUs, against the loopback Kaggle, which really runs what is pushed."""
 
+import json
 from pathlib import Path
 
 import pytest
-from kaggle_cloud import Cloud, serve_cloud
+import requests
+from kaggle_cloud import OWNER, Cloud, serve_cloud
+from kaggle_server import status
 
 from kit.config import Experiment
+from kit.errors import KitError
+from kit.kaggle.datasets import Datasets
+from kit.kaggle.kernels import RefusedError
 from kit.pipeline import run_pipeline
+from kit.run.run import Run
 from kit.runners import kaggle as on_kaggle
+from kit.runners.kaggle import Sessions, cargo, fetching
+from kit.tools import kaggle as verbs
 
 SLUG = "tiny-digits"
+# Leaves what a session of one fold leaves, without training anything.
+DONE = """
+import hashlib, json, os
+folder = "runs/tiny/fold_0"
+os.makedirs(folder)
+files = {f"{folder}/model.safetensors": "weights", f"{folder}/oof.csv": "oof", "data/tiny-digits/index.csv": "index"}
+for name, text in files.items():
+    os.makedirs(os.path.dirname(name), exist_ok=True)
+    open(name, "w").write(text)
+sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+hidden = {f"{folder}/.train.json": "{}", f"{folder}/.predict.json": "{}"}
+made = {"slug": "SLUG", "files": sums, "hidden": hidden, "before": {}, "after": {"tiny": {"0": "predicted"}}}
+json.dump(made, open("kit-manifest.json", "w"))
+print("all is well")
+"""
 
 
 @pytest.fixture
@@ -19,7 +43,8 @@ def cloud(tmp_path, digits, point_sdk_at, monkeypatch):
     server = serve_cloud(state)
     point_sdk_at(state.url)
     monkeypatch.setattr(on_kaggle, "POLL", 0.2)
-    monkeypatch.setattr(on_kaggle, "LATE", 5.0)
+    monkeypatch.setattr(on_kaggle, "BUSY", 0.2)
+    monkeypatch.setattr(fetching, "LATE", 3.0)
     yield state
     state.stop()
     server.shutdown()
@@ -54,3 +79,181 @@ def test_the_same_bytes_as_here(cloud, there, digits, tmp_path, capsys):
     assert "kaggle | " in said
     assert "of 30 GPU hours used this week" in said
     assert cloud.pushes[1]["kernelDataSources"] == [f"me/{cloud.pushes[0]['slug'].partition('/')[2]}"]
+
+
+@pytest.fixture
+def quick(cloud, there, workspace):
+    """A function that has fold 0 trained on Kaggle, which only says that it did."""
+    cloud.program = DONE
+
+    def run(**settings) -> Run:
+        one = Run.open(there, workspace)
+        Sessions([one], [0], "tiny", **settings).finish()
+        return one
+
+    return run
+
+
+def test_an_answer_that_never_came_is_looked_for_before_it_is_repeated(cloud, quick):
+    cloud.failures["answer of SaveKernel"] = [status(502)]
+    assert quick().fold(0).is_trained
+    assert len(cloud.pushes) == 1
+
+
+def test_a_push_that_was_not_taken_is_repeated(cloud, quick):
+    cloud.failures["SaveKernel"] = [status(503)]
+    assert quick().fold(0).is_trained
+    assert len(cloud.pushes) == 1
+
+
+def test_a_third_session_waits_for_one_of_two_to_end(cloud, quick, capsys):
+    cloud.program = "import time; time.sleep(4)"
+    for slug in ("one", "two"):
+        cloud.start({"slug": f"{OWNER}/{slug}"})
+    cloud.program = DONE
+    assert quick().fold(0).is_trained
+    assert capsys.readouterr().out.count("Maximum batch GPU session count of 2 reached. Waiting") == 1
+
+
+def test_a_quota_that_is_used_up_says_when_it_is_reset(cloud, quick):
+    cloud.used = 30
+    with pytest.raises(RefusedError, match=r"used up: 30\.0 of 30 GPU hours.*reset on Saturday, 28 November"):
+        quick()
+    assert not cloud.pushes
+
+
+def test_what_cannot_be_mounted_is_said_and_does_not_run(cloud, quick):
+    del cloud.competitions[SLUG]
+    with pytest.raises(RefusedError, match=r"cannot mount competition tiny-digits.*accept the rules at .*tiny-digits"):
+        quick()
+    assert not cloud.kernels, "it would run without its pictures, on the quota"
+
+
+def test_outputs_may_be_late_paged_and_statuses_unknown(cloud, quick):
+    cloud.late, cloud.page, cloud.odd_status = 3, 1, ["WARMING_UP"]
+    assert (quick().fold(0).files.folder / "oof.csv").read_text() == "oof"
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "runs/../../evil", "elsewhere/evil", "runs\\..\\evil"])
+def test_a_file_that_leads_outside_is_refused(cloud, quick, tmp_path, name):
+    cloud.program = DONE.replace("json.dump(made", f"made['files'][{name!r}] = 'x'; json.dump(made")
+    with pytest.raises(KitError, match="would leave the workspace; nothing was fetched"):
+        quick()
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_wrong_bytes_are_not_kept(cloud, quick):
+    cloud.program = DONE.replace('"index"}', '"index"}') + '\nopen("runs/tiny/fold_0/oof.csv", "w").write("other")'
+    with pytest.raises(KitError, match="its bytes are not those of the session's manifest"):
+        quick()
+
+
+def test_files_that_never_come(cloud, quick):
+    cloud.program = DONE + '\nos.remove("runs/tiny/fold_0/oof.csv")'
+    with pytest.raises(KitError, match="does not show all its files; try again later"):
+        quick()
+
+
+def test_a_failed_session_says_why_and_the_next_command_starts_another(cloud, quick, capsys):
+    cloud.program = "print('Traceback: no luck'); raise SystemExit(1)"
+    with pytest.raises(KitError, match=r"failed on Kaggle: no reason given; its log is above; the same command starts"):
+        quick()
+    assert "kaggle | Traceback: no luck" in capsys.readouterr().out
+    cloud.program = DONE
+    assert quick().fold(0).is_trained
+    assert [len(versions) for versions in cloud.kernels.values()] == [2]
+
+
+def test_a_session_that_kaggle_cuts_is_lost_and_said(cloud, quick):
+    cloud.program, cloud.limit = "import time; time.sleep(60)", 0.5
+    with pytest.raises(KitError, match="tried to run longer than allowed"):
+        quick()
+
+
+def test_sessions_that_bring_nothing_end(cloud, quick):
+    stamps = 'f"{folder}/.train.json": "{}", f"{folder}/.predict.json": "{}"'
+    cloud.program = DONE.replace(stamps, "").replace('{"tiny": {"0": "predicted"}}', "{}")
+    with pytest.raises(KitError, match="the session got no further"):
+        quick()
+    assert len(cloud.pushes) == 1
+
+
+def test_killed_at_any_call_it_pushes_once(cloud, quick, monkeypatch):
+    """Cut off at the first, the second, ... call that goes out."""
+    send, calls = requests.Session.send, []
+
+    class Killed(BaseException):
+        pass
+
+    for last in range(1, 40):
+        calls.clear()
+
+        def cut(self, *args, last=last, **kwargs):
+            calls.append(1)
+            if len(calls) == last:
+                raise Killed
+            return send(self, *args, **kwargs)
+
+        monkeypatch.setattr(requests.Session, "send", cut)
+        try:
+            run = quick()
+            break
+        except Killed:
+            continue
+    assert 5 < last < 39
+    assert run.fold(0).is_trained
+    assert len(cloud.pushes) == 1
+
+
+def test_what_is_done_here_stays(cloud, quick):
+    run = quick()
+    model = run.fold(0).files.model
+    model.write_text("trained again, here")
+    Sessions([run], [0], "tiny").fetch()
+    assert model.read_text() == "trained again, here"
+
+
+def test_a_dry_run_writes_what_the_kaggle_command_takes(cloud, there, workspace):
+    made = verbs.write(Run.open(there, workspace), [0, 1], None, workspace.root / "kaggle")
+    meta = json.loads((made.folder / "kernel-metadata.json").read_text())
+    assert meta["id"] == f"{OWNER}/{made.folder.name}"
+    assert meta["title"].replace(" ", "-") == made.folder.name
+    assert (meta["competition_sources"], meta["machine_shape"]) == ([SLUG], "NvidiaTeslaT4")
+    assert meta["code_file"] == "script.py"
+    text = (made.folder / "script.py").read_text()
+    assert "session(KAGGLE, place)" in text
+    assert len(text) < cargo.MOST_BYTES
+    assert not cloud.pushes
+
+
+def test_verbs_list_log_and_stop(cloud, quick, capsys):
+    quick()
+    slug = next(iter(cloud.kernels))
+    assert [(one.slug, one.status) for one in verbs.list_sessions()] == [(slug, "COMPLETE")]
+    verbs.log(slug)
+    assert capsys.readouterr().out.rstrip().endswith("all is well")
+    with pytest.raises(KitError, match="kept; --yes deletes it"):
+        verbs.stop(slug, lambda _: False)
+    with pytest.raises(KitError, match=f"no such session \\(did you mean '{slug}'"):
+        verbs.stop(slug[:-1], lambda _: True)
+    verbs.stop(slug, lambda _: True)
+    assert not cloud.kernels
+
+
+def test_a_log_that_is_cut_is_shown_once(cloud, quick, capsys):
+    lines = "import time\nfor k in range(40):\n    print('line', k, flush=True)\n    time.sleep(0.05)\n"
+    cloud.log_cuts, cloud.program = 3, lines + DONE
+    quick()
+    said = [line.split("| ")[1] for line in capsys.readouterr().out.splitlines() if "kaggle | line" in line]
+    assert said == [f"line {k}" for k in range(40)]
+
+
+@pytest.mark.parametrize("cuts", [[], [100, 200], [0]])
+def test_weights_are_uploaded_once_and_resumed(cloud, tmp_path, cuts):
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(bytes(range(256)) * 4)
+    cloud.cuts = list(cuts)
+    first = Datasets.connect().put("weights", [file], poll=0.05)
+    assert cloud.datasets[first.partition("/")[2]]["files"] == {"net.safetensors": file.read_bytes()}
+    assert Datasets.connect().put("weights", [file], poll=0.05) == first
+    assert cloud.calls.count("CreateDataset") == 1

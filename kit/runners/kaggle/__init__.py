@@ -9,20 +9,18 @@ from functools import cached_property
 from pathlib import Path
 
 from kit import console, schema
-from kit.config import Experiment
 from kit.errors import KitError
 from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import Kernel, Kernels, RefusedError, Session, slugified
 from kit.locks import lock
-from kit.run.frozen import write_frozen
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
+from kit.runners.kaggle.fetching import Fetcher
 from kit.runners.kaggle.following import POLL, follow
-from kit.runners.kaggle.manifest import NAME, Manifest, is_done
-from kit.workspace import Fold, expanded, file_hash, fingerprint, read_json, write_json
+from kit.runners.kaggle.manifest import is_done
+from kit.workspace import Fold, expanded, fingerprint, read_json, write_json, write_text
 
 HOURS = 11.0  # of a session, below Kaggle's 12
-LATE = 600.0  # seconds that outputs may be late
 BUSY = 60.0  # seconds between two tries while other sessions run
 LETTERS = 32  # of a run's name in a slug of at most 50
 
@@ -52,14 +50,14 @@ class Sessions:
     def finish(self) -> None:
         """Push, follow and fetch until nothing is left. Raises `KitError` where a session failed or brought nothing."""
         with lock(self._note.with_suffix(".lock"), f"{self.base} on Kaggle"):
-            number, session = self._newest()
+            number, session = self._newest() if self.left else (1, None)
             while self.left:
                 if session is None or self._was_reported(session):
                     session = self._start(number, before=session.version if session else 0)
                 session = follow(self._kernels, session, POLL)
                 if session.status != "COMPLETE":
                     self._give_up(session)
-                if self._fetch(session).brought_nothing and self.left:
+                if self._fetcher.fetch(session, POLL).brought_nothing and self.left:
                     raise KitError(f"{session.slug}: the session got no further; more --max-hours, or a smaller model")
                 number, session = number + 1, None
 
@@ -67,10 +65,30 @@ class Sessions:
     def _kernels(self) -> Kernels:
         return Kernels.connect()
 
+    @cached_property
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self.runs, self._kernels)
+
+    def fetch(self) -> None:
+        """What there is, without starting anything. Raises `KitError` where there is no session that has ended."""
+        _, session = self._newest()
+        if session is None or session.goes_on:
+            state = "there is no such session" if session is None else "it is still running"
+            raise KitError(f"{self.base} on Kaggle: {state}; `kit run --on kaggle` starts or follows it")
+        self._fetcher.fetch(session, POLL)
+
+    def write(self, folder: Path) -> Path:
+        """What would be pushed first, as the `kaggle` command takes it: `kaggle kernels push -p FOLDER`."""
+        kernel = self.kernel(self.task(1, self._hours))
+        place = folder / kernel.slug
+        write_text(place / "script.py", kernel.text)
+        write_json(place / "kernel-metadata.json", kernel.metadata(self._kernels.owner))
+        return place
+
     def _newest(self) -> tuple[int, Session | None]:
         """(its number, the last session that there is); what it left is fetched by what follows."""
         number, newest = 1, None
-        while self.left and (found := self._kernels.find(self.slug(number))) is not None:
+        while (found := self._kernels.find(self.slug(number))) is not None:
             newest, number = found, number + 1
         return max(1, number - 1), newest
 
@@ -110,76 +128,12 @@ class Sessions:
                 waiting = True
                 time.sleep(min(BUSY, 4 * POLL))
 
-    def _fetch(self, session: Session) -> Manifest:
-        """What the session left, into the workspace; what is done here stays."""
-        manifest = self._manifest(session)
-        wanted = [name for name in manifest.files if self._is_wanted(name, manifest.files[name])]
-        if wanted:
-            console.stage("kaggle", f"fetching {len(wanted)} files of {session.slug}")
-        for name in wanted:
-            self._fetch_one(session, name, manifest.files[name])
-        stamps = [name for name in manifest.hidden if self._is_wanted(name, "")]  # before one of them is written
-        manifest.unfold(self.workspace.root, stamps.__contains__)
-        return manifest
-
-    def _manifest(self, session: Session) -> Manifest:
-        """Waits for outputs that are late."""
-        path, ends = self._note.with_suffix(".manifest"), time.monotonic() + LATE
-        while True:
-            there = self._kernels.outputs(session)
-            if NAME in there:
-                path.unlink(missing_ok=True)
-                self._kernels.fetch(session, NAME, path, lambda _: None)
-                manifest = Manifest.read(path)
-                if manifest.slug != session.slug or set(manifest.files) <= set(there):
-                    path.unlink(missing_ok=True)
-                    return manifest
-            if time.monotonic() > ends:
-                raise KitError(f"{session.slug}: it ended, and Kaggle does not show its files; try again later")
-            time.sleep(POLL)
-
-    def _is_wanted(self, name: str, digest: str) -> bool:
-        path = self.workspace.root / name
-        part, *inside = Path(name).parts
-        if path.name == "last.ckpt" or (part == "runs" and not self._is_open(inside)):
-            return False
-        if path.is_file() and path == self.workspace.index(self.competition.name) and file_hash(path) != digest:
-            advice = "it was made anew here since; move it away, and its folds"
-            raise KitError(f"{path}: is not the index that the runs on Kaggle are made from; {advice}")
-        frozen = path.name == "experiment.yaml" and part == "runs"
-        return not path.is_file() or (not frozen and file_hash(path) != digest)
-
-    def _is_open(self, inside: Sequence[str]) -> bool:
-        """May a file of runs/ come from there: not of another run, nor of a fold that is done here."""
-        run = next((run for run in self.runs if run.name == inside[0]), None)
-        if run is None or len(inside) < 3 or not inside[1].startswith("fold_"):
-            return run is not None
-        number = inside[1].removeprefix("fold_")
-        return not is_done(run, int(number) if number.isdecimal() else "full")
-
-    def _fetch_one(self, session: Session, name: str, digest: str) -> None:
-        path = self.workspace.root / name
-
-        def check(came: Path) -> None:
-            if file_hash(came) != digest:
-                raise KitError(f"{name}: its bytes are not those of the session's manifest; type the command again")
-
-        if path.name != "experiment.yaml":
-            self._kernels.fetch(session, name, path, check)
-            return
-        came = path.with_name(".experiment.there.yaml")
-        self._kernels.fetch(session, name, came, check)
-        run = next(run for run in self.runs if run.name == path.parent.name)
-        there = schema.build(Experiment, schema.read_mapping(came), str(came))
-        write_frozen(path, cargo.at_home(there, run.asked))
-        came.unlink()
-
     def _give_up(self, session: Session) -> None:
         """The session failed: say why, once; the next command starts another."""
         write_json(self._note, {"reported": [session.slug, session.version]})
         why = session.failure
-        if NAME in self._kernels.outputs(session):
-            why = self._fetch(session).error or why  # finished folds are kept
+        if self._fetcher.has_manifest(session):
+            why = self._fetcher.fetch(session, POLL).error or why  # finished folds are kept
         ended = {"ERROR": "failed", "CANCEL_ACKNOWLEDGED": "was cancelled"}.get(session.status, session.status)
         advice = "the same command starts another session"
         raise KitError(f"{session.slug} {ended} on Kaggle: {why or 'no reason given; its log is above'}; {advice}")
