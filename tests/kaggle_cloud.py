@@ -273,10 +273,10 @@ class CloudHandler(Handler):
             name = "/".join(parts[3:])
             data = self.kaggle.extra_outputs.get(name) or (version.working / name).read_bytes()
             self.reply(200, data, {"Content-Type": "application/octet-stream", "ETag": '"x"'})
-        elif parts[:4] == ["v1", "kernels", "logs", "stream"]:
+        elif parts[-5:-2] == ["kernels", "logs", "stream"]:
             label = parse_qs(urlparse(self.path).query)["versionLabel"][0]
             with contextlib.suppress(ConnectionError):  # the reader went away
-                self._send_log(self.kaggle.kernels[parts[5]][int(label[1:]) - 1])
+                self._send_log(self.kaggle.kernels[parts[-1]][int(label[1:]) - 1])
         else:
             super().do_GET()
 

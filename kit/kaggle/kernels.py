@@ -195,7 +195,7 @@ class Kernels(Connection):
 
     def log(self, session: Session) -> Iterator[str]:
         """Its log, line by line, to its end or until Kaggle cuts the stream, which it does every few minutes."""
-        address = f"{self._http._endpoint}/v1/kernels/logs/stream/{self.owner}/{session.slug}"
+        address = self._http._get_request_url("kernels", f"logs/stream/{self.owner}/{session.slug}")
 
         def opened() -> requests.Response:
             asked = {"versionLabel": f"v{session.version}"}
