@@ -12,7 +12,7 @@ from kit.errors import ConfigError
 from kit.models.registry import check_model
 from kit.run.run import Run
 from kit.runners import choose_runner
-from kit.runners.kaggle import Sessions
+from kit.runners.kaggle import Ask, Sessions
 from kit.stages.download import download
 from kit.stages.ensemble import EnsembleResult, ensemble
 from kit.stages.explore import explore
@@ -26,13 +26,14 @@ from kit.workspace import Fold, Workspace
 def run_pipeline(
     experiment: Experiment | str | Path, workspace: Workspace | str | Path = ".", source: str | Path | None = None,
     folds: Fold | str | Sequence[Fold] | None = None, seeds: int | str | Sequence[int] | None = None,
-    max_hours: float | None = None, on: str | None = None, force: bool = False,
+    max_hours: float | None = None, on: str | None = None, force: bool = False, ask: Ask | None = None,
 ) -> EnsembleResult | None:  # fmt: skip
     """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: an
     `Experiment`, or a config's path or name; `source`: the competition's files, if you have them. `folds` and `seeds`
     as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their
-    blend) or as lists. `on`: `here`, `gpus` or `kaggle` (`max_hours` is then a session's). Returns `None` where
-    `max_hours` ended the training first. Raises `KitError` that says what to do."""
+    blend) or as lists. `on`: `here`, `gpus` or `kaggle` (`max_hours` is then a session's; `ask`: may the files of a
+    competition that is not on Kaggle be put there?). Returns `None` where `max_hours` ended the training first. Raises
+    `KitError` that says what to do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)
@@ -48,7 +49,7 @@ def run_pipeline(
     began = time.monotonic()
     runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
     if on == "kaggle":
-        there = Sessions(runs, numbers, asked.name, max_hours)
+        there = Sessions(runs, numbers, asked.name, max_hours, ask)
         raw, roles = whole.workspace.raw(whole.competition.name), whole.competition.files.roles()
         if source is not None or in_raw(raw, roles["train"]) is not None:  # index and folds are made once, and go along
             download(whole, Path(source) if source is not None else None, force)

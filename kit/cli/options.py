@@ -3,6 +3,7 @@
 import dataclasses
 import json as json_module
 import shlex
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,6 +80,10 @@ HERE = Path()
 
 @app.callback()
 def _global(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None: ...
+
+
+def agreed(yes: bool, question: str) -> bool:
+    return yes or (sys.stdin.isatty() and typer.confirm(question))
 
 
 def do(room: str, *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from kit.cli.options import (
     On,
     Root,
     Set,
+    agreed,
     app,
     do,
     open_run,
@@ -126,6 +128,7 @@ def run(
     seed: Annotated[str | None, typer.Option("--seed", help="0..2: a run per seed on the same folds, blended.")] = None,
     max_hours: MaxHours = None, on: On = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --on kaggle: write what would be pushed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --on kaggle: put files there without a question.")] = False,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False, force: NoForce = False,
 ) -> Any:  # fmt: skip
     """From download to a validated submission, skipping what is done. Does not upload."""
@@ -136,7 +139,8 @@ def run(
         return do("tools.kaggle.write", one, one.asked.fold_numbers(fold or "all"), max_hours, workspace / "kaggle")
     from kit.pipeline import run_pipeline
 
-    result = run_pipeline(one.asked, one.workspace, source, fold, seed, max_hours, on)
+    ask = partial(agreed, yes)
+    result = run_pipeline(one.asked, one.workspace, source, fold, seed, max_hours, on, ask=ask)
     submission = result.submission if result is not None else None
     if submission is not None and one.competition.slug is not None:
         console.say(f"\nNext: {_submit_command(submission, config, set_, workspace)}")

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kit.about import DEFAULT_CONFIG
-from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, app, do, open_run
+from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, agreed, app, do, open_run
 from kit.errors import ConfigError
 from kit.workspace import Workspace
 
@@ -155,4 +156,4 @@ def kaggle(
         raise ConfigError(f"kit kaggle {action}: which one? `kit kaggle list` shows their slugs")
     if action == "log":
         return do("tools.kaggle.log", slug)
-    return do("tools.kaggle.stop", slug, lambda question: yes or (sys.stdin.isatty() and typer.confirm(question)))
+    return do("tools.kaggle.stop", slug, partial(agreed, yes))

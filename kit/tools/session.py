@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from kit import console, schema
@@ -12,7 +11,7 @@ from kit.config import Experiment
 from kit.data.places import in_raw
 from kit.errors import KitError
 from kit.run.run import Run
-from kit.runners.kaggle.cargo import Task
+from kit.runners.kaggle.cargo import TABLES, Task
 from kit.runners.kaggle.manifest import NAME, PARTS, Manifest, is_done, progress
 from kit.stages.download import download
 from kit.stages.explore import explore
@@ -20,7 +19,7 @@ from kit.stages.index import index
 from kit.stages.predict import predict
 from kit.stages.split import split
 from kit.stages.train import train
-from kit.workspace import Workspace, read_json
+from kit.workspace import Workspace, read_json, write_text
 
 
 def session(kaggle: str, cargo: str) -> int:
@@ -30,8 +29,9 @@ def session(kaggle: str, cargo: str) -> int:
     os.chdir(place)
     task = Task(**read_json(place / "task.json"))
     working = Path(kaggle) / "working"
-    workspace = _workspace(working, place / "workspace")
+    workspace = _workspace(working)
     try:
+        _unfold_tables(place, Path(kaggle), task, workspace)
         if task.previous:
             _take_over(_mount(Path(kaggle), "notebooks", task.previous, NAME), workspace)
         if task.weights:
@@ -70,31 +70,35 @@ def _work(task: Task, runs: list[Run], kaggle: Path, deadline: float) -> None:
         predict(run, wanted)
 
 
-def _workspace(working: Path, given: Path) -> Workspace:
+def _workspace(working: Path) -> Workspace:
     """Runs are written straight into `working`; pictures and pixels lie elsewhere and are no output."""
     root = Path(tempfile.mkdtemp(prefix="kit-workspace-"))
     (working / "runs").mkdir(parents=True, exist_ok=True)
     (root / "runs").symlink_to(working / "runs")
-    workspace = Workspace(root)
-    if given.is_dir():
-        _copy(given, workspace.root, lambda path: True)
-    return workspace
+    return Workspace(root)
+
+
+def _unfold_tables(cargo: Path, kaggle: Path, task: Task, workspace: Workspace) -> None:
+    """Index, folds and runs as they were made where the command was typed."""
+    place = _mount(kaggle, "datasets", task.tables, TABLES) if task.tables else cargo
+    for name, text in read_json(place / TABLES).items():
+        write_text(workspace.root / name, text)
 
 
 def _take_over(output: Path, workspace: Workspace) -> None:
     """What the session before left, where it is not here yet."""
     manifest = Manifest.read(output / NAME)
     for part in PARTS:
-        _copy(output / part, workspace.root / part, lambda path: not path.exists())
+        _copy(output / part, workspace.root / part)
     manifest.unfold(workspace.root, lambda name: not (workspace.root / name).exists())
     console.stage("session", f"goes on from {manifest.slug}")
 
 
-def _copy(source: Path, target: Path, wanted: Callable[[Path], bool]) -> None:
-    """File by file, without the modes of a read-only mount."""
+def _copy(source: Path, target: Path) -> None:
+    """File by file, without the modes of a read-only mount; what is there stays."""
     for path in sorted(source.rglob("*")):
         to = target / path.relative_to(source)
-        if path.is_file() and wanted(to):
+        if path.is_file() and not to.exists():
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, to)
 

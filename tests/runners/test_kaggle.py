@@ -1,6 +1,9 @@
 """Training on Kaggle's GPUs, against the loopback Kaggle, which really runs what is pushed."""
 
+import io
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,14 +11,16 @@ import requests
 from kaggle_cloud import OWNER, Cloud, serve_cloud
 from kaggle_server import status
 
+from kit import schema
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
 from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import RefusedError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.runners import kaggle as on_kaggle
 from kit.runners.kaggle import Sessions, cargo, fetching
+from kit.stages import download, index, split
 from kit.tools import kaggle as verbs
 
 SLUG = "tiny-digits"
@@ -257,3 +262,62 @@ def test_weights_are_uploaded_once_and_resumed(cloud, tmp_path, cuts):
     assert cloud.datasets[first.partition("/")[2]]["files"] == {"net.safetensors": file.read_bytes()}
     assert Datasets.connect().put("weights", [file], poll=0.05) == first
     assert cloud.calls.count("CreateDataset") == 1
+
+
+def test_a_competition_that_is_not_there_is_put_there_after_a_question(cloud, tiny, digits, workspace):
+    """Two folds of a frozen network, so that one short session does all of it."""
+    cloud.program = DONE.replace("tiny-digits", "digits")
+    experiment = tiny()
+    with pytest.raises(ConfigError, match=r"its files \(sampleSubmission.csv, test1, train\) have to"):
+        run_pipeline(experiment, workspace, digits, folds=[0], on="kaggle")
+    assert not cloud.datasets
+    run = Run.open(experiment, workspace)
+    for _ in range(2):
+        sessions = Sessions([run], [0], "tiny", ask=lambda question: "private dataset of yours" in question)
+        kernel = sessions.kernel(1, 1.0)
+    assert kernel.competition is None
+    (name,) = kernel.datasets
+    assert cloud.calls.count("CreateDataset") == 1, "the same files, the same bytes: uploaded once"
+    files = cloud.datasets[name.partition("/")[2]]["files"]
+    assert sorted(files) == ["sampleSubmission.csv", "test1.zip", "train.zip"]
+    with zipfile.ZipFile(io.BytesIO(files["test1.zip"])) as archive:
+        assert len(archive.namelist()) == 50
+
+
+def test_tables_that_are_too_large_for_the_script_become_a_dataset(cloud, there, digits, workspace, monkeypatch):
+    run = Run.open(there, workspace)
+    download.download(run, digits)
+    index.index(run)
+    split.split(run)
+    assert not Sessions([run], [0], "tiny").kernel(1, 1.0).datasets
+    monkeypatch.setattr(cargo, "MOST_BYTES", 1)
+    (name,) = Sessions([run], [0], "tiny").kernel(1, 1.0).datasets
+    held = json.loads(cloud.datasets[name.partition("/")[2]]["files"]["tables.json"])
+    assert held[f"data/{SLUG}/index.csv"] == run.workspace.index(SLUG).read_text()
+    assert f"data/{SLUG}/folds-2-0.csv" in held
+    second = Sessions([run], [0], "tiny").kernel(2, 1.0)
+    assert second.kernels, "the session before has the tables"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.start=teacher", "model.start: the models of teacher do not travel to Kaggle"),
+        ("data.extra=more", "data.extra: more does not travel to Kaggle"),
+    ],
+)
+def test_what_does_not_travel_is_refused_before_it_costs_quota(cloud, tiny, workspace, override, message):
+    with pytest.raises(ConfigError, match=message):
+        run_pipeline(tiny(override), workspace, on="kaggle")
+    assert not cloud.calls
+
+
+def test_a_run_comes_home_with_its_files_named_as_here(there, tmp_path):
+    weights, corrections = tmp_path / "net.safetensors", tmp_path / "c.csv"
+    asked = replace(
+        there, model=replace(there.model, weights=str(weights)), data=replace(there.data, corrections=str(corrections))
+    )
+    away = schema.build(Experiment, cargo.localised(asked), "there")
+    assert (away.model.weights, away.data.corrections) == ("weights/net.safetensors", "corrections/tiny.csv")
+    assert away.competition == SLUG
+    assert cargo.at_home(away, asked) == asked

@@ -3,8 +3,11 @@
 Kaggle is asked what there is, by the kernel's slug, which holds a hash of what was asked for: killed at any moment, the
 same command goes on where it was."""
 
+import json
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from kit.runners.kaggle import cargo
 from kit.runners.kaggle.fetching import Fetcher
 from kit.runners.kaggle.following import POLL, follow
 from kit.runners.kaggle.manifest import is_done
+from kit.runners.kaggle.pictures import Ask, put_pictures
 from kit.workspace import Fold, expanded, fingerprint, read_json, write_json, write_text
 
 HOURS = 11.0  # of a session, below Kaggle's 12
@@ -26,14 +30,16 @@ LETTERS = 32  # of a run's name in a slug of at most 50
 
 
 class Sessions:
-    """`runs` are of one competition; one of them may start from an earlier one. `raw`: owner/slug of a dataset with the
-    competition's files, where it is not on Kaggle."""
+    """`runs` are of one competition; one of them may start from an earlier one. `ask`: may the files of a competition
+    that is not on Kaggle be put there?"""
 
     def __init__(
-        self, runs: Sequence[Run], folds: Sequence[Fold], name: str, hours: float | None = None, raw: str = "",
+        self, runs: Sequence[Run], folds: Sequence[Fold], name: str, hours: float | None = None,
+        ask: Ask | None = None,
     ) -> None:  # fmt: skip
-        self.runs, self.folds, self.raw = runs, list(folds), raw
-        self._hours = HOURS if hours is None else hours
+        self.runs, self.folds, self._ask = runs, list(folds), ask
+        self._hours = min(HOURS, HOURS if hours is None else hours)
+        cargo.refuse_what_stays_here(runs)
         self.workspace, self.competition = runs[0].workspace, runs[0].competition
         asked = [schema.to_mapping(run.asked) for run in runs]
         self.base = f"kit-{slugified(name)[:LETTERS].strip('-')}-{fingerprint(asked, self.folds)[:8]}"
@@ -79,7 +85,7 @@ class Sessions:
 
     def write(self, folder: Path) -> Path:
         """What would be pushed first, as the `kaggle` command takes it: `kaggle kernels push -p FOLDER`."""
-        kernel = self.kernel(self.task(1, self._hours))
+        kernel = self.kernel(1, self._hours)
         place = folder / kernel.slug
         write_text(place / "script.py", kernel.text)
         write_json(place / "kernel-metadata.json", kernel.metadata(self._kernels.owner))
@@ -92,19 +98,25 @@ class Sessions:
             newest, number = found, number + 1
         return max(1, number - 1), newest
 
-    def task(self, number: int, hours: float) -> cargo.Task:
-        """Uploads what the session has to mount."""
-        weights = [expanded(run.asked.model.weights) for run in self.runs if cargo.has_own_weights(run.asked)]
-        mounted = Datasets.connect().put("weights", sorted(set(weights))) if weights else ""
-        previous = f"{self._kernels.owner}/{self.slug(number - 1)}" if number > 1 else ""
-        experiments = [cargo.localised(run.asked) for run in self.runs]
-        slug = self.competition.slug if not self.raw else None
-        return cargo.Task(self.slug(number), slug, experiments, self.folds, hours, self.raw, mounted, previous)
-
-    def kernel(self, task: cargo.Task) -> Kernel:
-        datasets = tuple(filter(None, (task.raw, task.weights)))
-        kernels = (task.previous,) if task.previous else ()
-        return Kernel(task.slug, cargo.script(task, cargo.files_for(self.runs)), task.competition, datasets, kernels)
+    def kernel(self, number: int, hours: float) -> Kernel:
+        """Uploads what is too large for the script: files of weights, and tables."""
+        slug, owner = self.slug(number), self._kernels.owner
+        raw = "" if self.competition.slug else put_pictures(self.runs[0], self._ask)
+        weights = sorted({expanded(run.asked.model.weights) for run in self.runs if cargo.has_own_weights(run.asked)})
+        task = cargo.Task(
+            slug, self.competition.slug, [cargo.localised(run.asked) for run in self.runs],
+            self.folds, hours, raw, Datasets.connect().put("weights", weights) if weights else "",
+            previous=f"{owner}/{self.slug(number - 1)}" if number > 1 else "",
+        )  # fmt: skip
+        settings = cargo.settings_for(self.runs)
+        tables = json.dumps(cargo.tables_for(self.runs)) if number == 1 else "{}"  # the session before has them
+        text = cargo.script(task, {**settings, cargo.TABLES: tables})
+        if len(text) > cargo.MOST_BYTES:
+            with tempfile.TemporaryDirectory() as place:
+                write_text(Path(place) / cargo.TABLES, tables)
+                task = replace(task, tables=Datasets.connect().put("tables", [Path(place) / cargo.TABLES]))
+            text = cargo.script(task, settings)
+        return Kernel(slug, text, task.competition, task.datasets, (task.previous,) if task.previous else ())
 
     def _start(self, number: int, before: int) -> Session:
         quota = self._kernels.quota()
@@ -112,13 +124,12 @@ class Sessions:
             raise RefusedError(f"Kaggle's GPU quota is used up: {quota}")
         hours = min(self._hours, quota.left)
         console.stage("kaggle", f"{quota}; this session takes at most {hours:.1f}, whatever the number of GPUs")
-        kernel, waiting = self.kernel(self.task(number, hours)), False
+        kernel, waiting = self.kernel(number, hours), False
         while True:
             try:
                 session = self._kernels.push(kernel, before)
-                console.stage(
-                    "kaggle", f"{kernel.slug} started: https://www.kaggle.com/code/{self._kernels.owner}/{kernel.slug}"
-                )
+                page = f"{self._kernels.PAGE}/{self._kernels.owner}/{kernel.slug}"
+                console.stage("kaggle", f"{kernel.slug} started: {page}")
                 return session
             except RefusedError as refused:
                 if not refused.busy:

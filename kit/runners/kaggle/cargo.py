@@ -12,12 +12,13 @@ from typing import Any
 from kit import schema
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import ConfigError
 from kit.metrics.own import is_own
 from kit.run.run import Run
 from kit.workspace import Fold, expanded
 
 PACKAGE = Path(schema.__file__).parent
+TABLES = "tables.json"
 MOST_BYTES = 1_000_000  # of a script
 SCRIPT = '''\
 """{title}
@@ -52,8 +53,9 @@ sys.exit(session(KAGGLE, place))
 @dataclass(frozen=True)
 class Task:
     """What the session is to do. `experiments`: a mapping each; `folds` of all of them; `raw`: owner/slug of a dataset
-    that holds the competition's files, where it is not on Kaggle; `weights`: owner/slug of the one with weights files;
-    `previous`: owner/slug of the session whose output is mounted, "" for the first."""
+    that holds the competition's files, where it is not on Kaggle; `weights` and `tables`: of those with weights files
+    and with tables that are too large for the script; `previous`: owner/slug of the session whose output is mounted,
+    "" for the first."""
 
     slug: str
     competition: str | None
@@ -62,11 +64,16 @@ class Task:
     hours: float
     raw: str = ""
     weights: str = ""
+    tables: str = ""
     previous: str = ""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.raw, self.weights, self.tables)))
 
 
 def script(task: Task, files: Mapping[str, Path | str]) -> str:
-    """The text to push. `files`: path in the cargo -> a file, or its text. Raises `KitError` where it is too large."""
+    """The text to push. `files`: path in the cargo -> a file, or its text."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz", preset=9) as archive:
         for path in sorted(PACKAGE.rglob("*")):
@@ -77,12 +84,7 @@ def script(task: Task, files: Mapping[str, Path | str]) -> str:
     text = base64.b64encode(packed.getvalue()).decode()
     lines = "\n".join(text[start : start + 120] for start in range(0, len(text), 120))
     names = ", ".join(experiment["name"] for experiment in task.experiments)
-    made = SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", cargo=lines)
-    if len(made) > MOST_BYTES:
-        raise KitError(
-            f"{task.slug}: the script has {len(made):,} bytes, more than the {MOST_BYTES:,} that Kaggle takes"
-        )
-    return made
+    return SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", cargo=lines)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Path | str) -> None:
@@ -115,10 +117,9 @@ def has_own_weights(experiment: Experiment) -> bool:
     return experiment.model.weights not in {"none", "timm"}
 
 
-def files_for(runs: Sequence[Run]) -> dict[str, Path | str]:
-    """The competition's YAML, and what these runs have here that is never made twice: index, folds, the experiment as
-    settled; corrections and a metric of one's own."""
-    competition, workspace = runs[0].competition, runs[0].workspace
+def settings_for(runs: Sequence[Run]) -> dict[str, Path | str]:
+    """The competition's YAML, with a metric of one's own, and corrections."""
+    competition = runs[0].competition
     raw = schema.to_mapping(competition)
     files: dict[str, Path | str] = {}
     if is_own(competition.metric):
@@ -126,19 +127,43 @@ def files_for(runs: Sequence[Run]) -> dict[str, Path | str]:
         raw["metric"] = f"{Path(file).name}:{function}"
         files[f"configs/competitions/{Path(file).name}"] = Path(file)
     files[f"configs/competitions/{competition.name}.yaml"] = schema.dump_yaml(raw)
-    index = workspace.index(competition.name)
-    made = [index, index.with_name(".index.json")] if index.is_file() else []
     for run in runs:
-        folds = run.competition_folds
-        made += [folds, folds.with_name(f".{folds.stem}.json")] if index.is_file() else []
-        if run.exists:
-            made += [run.files.folds, run.files.environment]
-            files[f"workspace/runs/{run.name}/{run.files.experiment.name}"] = schema.dump_yaml(
-                localised(run.experiment)
-            )
         if run.asked.data.corrections is not None:
             files[_corrections(run.asked)] = expanded(run.asked.data.corrections)
-    return files | {f"workspace/{path.relative_to(workspace.root)}": path for path in made if path.is_file()}
+    return files
+
+
+def tables_for(runs: Sequence[Run]) -> dict[str, str]:
+    """What these runs have here that is never made twice: index, folds, the experiment as settled. Path within the
+    workspace -> text; empty where the first session makes them."""
+    workspace, tables = runs[0].workspace, dict[str, str]()
+    index = workspace.index(runs[0].competition.name)
+    if not index.is_file():
+        return tables
+    made = [index, index.with_name(".index.json")]
+    for run in runs:
+        folds = run.competition_folds
+        made += [folds, folds.with_name(f".{folds.stem}.json")]
+        if run.exists:
+            made += [run.files.folds, run.files.environment]
+            frozen = run.files.experiment.relative_to(workspace.root).as_posix()
+            tables[frozen] = schema.dump_yaml(localised(run.experiment))
+    there = {path.relative_to(workspace.root).as_posix(): path for path in made if path.is_file()}
+    return tables | {name: path.read_text("utf-8") for name, path in there.items()}
+
+
+def refuse_what_stays_here(runs: Sequence[Run]) -> None:
+    """Raise `ConfigError` for what does not travel, before it costs quota."""
+    names: set[str] = set()
+    for run in runs:
+        asked = run.asked
+        if asked.data.extra is not None:
+            raise ConfigError(f"data.extra: {asked.data.extra} does not travel to Kaggle; train this run here")
+        for key, other in (("model.start", asked.model.start), ("train.pseudo_run", asked.train.pseudo_run)):
+            if other is not None and other not in names:
+                advice = f"it is trained there where one config has both as members, {other} first"
+                raise ConfigError(f"{key}: the models of {other} do not travel to Kaggle; {advice}")
+        names.add(run.name)
 
 
 def _corrections(experiment: Experiment) -> str:

@@ -1,18 +1,22 @@
 """Following a session: its log as it comes, its status until it has ended."""
 
+import contextlib
 import threading
 import time
 
 from kit import console
+from kit.errors import KitError
+from kit.kaggle.calls import NotThereError
 from kit.kaggle.kernels import Kernels, Session
 
 POLL = 15.0  # seconds
+PATIENCE = 3600.0  # seconds that Kaggle may be out of reach
 
 
 def follow(kernels: Kernels, session: Session, poll: float = POLL) -> Session:
     """Say what the session says until it has ended; returns it as it ended."""
     shown = _Log(kernels)
-    now, said = kernels.look(session), ""
+    now, said = _look(kernels, session, poll), ""
     while now.goes_on:
         if now.status != said:
             console.stage("kaggle", f"{session.slug} (version {session.version}): {now.status.lower()}")
@@ -20,10 +24,25 @@ def follow(kernels: Kernels, session: Session, poll: float = POLL) -> Session:
         if now.status != "QUEUED":
             shown.listen(now)
         time.sleep(poll)
-        now = kernels.look(session)
+        now = _look(kernels, session, poll)
     shown.listen(now)
     shown.end()
     return now
+
+
+def _look(kernels: Kernels, session: Session, poll: float) -> Session:
+    """As it is now; a network that is away for a while is waited for, since the session goes on."""
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return kernels.look(session)
+        except NotThereError:
+            raise KitError(f"{session.slug}: was deleted on Kaggle; the same command starts another") from None
+        except KitError as error:
+            if time.monotonic() > ends:
+                raise
+            console.warn(f"{error} ({session.slug} goes on there; asking again)")
+            time.sleep(4 * poll)
 
 
 class _Log:
@@ -43,8 +62,9 @@ class _Log:
             self._thread.join(seconds)
 
     def _show(self, session: Session) -> None:
-        for number, line in enumerate(self._kernels.log(session)):
-            if number >= self._count:
-                self._count = number + 1
-                if line.strip():
-                    console.say(f"   kaggle | {line.rstrip()}")
+        with contextlib.suppress(KitError):  # a log that does not come holds nothing up
+            for number, line in enumerate(self._kernels.log(session)):
+                if number >= self._count:
+                    self._count = number + 1
+                    if line.strip():
+                        console.say(f"   kaggle | {line.rstrip()}")
