@@ -105,6 +105,14 @@ class Submission:
 
 
 @dataclass(frozen=True, config=schema.STRICT)
+class HiddenTest:
+    """Of a code competition, from its page; no call of Kaggle's tells it."""
+
+    hours: Annotated[float, Field(gt=0)] = 9.0  # that the notebook may take
+    images: Annotated[int, Field(ge=1)] | None = None  # about how many are hidden; null: not known
+
+
+@dataclass(frozen=True, config=schema.STRICT)
 class Competition:
     """One competition. `name` is its folder under data/, `slug` its address on Kaggle (None: it is not on Kaggle)."""
 
@@ -117,6 +125,7 @@ class Competition:
     task: Task = "classes"
     slug: Name | None = None
     metric_options: dict[str, Any] = field(default_factory=dict)
+    hidden_test: HiddenTest = field(default_factory=HiddenTest)
 
     def __post_init__(self) -> None:
         metric, wanted, classes = self.scoring, self.submission.format, self.labels.classes

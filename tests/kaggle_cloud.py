@@ -43,6 +43,7 @@ class Version:
     log: Path
     began: float
     queued: int
+    request: dict
     killed: str = ""  # why Kaggle ended it
     lost: bool = False  # with its output
 
@@ -60,11 +61,16 @@ class Cloud(Kaggle):
     most_sessions: int = 2
     limit: float = 600.0  # seconds of a session
     queued: int = 1  # status calls that answer QUEUED
+    notebooks_only: bool = False
     used: float = 3.0  # hours
     late: int = 0  # lists of outputs that lack half of them
     page: int = 7
     log_cuts: int = 0
     odd_status: list[str] = field(default_factory=list)
+    hidden: dict[str, Path] = field(default_factory=dict)  # slug -> its files when a notebook is scored
+    rerun_fate: str = ""  # what Kaggle says of the hidden rerun
+    reruns: list[Version] = field(default_factory=list)
+    refusal: str = ""  # of a code submission
     program: str = ""  # runs in place of what was pushed
     extra_outputs: dict[str, bytes] = field(default_factory=dict)
 
@@ -84,15 +90,16 @@ class Cloud(Kaggle):
             return "QUEUED" if version.queued > 0 else "RUNNING"
         return "COMPLETE" if code == 0 else "ERROR"
 
-    def start(self, request: dict) -> Version:
+    def start(self, request: dict, hidden: bool = False) -> Version:
+        """Run it; `hidden`: as a code submission's rerun."""
         slug = request["slug"].partition("/")[2]
-        place = self.folder / f"{slug}-{len(self.kernels.get(slug, [])) + 1}"
+        place = self.folder / f"{slug}-{len(self.kernels.get(slug, [])) + len(self.reruns) + 1}"
         kaggle = place / "kaggle"
         working, temp = kaggle / "working", place / "tmp"
         working.mkdir(parents=True)
         temp.mkdir()
         for name in request.get("competitionDataSources", []):
-            _mount(self.competitions[name], kaggle / "input" / "competitions" / name)
+            _mount((self.hidden if hidden else self.competitions)[name], kaggle / "input" / "competitions" / name)
         for source in request.get("kernelDataSources", []):
             last = self.kernels[source.partition("/")[2]][-1]
             _mount(last.working, kaggle / "input" / "notebooks" / source)
@@ -103,19 +110,26 @@ class Cloud(Kaggle):
                 (target / name).write_bytes(data)
         file = place / "script.py"
         text = self.program.replace("SLUG", slug) or request["text"]
+        if request.get("kernelType") == "notebook" and not self.program:
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+            text = "\n\n".join(cell["source"] for cell in cells)
         file.write_text(text.replace('"/kaggle"', repr(str(kaggle))))
         kept = ("PATH", "LANG", "OMP_NUM_THREADS", "VIRTUAL_ENV")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {"TMPDIR": str(temp), "HOME": str(place), "KAGGLE_KERNEL_RUN_TYPE": "Batch"}
         (place / "sitecustomize.py").write_text(CLOCK.replace("KAGGLE", str(kaggle)))
         environment |= {"PYTHONPATH": str(place)}
+        environment |= {"KAGGLE_IS_COMPETITION_RERUN": "1"} if hidden else {}
         log = place / "log"
         process = subprocess.Popen(
             [sys.executable, "-u", str(file)], cwd=working, env=environment, stdout=log.open("wb"),
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        version = Version(process, working, log, time.monotonic(), self.queued)
-        self.kernels.setdefault(slug, []).append(version)
+        version = Version(process, working, log, time.monotonic(), self.queued, request)
+        if hidden:
+            self.reruns.append(version)
+        else:
+            self.kernels.setdefault(slug, []).append(version)
         return version
 
     def stop(self) -> None:
@@ -222,6 +236,47 @@ class CloudHandler(Handler):
             if version.process.poll() is None:
                 os.killpg(version.process.pid, signal.SIGKILL)
         self.json({})
+
+    def _CreateCodeSubmission(self, request: dict) -> None:  # noqa: N802
+        """As strict as KERNELS.md has it."""
+        versions = self.kaggle.kernels.get(request["kernelSlug"], [])
+        version = versions[request["kernelVersion"] - 1]
+        asked, why = version.request, self.kaggle.refusal
+        if asked.get("enableInternet", True):
+            why = "Your Notebook cannot use internet access in this competition."
+        elif request["competitionName"] not in asked.get("competitionDataSources", []):
+            why = "Your Notebook must include this competition as a data source."
+        elif request["fileName"] != "submission.csv":
+            why = 'Submission files must be named "submission.csv"'
+        elif not (version.working / "submission.csv").is_file():
+            why = "cannot find submission.csv"
+        if why:
+            error = {"code": 400, "message": f"Submission not allowed: {why}", "status": "FAILED_PRECONDITION"}
+            self.json({"error": error}, 400)
+            return
+        self.kaggle.description = request["submissionDescription"]
+        self.kaggle.start(asked, hidden=True)
+        self.json({"message": "Successfully submitted", "ref": self.kaggle.ref})
+
+    def _GetSubmission(self, request: dict) -> None:  # noqa: N802
+        if not self.kaggle.reruns:
+            super()._GetSubmission(request)
+            return
+        if self.kaggle.pending_polls > 0:  # a new reference is not known at once
+            self.kaggle.pending_polls -= 1
+            self.json({"error": {"code": 404, "message": "Not found"}}, 404)
+            return
+        rerun, fate = self.kaggle.reruns[-1], self.kaggle.rerun_fate
+        code = rerun.process.poll()
+        if code is not None and not fate:
+            found = (rerun.working / "submission.csv").is_file()
+            fate = "Notebook Threw Exception" if code else "" if found else "Submission CSV Not Found"
+        status = "PENDING" if code is None else "COMPLETE"
+        score = self.kaggle.public_score if code == 0 and not fate else ""
+        self.json({
+            "ref": request["ref"], "status": status, "publicScore": score, "privateScore": "",
+            "date": "2026-01-01T00:00:00Z", "errorDescription": fate if code is not None else "",
+        })  # fmt: skip
 
     def _StartBlobUpload(self, request: dict) -> None:  # noqa: N802
         token = f"blob{len(self.kaggle.blobs)}"

@@ -76,6 +76,7 @@ class Handler(BaseHTTPRequestHandler):
             "userHasEntered": self.kaggle.entered, "submissionsDisabled": self.kaggle.submissions_disabled,
             "deadline": "2014-02-01T00:00:00Z", "maxDailySubmissions": 5,
             "evaluationMetric": self.kaggle.evaluation_metric,
+            "isKernelsSubmissionsOnly": getattr(self.kaggle, "notebooks_only", False),
         })  # fmt: skip
 
     def _GetSubmissionLimits(self, request: dict) -> None:  # noqa: N802

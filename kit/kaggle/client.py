@@ -20,6 +20,7 @@ class CompetitionFacts:
     submissions_disabled: bool
     deadline: str
     max_daily_submissions: int
+    takes_notebooks_only: bool  # a code competition
     evaluation_metric: str  # in Kaggle's words, "" where it does not say
 
 
@@ -61,7 +62,8 @@ class KaggleClient(Connection):
         answer = self._call(slug, lambda: self._api.get_competition(request))
         deadline = answer.deadline.strftime("%Y-%m-%d %H:%M") if answer.deadline else ""
         closed, limit = bool(answer.submissions_disabled), answer.max_daily_submissions or 0
-        return CompetitionFacts(bool(answer.user_has_entered), closed, deadline, limit, answer.evaluation_metric or "")
+        notebooks, metric = bool(answer.is_kernels_submissions_only), answer.evaluation_metric or ""
+        return CompetitionFacts(bool(answer.user_has_entered), closed, deadline, limit, notebooks, metric)
 
     def submissions_left(self, slug: str) -> int:
         request = _request("ApiGetSubmissionLimitsRequest", competition_name=slug)
@@ -102,6 +104,17 @@ class KaggleClient(Connection):
         answer = self._call(slug, lambda: self._api.create_submission(request), once=True)
         if not answer.ref:
             raise KitError(f"Kaggle did not take the file (no reference in its answer: {answer.message or 'empty'})")
+        return int(answer.ref)
+
+    def hand_in_notebook(self, slug: str, owner: str, kernel: str, version: int, message: str) -> int:
+        """Submit a version of a notebook that has run; as `hand_in`."""
+        fields = {"competition_name": slug, "kernel_owner": owner, "kernel_slug": kernel, "kernel_version": version}
+        asked = _request(
+            "ApiCreateCodeSubmissionRequest", **fields, file_name="submission.csv", submission_description=message
+        )
+        answer = self._call(slug, lambda: self._api.create_code_submission(asked), once=True)
+        if not answer.ref:
+            raise KitError(f"Kaggle did not take it (no reference in its answer: {answer.message or 'empty'})")
         return int(answer.ref)
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:

@@ -148,7 +148,7 @@ def _place(competition: Competition, found: Found, raw: Path, archives: set[Path
             elif path in archives and target.suffix not in TABLES:
                 unpack_archive(path, target)
             elif role == "sample_submission" or path in archives:  # train.csv.zip
-                _place_table(path, target)
+                place_table(path, target)
             elif staging in path.parents:
                 _clear(target)
                 path.rename(target)
@@ -169,7 +169,7 @@ def _clear(target: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def _place_table(path: Path, target: Path) -> None:
+def place_table(path: Path, target: Path) -> None:
     """A copy, of a table that may be alone in an archive."""
     data = path.read_bytes() if not is_archive(path) else _only_member(path)
     if target.suffix != ".json" and data[:64].lstrip()[:1] in {b"<", b"{", b""}:

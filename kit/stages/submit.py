@@ -2,7 +2,9 @@
 
 import datetime
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,11 @@ from kit.kaggle.client import KaggleClient
 from kit.locks import lock
 from kit.run.run import Run
 from kit.run.submission import read_sample, validate
+from kit.runners.kaggle.submitting import HandedRuns, send_notebook
 from kit.workspace import Workspace, file_hash, read_json, write_json
+
+Sends = Callable[[], Callable[[str], int]]
+"""Gets a submission ready; what it returns submits it with a message, and returns Kaggle's reference."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,11 @@ def submit(
         earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
         client = KaggleClient.connect()
         if earlier is None:
-            _may_submit(client, competition.slug)
-        entry = earlier or _hand_in(client, competition, path, passport_path, message)
+            sends: Sends = partial(_send_file, client, competition.slug, path)
+            if _may_submit(client, competition.slug):
+                sends = partial(send_notebook, client, _handed_in(run, passport), competition)
+            earlier = _hand_in(competition, path, passport_path, message, sends)
+        entry = earlier
     ref = int(entry["ref"])
     console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
     scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)
@@ -111,12 +120,25 @@ def _passport(path: Path, competition: Competition) -> dict[str, Any]:
     return passport
 
 
-def _hand_in(
-    client: KaggleClient, competition: Competition, path: Path, passport_path: Path, message: str
-) -> dict[str, Any]:
-    """Upload, record in the passport that it goes out, submit, record the reference: a kill leaves a trace."""
-    slug, passport = competition.slug or "", _passport(passport_path, competition)
+def _send_file(client: KaggleClient, slug: str, path: Path) -> Callable[[str], int]:
     token = client.upload(slug, path)
+    return lambda message: client.hand_in(slug, token, message)
+
+
+def _handed_in(run: Run, passport: dict[str, Any]) -> HandedRuns:
+    """The runs that a submission is made of, by its passport."""
+    names = [one["run"] for one in passport.get("members", [])]
+    if not names:
+        raise KitError(f"{run.competition.title} takes notebooks only, and this file has no passport: `kit ensemble`")
+    asked = run.asked
+    if len(names) > 1 and asked.ensemble.blend == "auto" and passport.get("blend", {}).get("method"):
+        asked = replace(asked, ensemble=replace(asked.ensemble, blend=passport["blend"]["method"]))
+    return HandedRuns([Run.named(name, run.workspace) for name in names], asked)
+
+
+def _hand_in(competition: Competition, path: Path, passport_path: Path, message: str, sends: Sends) -> dict[str, Any]:
+    """Get it ready, record in the passport that it goes out, submit, record the reference: a kill leaves a trace."""
+    passport, submit_it = _passport(passport_path, competition), sends()
     entry: dict[str, Any] = {
         "ref": None, "competition": competition.name, "sha256": file_hash(path), "status": "SENT",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -127,7 +149,7 @@ def _hand_in(
     try:
         cv = _cv(passport, competition)
         title = path.stem if cv is None else f"{path.stem}, CV {competition.scoring.name} {cv:.5f}"
-        ref = client.hand_in(slug, token, message or title)
+        ref = submit_it(message or title)
     except UnsureError:
         raise
     except KitError:
@@ -151,7 +173,8 @@ def _note(passport_path: Path, competition: Competition, entry: dict[str, Any], 
     write_json(passport_path, passport)
 
 
-def _may_submit(client: KaggleClient, slug: str) -> None:
+def _may_submit(client: KaggleClient, slug: str) -> bool:
+    """Raises `KitError` where nothing may be submitted; returns whether it has to be a notebook."""
     facts = client.competition(slug)
     if not facts.entered:
         rules = f"https://www.kaggle.com/c/{slug}/rules"
@@ -162,6 +185,7 @@ def _may_submit(client: KaggleClient, slug: str) -> None:
     console.stage("submit", f"{left} of {facts.max_daily_submissions} submissions left today")
     if left < 1:
         raise KitError("no submissions are left today: Kaggle's day begins at 00:00 UTC")
+    return facts.takes_notebooks_only
 
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.data.images import ImageProblem, decode, resize_square
+from kit.data.squares import CHUNK, read_squares
 from kit.data.table import value_range
 from kit.errors import ConfigError, KitError
 from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set
@@ -17,8 +17,6 @@ from kit.run.settling import use_threads
 from kit.scoring.blend import mean_predictions
 from kit.stages.predict import trained_folds
 from kit.workspace import Fold, atomic_path
-
-CHUNK = 2048  # pictures held in memory
 
 
 @dataclass(frozen=True)
@@ -43,22 +41,20 @@ def predict_images(
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
     tables, predictors, depth = [], None, value_range(run.index)
     for start in range(0, len(files), CHUNK):
-        squares = {}
-        for file in files[start : start + CHUNK]:
-            try:
-                rgb = decode(file.read_bytes(), size, depth).rgb
-                squares[str(file.relative_to(folder))] = resize_square(rgb, size, data.resize)
-            except (OSError, ImageProblem) as problem:
-                console.warn(f"{file}: {problem}; left out")
-        if squares:
-            pixels = np.stack(list(squares.values()))
+        part = files[start : start + CHUNK]
+        pixels, problems = read_squares(part, size, data.resize, depth)
+        for place, problem in sorted(problems.items()):
+            console.warn(f"{part[place]}: {problem}; left out")
+        names = [str(file.relative_to(folder)) for place, file in enumerate(part) if place not in problems]
+        pixels = np.delete(pixels, list(problems), axis=0)
+        if names:
             if predictors is None:
                 settle_prediction(run, chosen[0].model(), pixels, len(files) * len(chosen) * len(view_set(run)))
                 predictors = FoldPredictors(run, chosen, pixels)
             several = predictors.predict(numbers, np.arange(len(pixels)), pixels)
             average = "logits" if run.experiment.ensemble.average == "logits" else "probs"  # nothing is calibrated here
             mean = mean_predictions(list(several), average, run.competition.task)
-            tables.append(pd.DataFrame({"file": list(squares)}).join(prediction_columns(run.competition, mean)))
+            tables.append(pd.DataFrame({"file": names}).join(prediction_columns(run.competition, mean)))
     if not tables:
         raise KitError(f"{folder}: contains no pictures")
     table = pd.concat(tables, ignore_index=True)

@@ -13,13 +13,14 @@ from kit.errors import KitError
 from kit.run.run import Run
 from kit.runners.kaggle.cargo import TABLES, Task
 from kit.runners.kaggle.manifest import NAME, PARTS, Manifest, is_done, progress
+from kit.runners.kaggle.mounts import mount, unfold
 from kit.stages.download import download
 from kit.stages.explore import explore
 from kit.stages.index import index
 from kit.stages.predict import predict
 from kit.stages.split import split
 from kit.stages.train import train
-from kit.workspace import Workspace, read_json, write_text
+from kit.workspace import Workspace, read_json
 
 
 def session(kaggle: str, cargo: str) -> int:
@@ -31,11 +32,11 @@ def session(kaggle: str, cargo: str) -> int:
     working = Path(kaggle) / "working"
     workspace = _workspace(working)
     try:
-        _unfold_tables(place, Path(kaggle), task, workspace)
+        unfold(mount(Path(kaggle), "datasets", task.tables, TABLES) if task.tables else place, workspace.root)
         if task.previous:
-            _take_over(_mount(Path(kaggle), "notebooks", task.previous, NAME), workspace)
+            _take_over(mount(Path(kaggle), "notebooks", task.previous, NAME), workspace)
         if task.weights:
-            (place / "weights").symlink_to(_mount(Path(kaggle), "datasets", task.weights, "*"))
+            (place / "weights").symlink_to(mount(Path(kaggle), "datasets", task.weights, "*"))
         runs = [Run.open(schema.build(Experiment, raw, raw["name"]), workspace) for raw in task.experiments]
     except KitError as failure:
         console.error(str(failure))
@@ -54,7 +55,7 @@ def session(kaggle: str, cargo: str) -> int:
 
 def _work(task: Task, runs: list[Run], kaggle: Path, deadline: float) -> None:
     first = runs[0]
-    source = _mount(kaggle, "datasets", task.raw, "*") if task.raw else _mount(kaggle, "competitions", task.competition)
+    source = mount(kaggle, "datasets", task.raw, "*") if task.raw else mount(kaggle, "competitions", task.competition)
     download(first, source)
     if not first.workspace.index(first.competition.name).is_file():  # made once: it may have come from elsewhere
         index(first)
@@ -76,13 +77,6 @@ def _workspace(working: Path) -> Workspace:
     (working / "runs").mkdir(parents=True, exist_ok=True)
     (root / "runs").symlink_to(working / "runs")
     return Workspace(root)
-
-
-def _unfold_tables(cargo: Path, kaggle: Path, task: Task, workspace: Workspace) -> None:
-    """Index, folds and runs as they were made where the command was typed."""
-    place = _mount(kaggle, "datasets", task.tables, TABLES) if task.tables else cargo
-    for name, text in read_json(place / TABLES).items():
-        write_text(workspace.root / name, text)
 
 
 def _take_over(output: Path, workspace: Workspace) -> None:
@@ -116,16 +110,3 @@ def _keep_tables(run: Run, working: Path) -> None:
         to = working / path.relative_to(workspace.root)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
-
-
-def _mount(kaggle: Path, kind: str, name: str | None, marker: str = "*") -> Path:
-    """Where a source is mounted: today's place, the older one, else wherever its marker file lies."""
-    slug = (name or "").rpartition("/")[2]
-    for place in (kaggle / "input" / kind / (name or ""), kaggle / "input" / slug):
-        if place.is_dir() and any(place.glob(marker)):
-            return place
-    if marker != "*":
-        for found in sorted((kaggle / "input").glob(f"**/{marker}")):
-            return found.parent
-    there = sorted(path.name for path in (kaggle / "input").glob("*"))
-    raise KitError(f"{kaggle}/input: nothing is mounted for {name} (there is {', '.join(there) or 'nothing'})")

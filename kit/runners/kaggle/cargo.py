@@ -74,17 +74,22 @@ class Task:
 
 def script(task: Task, files: Mapping[str, Path | str]) -> str:
     """The text to push. `files`: path in the cargo -> a file, or its text."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:xz", preset=9) as archive:
+    names = ", ".join(experiment["name"] for experiment in task.experiments)
+    cargo = packed({**files, "task.json": json.dumps(asdict(task))})
+    return SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", cargo=cargo)
+
+
+def packed(files: Mapping[str, Path | str]) -> str:
+    """base64 of a tar.xz with the kit's code and these files, in lines."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:xz", preset=9) as archive:
         for path in sorted(PACKAGE.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts and "configs" not in path.relative_to(PACKAGE).parts:
                 _add(archive, f"code/kit/{path.relative_to(PACKAGE).as_posix()}", path)
-        for name, content in {**files, "task.json": json.dumps(asdict(task))}.items():
+        for name, content in files.items():
             _add(archive, name, content)
-    text = base64.b64encode(packed.getvalue()).decode()
-    lines = "\n".join(text[start : start + 120] for start in range(0, len(text), 120))
-    names = ", ".join(experiment["name"] for experiment in task.experiments)
-    return SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", cargo=lines)
+    text = base64.b64encode(made.getvalue()).decode()
+    return "\n".join(text[start : start + 120] for start in range(0, len(text), 120))
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Path | str) -> None:

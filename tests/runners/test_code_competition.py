@@ -1,0 +1,142 @@
+"""Code competitions, against the loopback Kaggle, which runs the notebook again on a hidden test set."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kaggle_cloud import Cloud, serve_cloud
+
+from kit.config import Experiment
+from kit.errors import KitError
+from kit.pipeline import run_pipeline
+from kit.run.run import Run
+from kit.runners.kaggle import submitting
+from kit.stages import submit
+
+SLUG = "tiny-digits"
+COPIES = 20
+QUICK = "open('submission.csv', 'w').write('id,label\\n1,0\\n')"  # in place of the notebook
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory, digits) -> Path:
+    """The public test pictures twenty times under other ids, and ten that are damaged."""
+    folder = tmp_path_factory.mktemp("hidden")
+    for path in digits.iterdir():
+        shutil.copy(path, folder)
+    with zipfile.ZipFile(digits / "test1.zip") as archive:
+        pictures = [archive.read(name) for name in sorted(archive.namelist(), key=_number)]
+    ids = []
+    with zipfile.ZipFile(folder / "test1.zip", "w") as packed:
+        for copy in range(COPIES):
+            for number, data in enumerate(pictures, 1):
+                ids.append(1000 * (copy + 1) + number)
+                packed.writestr(f"test1/{ids[-1]}.png", data)
+        for number in range(10):
+            ids.append(900_000 + number)
+            packed.writestr(f"test1/{ids[-1]}.png", pictures[number][:40])
+    pd.DataFrame({"id": ids, "label": 0}).to_csv(folder / "sampleSubmission.csv", index=False)
+    return folder
+
+
+def _number(name: str) -> int:
+    return int(Path(name).stem)
+
+
+@pytest.fixture
+def cloud(tmp_path, digits, hidden, point_sdk_at, monkeypatch):
+    state = Cloud(folder=tmp_path / "cloud", competitions={SLUG: digits}, hidden={SLUG: hidden}, notebooks_only=True)
+    server = serve_cloud(state)
+    point_sdk_at(state.url)
+    monkeypatch.setattr(submitting, "POLL", 0.2)
+    monkeypatch.setattr("kit.kaggle.datasets.POLL", 0.05)
+    yield state
+    state.stop()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, digits, tiny) -> tuple[Experiment, Path]:
+    """A run here, of a competition that is on Kaggle, and its workspace."""
+    place = tmp_path_factory.mktemp("done")
+    text = Path("configs/competitions/digits.yaml").read_text().replace("name: digits", f"name: {SLUG}\nslug: {SLUG}")
+    (place / f"{SLUG}.yaml").write_text(text)
+    experiment = tiny(f"competition={place / SLUG}.yaml", "train.epochs=6", "train.learning_rate=0.01")
+    run_pipeline(experiment, place / "workspace", digits)
+    return experiment, place / "workspace"
+
+
+@pytest.fixture
+def run(done, tmp_path) -> Run:
+    shutil.copytree(done[1], tmp_path / "workspace")
+    return Run.open(done[0], tmp_path / "workspace")
+
+
+def test_from_a_run_to_a_score_on_the_hidden_pictures(cloud, run, capsys):
+    result = submit.submit(run, wait_minutes=2)
+    assert (result.status, result.public_score) == ("COMPLETE", "0.91234")
+    handed = pd.read_csv(cloud.reruns[0].working / "submission.csv").set_index("id")["label"]
+    ours = pd.read_csv(run.workspace.submission("tiny")).set_index("id")["label"]
+    assert len(handed) == 50 * COPIES + 10
+    for copy in range(COPIES):
+        of_copy = handed.loc[[1000 * (copy + 1) + number for number in range(1, 51)]]
+        assert of_copy.tolist() == ours.loc[range(1, 51)].tolist()
+    assert handed.loc[range(900_000, 900_010)].nunique() == 1, "the prior, for what cannot be read"
+    log = cloud.reruns[0].log.read_text()
+    assert "10 pictures cannot be read and get the prior" in log
+    (entry,) = json.loads(run.workspace.submission("tiny").with_suffix(".json").read_text())["kaggle"]
+    assert (entry["status"], entry["public_score"]) == ("COMPLETE", "0.91234")
+    (pushed,) = cloud.pushes
+    assert pushed["enableInternet"] is False
+    assert pushed["competitionDataSources"] == [SLUG]
+    assert "the clock (9 h) allows about" in capsys.readouterr().out
+    with pytest.raises(KitError, match="submitted before"):
+        submit.submit(run)
+    assert submit.submit(run, again=True, wait_minutes=2).uploaded
+    assert len(cloud.pushes) == 1, "the notebook has run: its version is handed in again"
+    assert cloud.calls.count("CreateDataset") == 1
+    cells = json.loads(pushed["text"])["cells"]
+    assert max(len(cell["source"]) for cell in cells if cell["source"][:6] != "import") < 500
+
+
+def test_a_clock_that_does_not_allow_everything(cloud, run, done):
+    """One view and fewer folds, for every picture alike."""
+    text = run.workspace.root.parent / f"{SLUG}.yaml"
+    text.write_text(Path(done[0].competition).read_text() + "hidden_test: {hours: 0.0001}\n")
+    short = Experiment.load(run.files.experiment, [f"competition={text}"])
+    frozen = run.files.experiment
+    frozen.write_text(frozen.read_text().replace(str(done[0].competition), str(text)))
+    submit.submit(Run.open(short.named("tiny"), run.workspace), wait_minutes=2)
+    assert "the clock allows 1 fold of 2 and one view of 1, for every picture alike" in cloud.reruns[0].log.read_text()
+    assert len(pd.read_csv(cloud.reruns[0].working / "submission.csv")) == 50 * COPIES + 10
+
+
+@pytest.mark.parametrize("fate", ["Notebook Threw Exception", "Notebook Timeout", "Submission Scoring Error"])
+def test_complete_without_a_score_is_a_failure(cloud, run, fate):
+    cloud.rerun_fate, cloud.program = fate, QUICK
+    with pytest.raises(KitError, match=f"could not score reference 4711: {fate}"):
+        submit.submit(run, wait_minutes=2)
+
+
+def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run):
+    cloud.program = QUICK
+    cloud.refusal = "Your Notebook cannot use P100 GPUs in this competition."
+    with pytest.raises(KitError, match=r"refuses the request \(400\) .*Submission not allowed: Your Notebook cannot"):
+        submit.submit(run, wait_minutes=2)
+    cloud.refusal = ""
+    assert submit.submit(run, wait_minutes=2).status == "COMPLETE"
+
+
+def test_a_notebook_that_breaks_is_not_handed_in(cloud, run):
+    cloud.program = "raise RuntimeError('no luck')"
+    with pytest.raises(KitError, match="error on Kaggle: its log is above; nothing was submitted"):
+        submit.submit(run, wait_minutes=2)
+    cloud.program = "print('no file')"
+    with pytest.raises(KitError, match=r"left no submission\.csv; nothing was submitted"):
+        submit.submit(run, wait_minutes=2)
+    assert "CreateCodeSubmission" not in cloud.calls
+    assert [len(versions) for versions in cloud.kernels.values()] == [2]
