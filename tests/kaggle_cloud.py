@@ -214,7 +214,7 @@ class CloudHandler(Handler):
             self.kaggle.late -= 1
             names = names[::2]
         start = int(request.get("pageToken") or 0)
-        slug, label = request["kernelSlug"], request["versionLabel"]
+        slug, label = request["kernelSlug"], request.get("versionLabel", "v1")
         address = f"{self.kaggle.url}/output/{slug}/{label}"
         shown = [{"fileName": name, "url": f"{address}/{name}?sig=SECRETSIGNATURE"} for name in names]
         more = {"nextPageToken": str(start + self.kaggle.page)} if start + self.kaggle.page < len(shown) else {}

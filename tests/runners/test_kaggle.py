@@ -321,3 +321,16 @@ def test_a_run_comes_home_with_its_files_named_as_here(there, tmp_path):
     assert (away.model.weights, away.data.corrections) == ("weights/net.safetensors", "corrections/tiny.csv")
     assert away.competition == SLUG
     assert cargo.at_home(away, asked) == asked
+
+
+def test_the_kaggle_command_lists_it_and_fetches_from_it(cloud, quick, tmp_path):
+    """Kaggle's own client, as it is."""
+    quick()
+    slug = next(iter(cloud.kernels))
+    extended = pytest.importorskip("kaggle.api.kaggle_api_extended")
+    api = extended.KaggleApi()
+    api.authenticate()
+    assert [kernel.ref for kernel in api.kernels_list(user=OWNER)] == [f"{OWNER}/{slug}"]
+    assert "COMPLETE" in str(api.kernels_status(f"{OWNER}/{slug}").status)
+    api.kernels_output(f"{OWNER}/{slug}", str(tmp_path / "out"), force=True)
+    assert (tmp_path / "out" / "runs" / "tiny" / "fold_0" / "oof.csv").read_text() == "oof"

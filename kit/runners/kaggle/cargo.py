@@ -20,12 +20,7 @@ from kit.workspace import Fold, expanded
 PACKAGE = Path(schema.__file__).parent
 TABLES = "tables.json"
 MOST_BYTES = 1_000_000  # of a script
-SCRIPT = '''\
-"""{title}
-
-Trains the folds of these experiments, as `kit run --on kaggle` asked for, with the kit's code,
-packed below. What it leaves in /kaggle/working is fetched by the same command."""
-
+UNPACK = '''\
 import base64
 import io
 import os
@@ -37,13 +32,19 @@ KAGGLE = "/kaggle"
 CARGO = """
 {cargo}
 """
-
 place = tempfile.mkdtemp(prefix="kit-")
 with tarfile.open(fileobj=io.BytesIO(base64.b64decode(CARGO)), mode="r:xz") as packed:
     packed.extractall(place, filter="data")
 sys.path.insert(0, os.path.join(place, "code"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
+'''
+SCRIPT = '''\
+"""{title}
 
+Trains the folds of these experiments, as `kit run --on kaggle` asked for, with the kit's code, packed below. What it
+leaves in /kaggle/working is fetched by the same command."""
+
+{unpack}
 from kit.tools.session import session  # noqa: E402
 
 sys.exit(session(KAGGLE, place))
@@ -75,8 +76,8 @@ class Task:
 def script(task: Task, files: Mapping[str, Path | str]) -> str:
     """The text to push. `files`: path in the cargo -> a file, or its text."""
     names = ", ".join(experiment["name"] for experiment in task.experiments)
-    cargo = packed({**files, "task.json": json.dumps(asdict(task))})
-    return SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", cargo=cargo)
+    unpack = UNPACK.format(cargo=packed({**files, "task.json": json.dumps(asdict(task))}))
+    return SCRIPT.format(title=f"{names}: a session of the kit on Kaggle's GPUs.", unpack=unpack)
 
 
 def packed(files: Mapping[str, Path | str]) -> str:

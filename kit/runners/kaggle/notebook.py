@@ -14,18 +14,6 @@ from kit.run.run import Run
 from kit.runners.kaggle import cargo
 from kit.runners.kaggle.mounts import flat_name
 
-UNPACK = '''\
-import base64, io, os, sys, tarfile, tempfile
-
-KAGGLE = "/kaggle"
-CARGO = """
-{cargo}
-"""
-place = tempfile.mkdtemp(prefix="kit-")
-with tarfile.open(fileobj=io.BytesIO(base64.b64decode(CARGO)), mode="r:xz") as packed:
-    packed.extractall(place, filter="data")
-sys.path.insert(0, os.path.join(place, "code"))
-'''
 PREDICT = """\
 from kit.tools.rerun import rerun
 
@@ -60,7 +48,7 @@ def notebook(task: Rerun, runs: Sequence[Run]) -> str:
     cells = [
         _text(f"# {names}\n\nMade by the kit. The first cell unpacks its code, the second predicts the test files that "
               f"are mounted (the hidden ones, when the notebook is scored) with the models of `{task.models}`."),
-        _code(UNPACK.format(cargo=packed)), _code(PREDICT), _text("What is handed in:"), _code(SHOW),
+        _code(cargo.UNPACK.format(cargo=packed)), _code(PREDICT), _text("What is handed in:"), _code(SHOW),
     ]  # fmt: skip
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     made = {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": cells}
