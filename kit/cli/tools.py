@@ -135,23 +135,33 @@ def compare(
     return do("tools.compare", Run.named(first, workspace), Run.named(second, workspace))
 
 
+_ACTIONS = "list, log SLUG, stop SLUG, fetch, or rehearse."
+
+
 @app.command(rich_help_panel="Tools")
 def kaggle(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="list, log SLUG, stop SLUG, or fetch.")] = "list",
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=_ACTIONS)] = "list",
     slug: Annotated[str | None, typer.Argument(metavar="[SLUG]", help="As list shows it.")] = None,
     config: Config = DEFAULT_CONFIG,
-    fold: Annotated[str, typer.Option("--fold", help="fetch: of the run that was started with these folds.")] = "all",
+    fold: Annotated[str, typer.Option("--fold", help="fetch, rehearse: of the run with these folds.")] = "all",
+    source: From = None,
+    python: Annotated[str | None, typer.Option("--python", help="rehearse: whose packages are Kaggle's.")] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=1, help="rehearse: the clock.")] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", help="stop: ask nothing.")] = False,
     set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """What `--on kaggle` started there: list it with the week's quota, read a log, fetch a run's files, stop one."""
+    """What `--on kaggle` started there: list it with the week's quota, read a log, fetch a run's files, stop one.
+    rehearse: run the script, or the trained run's notebook, here as Kaggle would, which costs nothing."""
     if action == "list":
         return do("tools.kaggle.list_sessions")
-    if action == "fetch":
+    if action in {"fetch", "rehearse"}:
         run = open_run(config, set_, workspace)
-        return do("tools.kaggle.fetch", run, run.asked.fold_numbers(fold))
+        folds = run.asked.fold_numbers(fold)
+        if action == "fetch":
+            return do("tools.kaggle.fetch", run, folds)
+        return do("tools.rehearse", run, folds, source, python, minutes)
     if action not in {"log", "stop"}:
-        raise ConfigError(f"kit kaggle {action}: expected list, log, stop or fetch")
+        raise ConfigError(f"kit kaggle {action}: expected list, log, stop, fetch or rehearse")
     if slug is None:
         raise ConfigError(f"kit kaggle {action}: which one? `kit kaggle list` shows their slugs")
     if action == "log":

@@ -29,6 +29,10 @@ class NotThereError(KitError):
     """Kaggle knows no such thing (404)."""
 
 
+class NotAllowedError(KitError):
+    """Kaggle does not let this account in (403): also what it says of a notebook or dataset that does not exist."""
+
+
 class _Patient(HTTPAdapter):
     """requests waits for ever by default; here a silent server causes a timeout."""
 
@@ -116,7 +120,7 @@ class Connection:
             return KitError(f"{wrong}. {HOW}. {stale}")
         if status == 403:
             advice = self.REFUSED.format(subject=subject, source=source)
-            return KitError(f"Kaggle does not let you in (403){said}. {advice}")
+            return NotAllowedError(f"Kaggle does not let you in (403){said}. {advice}")
         if status == 404:
             return NotThereError(f"{self.MISSING.format(subject=subject, source=source)}{said}")
         if status is not None and status < 500 and status != 429:

@@ -10,7 +10,7 @@ import requests
 
 from kit import console
 from kit.errors import KitError
-from kit.kaggle.calls import Connection, NotThereError, UnsureError, request
+from kit.kaggle.calls import Connection, NotAllowedError, NotThereError, UnsureError, request
 from kit.kaggle.credentials import sdk
 from kit.kaggle.transfer import connection_trouble
 from kit.workspace import file_hash, fingerprint
@@ -122,8 +122,10 @@ class Datasets(Connection):
         asked = _request("ApiGetDatasetStatusRequest", owner_slug=self.owner, dataset_slug=slug)
         try:
             return str(self._call(slug, lambda: self._api.get_dataset_status(asked)).status.name)
-        except (NotThereError, KeyError) as missing:
-            return None if isinstance(missing, NotThereError) else "REPROCESSING"
+        except (NotThereError, NotAllowedError):
+            return None
+        except KeyError:  # a status that the SDK does not know
+            return "REPROCESSING"
 
     def _wait(self, slug: str, poll: float) -> None:
         ends = time.monotonic() + PATIENCE

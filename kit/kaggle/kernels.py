@@ -13,7 +13,7 @@ import requests
 
 from kit import console
 from kit.errors import KitError, examples
-from kit.kaggle.calls import Connection, NotThereError, UnsureError, request
+from kit.kaggle.calls import Connection, NotAllowedError, NotThereError, UnsureError, request
 from kit.kaggle.credentials import sdk
 from kit.kaggle.logs import lines_of
 from kit.kaggle.transfer import download
@@ -104,7 +104,7 @@ class Kernels(Connection):
         asked = _request("ApiGetKernelRequest", user_name=self.owner, kernel_slug=slug)
         try:
             found = self._call(slug, lambda: self._api.get_kernel(asked))
-        except NotThereError:
+        except (NotThereError, NotAllowedError):
             return None
         return self.look(Session(slug, found.metadata.current_version_number or 1, "QUEUED"))
 

@@ -14,7 +14,9 @@ from kit.errors import KitError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.runners.kaggle import submitting
+from kit.runners.kaggle.rehearsal import Sandbox
 from kit.stages import submit
+from kit.tools import rehearse
 
 SLUG = "tiny-digits"
 COPIES = 20
@@ -113,6 +115,35 @@ def test_a_clock_that_does_not_allow_everything(cloud, run, done):
     submit.submit(Run.open(short.named("tiny"), run.workspace), wait_minutes=2)
     assert "the clock allows 1 fold of 2 and one view of 1, for every picture alike" in cloud.reruns[0].log.read_text()
     assert len(pd.read_csv(cloud.reruns[0].working / "submission.csv")) == 50 * COPIES + 10
+
+
+def test_a_rehearsal_of_the_notebook_answers_as_oof_does(run, digits, capsys):
+    """Without Kaggle, a token, or the network."""
+    done = rehearse.rehearse(run, [0, 1], digits)
+    assert done.what == "notebook"
+    assert done.agreement == 1.0
+    said = capsys.readouterr().out
+    assert "100 pictures of fold 0 in place of the test set: 100.0% of the answers are those of OOF (accuracy" in said
+
+
+def test_a_rehearsal_of_a_session(done, digits, tmp_path, capsys):
+    run = Run.open(done[0], tmp_path / "elsewhere")
+    assert rehearse.rehearse(run, [1], digits).what == "session"
+    assert "{'tiny': {'1': 'predicted'}}" in capsys.readouterr().out
+    assert not run.exists, "nothing of it is taken for the run itself"
+
+
+def test_a_rehearsal_has_kaggles_limits(tmp_path):
+    box = Sandbox(tmp_path / "box", minutes=0.02)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("a")
+    box.mount(tmp_path / "data", "competitions/x")
+    with pytest.raises(KitError, match=r"/kaggle/input is read-only on Kaggle, and .*b\.txt was written there"):
+        box.run('open(str("/kaggle") + "/input/competitions/x/b.txt", "w").write("b")')
+    with pytest.raises(KitError, match=r"failed as it would on Kaggle \(exit 1\)"):
+        box.run("import urllib.request; urllib.request.urlopen('http://example.com', timeout=2)")
+    with pytest.raises(KitError, match=r"the rehearsal took over 1\.2 s; --minutes gives it more"):
+        box.run("import time\nwhile True:\n    print('x', flush=True); time.sleep(0.1)")
 
 
 @pytest.mark.parametrize("fate", ["Notebook Threw Exception", "Notebook Timeout", "Submission Scoring Error"])

@@ -99,6 +99,12 @@ def quick(cloud, there, workspace):
     return run
 
 
+def test_kaggle_may_forbid_what_does_not_exist(cloud, quick):
+    cloud.failures["GetKernel"] = [status(403, "Permission 'kernels.get' was denied")]
+    assert quick().fold(0).is_trained
+    assert len(cloud.pushes) == 1
+
+
 def test_an_answer_that_never_came_is_looked_for_before_it_is_repeated(cloud, quick):
     cloud.failures["answer of SaveKernel"] = [status(502)]
     assert quick().fold(0).is_trained

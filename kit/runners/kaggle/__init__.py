@@ -21,7 +21,7 @@ from kit.runners.kaggle import cargo
 from kit.runners.kaggle.fetching import Fetcher
 from kit.runners.kaggle.following import POLL, follow
 from kit.runners.kaggle.manifest import is_done
-from kit.runners.kaggle.pictures import Ask, put_pictures
+from kit.runners.kaggle.pictures import Ask, Shelf, put_pictures
 from kit.workspace import Fold, expanded, fingerprint, read_json, write_json, write_text
 
 HOURS = 11.0  # of a session, below Kaggle's 12
@@ -31,13 +31,13 @@ LETTERS = 32  # of a run's name in a slug of at most 50
 
 class Sessions:
     """`runs` are of one competition; one of them may start from an earlier one. `ask`: may the files of a competition
-    that is not on Kaggle be put there?"""
+    that is not on Kaggle be put there? `shelf`: where what is mounted is put; default: the account's datasets."""
 
     def __init__(
         self, runs: Sequence[Run], folds: Sequence[Fold], name: str, hours: float | None = None,
-        ask: Ask | None = None,
+        ask: Ask | None = None, shelf: Shelf | None = None,
     ) -> None:  # fmt: skip
-        self.runs, self.folds, self._ask = runs, list(folds), ask
+        self.runs, self.folds, self._ask, self._given_shelf = runs, list(folds), ask, shelf
         self._hours = min(HOURS, HOURS if hours is None else hours)
         cargo.refuse_what_stays_here(runs)
         self.workspace, self.competition = runs[0].workspace, runs[0].competition
@@ -72,6 +72,10 @@ class Sessions:
         return Kernels.connect()
 
     @cached_property
+    def _shelf(self) -> Shelf:
+        return self._given_shelf or Datasets.connect()
+
+    @cached_property
     def _fetcher(self) -> Fetcher:
         return Fetcher(self.runs, self._kernels)
 
@@ -100,13 +104,13 @@ class Sessions:
 
     def kernel(self, number: int, hours: float) -> Kernel:
         """Uploads what is too large for the script: files of weights, and tables."""
-        slug, owner = self.slug(number), self._kernels.owner
-        raw = "" if self.competition.slug else put_pictures(self.runs[0], self._ask)
+        slug, put = self.slug(number), self._shelf.put
+        raw = "" if self.competition.slug else put_pictures(self.runs[0], self._ask, self._shelf)
         weights = sorted({expanded(run.asked.model.weights) for run in self.runs if cargo.has_own_weights(run.asked)})
         task = cargo.Task(
             slug, self.competition.slug, [cargo.localised(run.asked) for run in self.runs],
-            self.folds, hours, raw, Datasets.connect().put("weights", weights) if weights else "",
-            previous=f"{owner}/{self.slug(number - 1)}" if number > 1 else "",
+            self.folds, hours, raw, put("weights", weights) if weights else "",
+            previous=f"{self._kernels.owner}/{self.slug(number - 1)}" if number > 1 else "",
         )  # fmt: skip
         settings = cargo.settings_for(self.runs)
         tables = json.dumps(cargo.tables_for(self.runs)) if number == 1 else "{}"  # the session before has them
@@ -114,7 +118,7 @@ class Sessions:
         if len(text) > cargo.MOST_BYTES:
             with tempfile.TemporaryDirectory() as place:
                 write_text(Path(place) / cargo.TABLES, tables)
-                task = replace(task, tables=Datasets.connect().put("tables", [Path(place) / cargo.TABLES]))
+                task = replace(task, tables=put("tables", [Path(place) / cargo.TABLES]))
             text = cargo.script(task, settings)
         return Kernel(slug, text, task.competition, task.datasets, (task.previous,) if task.previous else ())
 

@@ -13,6 +13,7 @@ from kit.run.member import read_member
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
 from kit.runners.kaggle.mounts import flat_name
+from kit.workspace import Fold
 
 PREDICT = """\
 from kit.tools.rerun import rerun
@@ -58,15 +59,16 @@ def notebook(task: Rerun, runs: Sequence[Run]) -> str:
     return text
 
 
-def models_of(runs: Sequence[Run], blend: Experiment, place: Path) -> list[Path]:
-    """Files in `place`: the models that are handed in, and the tables that say how."""
+def models_of(runs: Sequence[Run], blend: Experiment, place: Path, only: Fold | None = None) -> list[Path]:
+    """Files in `place`: the models that are handed in (`only` a fold's, for a rehearsal), and the tables."""
     workspace, competition = runs[0].workspace, runs[0].competition
     full = blend.ensemble.models == "full"
     index = workspace.index(competition.name)
     tables, files = {index.relative_to(workspace.root).as_posix(): index.read_text("utf-8")}, []
     for run in runs:
         read_member(run, full)  # all is there, and belongs together
-        folds = [fold for fold in run.folds() if fold.files.predicted.is_file()] + ([run.fold("full")] if full else [])
+        folds = [fold for fold in run.folds() if fold.files.predicted.is_file() and only in {None, fold.number}]
+        folds += [run.fold("full")] if full and only is None else []
         tables[_inside(run.files.experiment, workspace.root)] = schema.dump_yaml(cargo.localised(run.experiment))
         small = [run.files.folds, run.files.environment]
         for fold in folds:

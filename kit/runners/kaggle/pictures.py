@@ -2,19 +2,26 @@
 
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from kit.data.places import in_raw
 from kit.errors import ConfigError, KitError, examples
-from kit.kaggle.datasets import Datasets
 from kit.run.run import Run
 
 Ask = Callable[[str], bool]
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip's bytes say nothing about when it was made
 
 
-def put_pictures(run: Run, ask: Ask | None) -> str:
+class Shelf(Protocol):
+    """Where files are put so that a session can mount them."""
+
+    def put(self, name: str, files: Sequence[Path]) -> str:
+        """owner/slug of the dataset."""
+
+
+def put_pictures(run: Run, ask: Ask | None, shelf: Shelf) -> str:
     """owner/slug of the dataset; folders are zipped, which Kaggle undoes. Raises `ConfigError` where nobody agreed."""
     competition, raw = run.competition, run.workspace.raw(run.competition.name)
     held = [place for accepted in competition.files.roles().values() for place in in_raw(raw, accepted) or []]
@@ -26,7 +33,7 @@ def put_pictures(run: Run, ask: Ask | None) -> str:
         raise ConfigError(f"{what} have to be put there as a private dataset; --yes does it")
     with tempfile.TemporaryDirectory() as place:
         files = [_zipped(top, Path(place)) if top.is_dir() else top for top in tops]
-        return Datasets.connect().put(competition.name, files)
+        return shelf.put(competition.name, files)
 
 
 def _zipped(folder: Path, place: Path) -> Path:

@@ -17,37 +17,45 @@ from kit.run.run import Run
 from kit.runners.kaggle import cargo
 from kit.runners.kaggle.following import POLL, follow
 from kit.runners.kaggle.notebook import FACTS, FILE, SHARE, Rerun, models_of, notebook
-from kit.workspace import fingerprint
+from kit.runners.kaggle.pictures import Shelf
+from kit.workspace import Fold, fingerprint
 
 LETTERS = 28  # of a name in a slug of at most 50
 
 
 @dataclass(frozen=True)
 class HandedRuns:
-    """`runs` are blended as `asked.ensemble` says."""
+    """`runs` are blended as `asked.ensemble` says; `fold`: this one's models alone."""
 
     runs: Sequence[Run]
     asked: Experiment
+    fold: Fold | None = None
 
 
 def send_notebook(client: KaggleClient, handed: HandedRuns, competition: Competition) -> Callable[[str], int]:
     """Push the notebook, wait for its own run, look at what it left. What it returns submits that version. The same
     notebook is not pushed twice."""
     kernels, slug = Kernels.connect(), competition.slug or ""
-    with tempfile.TemporaryDirectory() as place:
-        models = Datasets.connect().put(slugified(handed.asked.name), models_of(handed.runs, handed.asked, Path(place)))
-    experiments = [cargo.localised(run.experiment) for run in handed.runs]
-    task = Rerun(slug, experiments, cargo.localised(handed.asked), models, competition.hidden_test.hours)
+    task = rerun_of(handed, competition, Datasets.connect())
     text = notebook(task, handed.runs)
     name = f"kit-{slugified(handed.asked.name)[:LETTERS].strip('-')}-sub-{fingerprint(vars(task))[:8]}"
     session = kernels.find(name)
     if session is None or not (session.goes_on or session.status == "COMPLETE"):
-        kernel = Kernel(name, text, slug, (models,), kind="notebook", internet=False)
+        kernel = Kernel(name, text, slug, (task.models,), kind="notebook", internet=False)
+        console.stage("submit", f"{kernels.quota()}; the notebook's own run takes a little of it")
         session = kernels.push(kernel, before=session.version if session else 0)
         console.stage("submit", f"notebook {name}: {kernels.PAGE}/{kernels.owner}/{name}")
     session = follow(kernels, session, POLL)
     _check(kernels, session, competition)
     return lambda message: client.hand_in_notebook(slug, kernels.owner, name, session.version, message)
+
+
+def rerun_of(handed: HandedRuns, competition: Competition, shelf: Shelf) -> Rerun:
+    """What the notebook is to do, once its models are on the shelf."""
+    with tempfile.TemporaryDirectory() as place:
+        models = shelf.put(slugified(handed.asked.name), models_of(handed.runs, handed.asked, Path(place), handed.fold))
+    experiments, blend = [cargo.localised(run.experiment) for run in handed.runs], cargo.localised(handed.asked)
+    return Rerun(competition.slug or "", experiments, blend, models, competition.hidden_test.hours)
 
 
 def _check(kernels: Kernels, session: Session, competition: Competition) -> None:

@@ -1,0 +1,122 @@
+"""A script or notebook run here as Kaggle would run it: its paths, its input, no network, four cores, a clock.
+
+/kaggle is a folder of its own, whose name takes the place of /kaggle in the text. The network is taken away by a
+namespace where that is allowed (root), else by proxies that lead nowhere."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import console
+from kit.errors import KitError, examples
+
+CORES = 4
+NOWHERE = "http://127.0.0.1:9"
+KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH")  # of this environment
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """`working`: what it left; `network`: how that was taken away."""
+
+    working: Path
+    seconds: float
+    network: str
+
+
+class Sandbox:
+    """`python`: whose packages it runs with; `minutes`: its clock. Also the place where datasets are put."""
+
+    def __init__(self, place: Path, python: str | None = None, minutes: float = 60.0) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        self.input = place / "kaggle" / "input"
+        self._place, self._python, self._seconds = place, python or sys.executable, minutes * 60
+
+    def put(self, name: str, files: Sequence[Path]) -> str:
+        """As `Datasets.put`, without an upload."""
+        folder = self.input / "datasets" / "me" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if file.is_symlink():
+                self.mount(file, f"datasets/me/{name}/{file.name}")
+            else:  # it may be gone soon
+                shutil.copyfile(file, folder / file.name)
+        return f"me/{name}"
+
+    def mount(self, source: Path, inside: str) -> None:
+        target = self.input / inside
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source.resolve(strict=True))
+
+    def run(self, text: str, hidden: bool = False) -> Rehearsed:
+        """Raises `KitError` where it fails, takes too long, or writes into its input."""
+        working, temporary = self._place / "kaggle" / "working", self._place / "tmp"
+        for folder in (working, temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        file = self._place / "code.py"
+        file.write_text(_code(text).replace('"/kaggle"', json.dumps(str(working.parent.resolve()))), "utf-8")
+        words, network = [self._python, "-u", str(file.resolve())], "proxies that lead nowhere"
+        if _may_unshare():
+            words, network = ["unshare", "--net", *words], "a namespace without it"
+        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        environment |= {"TMPDIR": str(temporary.resolve()), "HOME": str(temporary.resolve())}
+        environment |= {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "http_proxy": NOWHERE, "https_proxy": NOWHERE}
+        environment |= {"KAGGLE_IS_COMPETITION_RERUN": "1"} if hidden else {}
+        before, began = self._seen(), time.monotonic()
+        process = subprocess.Popen(
+            words, cwd=working, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", preexec_fn=_four_cores,
+        )  # fmt: skip
+        try:
+            self._follow(process, began)
+        finally:
+            process.kill()
+        if process.returncode:
+            raise KitError(f"{file}: failed as it would on Kaggle (exit {process.returncode}); its output is above")
+        changed = [name for name, facts in self._seen().items() if before.get(name) != facts]
+        if changed:
+            raise KitError(f"/kaggle/input is read-only on Kaggle, and {examples(changed)} was written there")
+        return Rehearsed(working, time.monotonic() - began, network)
+
+    def _follow(self, process: "subprocess.Popen[str]", began: float) -> None:
+        for line in process.stdout or ():
+            if line.strip():
+                console.say(f"rehearsal | {line.rstrip()}")
+            if time.monotonic() - began > self._seconds:
+                raise KitError(f"the rehearsal took over {console.duration(self._seconds)}; --minutes gives it more")
+        process.wait()
+
+    def _seen(self) -> dict[str, tuple[int, int]]:
+        """What the input holds, and when it changed."""
+        found = {}
+        for folder, _, names in os.walk(self.input, followlinks=True):
+            for name in names:
+                path = os.path.join(folder, name)
+                facts = os.stat(path)
+                found[path] = (facts.st_size, facts.st_mtime_ns)
+        return found
+
+
+def _code(text: str) -> str:
+    """A notebook's code cells one after the other; a script as it is."""
+    if not text.startswith("{"):
+        return text
+    return "\n\n".join(cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+
+
+def _may_unshare() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+
+
+def _four_cores() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])

@@ -1,0 +1,116 @@
+"""kaggle rehearse: what would be pushed, run here as Kaggle would run it, before it costs quota or a submission."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kit import console
+from kit.competition import Competition
+from kit.data.archives import unpacked_name
+from kit.data.text_tables import read_text_csv
+from kit.errors import ConfigError, KitError, counted
+from kit.run.hand_in import HandIn
+from kit.run.run import Run
+from kit.run.submission import value_columns
+from kit.runners.kaggle import Sessions
+from kit.runners.kaggle.manifest import NAME, Manifest, is_done
+from kit.runners.kaggle.notebook import FILE, notebook
+from kit.runners.kaggle.rehearsal import Rehearsed, Sandbox
+from kit.runners.kaggle.submitting import HandedRuns, rerun_of
+from kit.workspace import Fold
+
+SAME = 0.98  # of the answers, at least
+
+
+@dataclass(frozen=True)
+class RehearsalResult:
+    what: str  # session or notebook
+    seconds: float
+    agreement: float | None = None  # with OOF, of a fold's pictures in place of the test set
+
+
+def rehearse(
+    run: Run, folds: Sequence[Fold], source: Path | None = None, python: str | None = None, minutes: float = 60.0
+) -> RehearsalResult:
+    """The notebook, where all folds are trained and predicted here, else the first session's script. `source`: the
+    competition's files, default what was downloaded; `python`: an interpreter with Kaggle's packages."""
+    runs = [Run.open(member, run.workspace) for member in run.asked.members] or [run]
+    competition, files = run.competition, source or run.workspace.raw(run.competition.name)
+    if not files.is_dir():
+        raise ConfigError(f"{files}: no such folder; give the competition's files with --from DIR")
+    place = run.workspace.root / "kaggle" / f"rehearsal-{run.name}"
+    box = Sandbox(place, python, minutes)
+    box.mount(files, f"competitions/{competition.slug or competition.name}")
+    if not all(is_done(one, fold) for one in runs for fold in folds):
+        return _session(Sessions(runs, folds, run.name, None, lambda _: True, box), box, minutes)
+    known = replace(competition, slug=competition.slug or competition.name)
+    task = rerun_of(HandedRuns(runs, run.asked), known, box)
+    done = box.run(notebook(task, runs))
+    _say("notebook", done)
+    return RehearsalResult("notebook", done.seconds, _another_test_set(runs[0], known, place, python, minutes))
+
+
+def _session(sessions: Sessions, box: Sandbox, minutes: float) -> RehearsalResult:
+    done = box.run(sessions.kernel(1, minutes / 120).text)  # half of the clock
+    manifest = Manifest.read(done.working / NAME)
+    _say("session", done)
+    console.stage("rehearse", f"it leaves {counted(len(manifest.files), 'file')}: {manifest.after}")
+    return RehearsalResult("session", done.seconds)
+
+
+def _say(what: str, done: Rehearsed) -> None:
+    seconds = console.duration(done.seconds)
+    console.stage("rehearse", f"the {what} ran in {seconds}, its network taken away by {done.network}")
+
+
+def _another_test_set(
+    run: Run, competition: Competition, place: Path, python: str | None, minutes: float
+) -> float | None:
+    """As the hidden rerun: a fold's own pictures under new ids in place of the test set, predicted by that fold's model
+    alone, which never saw them. Its answers are those of OOF; returns their share."""
+    fold = next(one for one in run.folds() if one.files.predicted.is_file())
+    names = competition.files.roles()["test"][0]
+    if len(names) > 1 or "/" in names[0] or competition.labels.layout in {"idx", "pixels-csv"}:
+        console.stage("rehearse", "another test set in place of this one was not tried: it is no folder of pictures")
+        return None
+    oof, raw = fold.oof(), run.workspace.raw(run.competition.name)
+    path_of = run.index[run.index["split"] == "train"].set_index("image_id")["path"]
+    paths = [raw / path_of[image_id] for image_id in oof["image_id"]]
+    if not all(path.is_file() for path in paths):
+        console.stage("rehearse", "another test set was not tried: the training pictures are not here")
+        return None
+    ids = [f"r{number:06d}" for number in range(len(oof))]
+    hidden = place.with_name(f"{place.name}-hidden")
+    box = Sandbox(hidden, python, minutes)
+    inside = f"competitions/{competition.slug}/{unpacked_name(names[0])}"
+    for name, path in zip(ids, paths, strict=True):
+        box.mount(path, f"{inside}/{name}{path.suffix}")
+    samples = competition.files.sample_submission or competition.files.test_ids
+    if samples:
+        columns = {competition.submission.id_column: ids} | dict.fromkeys(value_columns(competition), "0")
+        table = box.input / "competitions" / str(competition.slug) / unpacked_name(str(samples[0]))
+        pd.DataFrame(columns).to_csv(table, index=False)
+    asked = replace(run.asked, ensemble=replace(run.asked.ensemble, models="folds"))
+    handed = HandedRuns([run], asked, fold.number)
+    done = box.run(notebook(rerun_of(handed, competition, box), [run]), hidden=True)
+    came = read_text_csv(done.working / FILE, FILE).set_index(competition.submission.id_column)
+    scored = HandIn(competition, asked.ensemble, run.group_of).scored(oof)
+    wanted, new = competition.answers(scored.post.decisions), dict(zip(oof["image_id"], ids, strict=True))
+    share = _share_alike(came.loc[[new[name] for name in scored.oof["image_id"]], list(wanted.columns)], wanted)
+    metric, put = competition.scoring, f"{len(ids):,} pictures of {fold.title} in place of the test set"
+    score = metric.measure(scored.truth.targets, scored.post.decisions)
+    text = f"{put}: {share:.1%} of the answers are those of OOF ({metric.name} {score:.4f})"
+    console.stage("rehearse", text)
+    if share < SAME:
+        raise KitError(f"{FILE}: only {share:.1%} of the answers are those of OOF; are the packages others than here?")
+    return share
+
+
+def _share_alike(came: pd.DataFrame, asked: pd.DataFrame) -> float:
+    """Text is compared as it stands, numbers to a hundredth."""
+    numbers, wanted = (table.apply(pd.to_numeric, errors="coerce").to_numpy(float) for table in (came, asked))
+    same = came.to_numpy(str) == asked.to_numpy(str)
+    return float(np.mean(np.all(same | (np.abs(numbers - wanted) <= 0.01), axis=1)))
