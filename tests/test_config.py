@@ -42,7 +42,7 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
     assert Experiment.load(quick, ["train.epochs=9"]).train.warmup_epochs == 5, "it fits"
     large = Experiment.load(quick, ["data.image_size=192"])
     assert large.data.cache_size == 224
-    assert "data.cache_size: 224 for 192 px" in capsys.readouterr().out
+    assert "data.cache_size: scaled to 224, for 192 px" in capsys.readouterr().out
     for given in (["train.epochs=2", "train.warmup_epochs=3"], ["data.image_size=192", "data.cache_size=180"]):
         with pytest.raises(ConfigError, match=r"warmup_epochs: expected fewer|cache_size: 180 is smaller"):
             Experiment.load(quick, given)

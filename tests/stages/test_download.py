@@ -142,7 +142,7 @@ def test_a_replacement_that_was_killed_is_not_complete(tiny, workspace, digits, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "_place_table", killed)
+        patch.setattr(download, "place_table", killed)
         with pytest.raises(KeyboardInterrupt):
             download.download(Run.open(tiny(), workspace), digits, force=True)
     with pytest.raises(ConfigError, match="not on Kaggle"):

@@ -257,7 +257,7 @@ def test_stages_out_of_order_say_what_is_missing(tiny, workspace, digits):
     index.index(Run.open(experiment, workspace))
     with pytest.raises(KitError, match="type `kit split` first"):
         train.train(Run.open(experiment, workspace))
-    with pytest.raises(KitError, match="type `kit train` first"):
+    with pytest.raises(KitError, match="type `kit run` first"):
         predict.predict(Run.open(experiment, workspace))
 
 
