@@ -60,7 +60,7 @@ class Sandbox:
         for folder in (working, temporary):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        file = self._place / "code.py"
+        file = self._place / "rehearsed.py"  # no name of a module that Python knows
         file.write_text(_code(text).replace('"/kaggle"', json.dumps(str(working.parent.resolve()))), "utf-8")
         words, network = [self._python, "-u", str(file.resolve())], "proxies that lead nowhere"
         if _may_unshare():
