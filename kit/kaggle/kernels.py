@@ -1,6 +1,7 @@
 """Notebooks and scripts that run on Kaggle: push, find, follow, fetch, delete, and what is left of the quota."""
 
 import datetime
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -73,9 +74,11 @@ class Quota:
 
     @property
     def left(self) -> float:
-        return max(0.0, self.allowed - self.used)
+        return max(0.0, self.allowed - self.used) if self.allowed else math.inf  # not told
 
     def __str__(self) -> str:
+        if not self.allowed:
+            return "Kaggle does not tell the GPU quota"
         day = f", reset on {self.reset:%A, %d %B, %H:%M} UTC" if self.reset else ""
         reserved = f", {self.reserved:.1f} reserved by running sessions" if self.reserved else ""
         return f"{self.used:.1f} of {self.allowed:.0f} GPU hours used this week{reserved}{day}"
@@ -130,7 +133,7 @@ class Kernels(Connection):
         )  # fmt: skip
         if kernel.gpu:
             asked.machine_shape = GPU
-        while True:
+        for attempt in range(1, self._attempts + 1):
             try:
                 answer = self._call(kernel.slug, lambda: self._api.save_kernel(asked), once=True)
                 break
@@ -139,6 +142,8 @@ class Kernels(Connection):
                 taken = self._taken(kernel.slug, before)
                 if taken is not None:
                     return taken
+                if attempt == self._attempts:
+                    raise
         self._require_taken(kernel, answer)
         return Session(kernel.slug, answer.version_number or before + 1, "QUEUED")
 
@@ -209,7 +214,8 @@ class Kernels(Connection):
     def quota(self) -> Quota:
         asked = _request("ApiGetAcceleratorQuotaStatisticsRequest")
         answer = self._call("", lambda: self._api.get_accelerator_quota_statistics(asked))
-        spans = (answer.gpu_quota.time_used, answer.gpu_quota.time_reserved, answer.gpu_quota.total_time_allowed)
+        gpu = answer.gpu_quota
+        spans = (gpu.time_used, gpu.time_reserved, gpu.total_time_allowed) if gpu else (None, None, None)
         used, reserved, allowed = (span.total_seconds() / 3600 if span else 0.0 for span in spans)
         return Quota(used, reserved, allowed, answer.quota_refresh_time)
 

@@ -72,14 +72,13 @@ def submit(
         passport_path = workspace.submission(f"{path.stem}-{file_hash(path)[:8]}").with_suffix(".json")
     with lock(workspace.submission("").with_name(".submit.lock"), f"{workspace.submission('').parent}"):
         passport = _passport(passport_path, competition)
-        earlier = None if again else _earlier(workspace, passport, file_hash(path), path)
+        entry = None if again else _earlier(workspace, passport, file_hash(path), path)
         client = KaggleClient.connect()
-        if earlier is None:
+        if entry is None:
             sends: Sends = partial(_send_file, client, competition.slug, path)
             if _may_submit(client, competition.slug):
                 sends = partial(send_notebook, client, _handed_in(run, passport), competition)
-            earlier = _hand_in(competition, path, passport_path, message, sends)
-        entry = earlier
+            entry = _hand_in(competition, path, passport_path, message, sends)
     ref = int(entry["ref"])
     console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
     scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)

@@ -183,7 +183,7 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
             settle_prediction(run, folds[0].model(), pixels[rows], len(test.ids) * plan.folds * plan.views)
             predictors = FoldPredictors(run, folds, pixels[rows])
             plan = _pilot(run, predictors, numbers, pixels[rows], reading, len(test.ids), deadline)
-            if plan.views == 1:
+            if plan.views < len(view_set(run)):
                 run.settle(replace(run.experiment, tta=replace(run.experiment.tta, views=("identity",))))
         made[: plan.folds, start + rows] = predictors.predict(numbers[: plan.folds], rows, pixels)
     if lost:

@@ -4,12 +4,13 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from kit import console, schema
 from kit.config import Experiment
 from kit.data.places import in_raw
-from kit.errors import KitError
+from kit.errors import KitError, reason
 from kit.run.run import Run
 from kit.runners.kaggle.cargo import TABLES, Task
 from kit.runners.kaggle.manifest import NAME, PARTS, Manifest, is_done, progress
@@ -44,9 +45,11 @@ def session(kaggle: str, cargo: str) -> int:
     before, error = progress(runs, task.folds), ""
     try:
         _work(task, runs, Path(kaggle), began + task.hours * 3600)
-    except (KitError, OSError, RuntimeError) as failure:
-        error = f"{failure}"
+    except Exception as failure:  # whatever it is, what is done is kept
+        error = str(failure) if isinstance(failure, KitError) else f"{type(failure).__name__}: {reason(failure)}"
         console.error(error)
+        if not isinstance(failure, KitError):
+            traceback.print_exc()
     _keep_tables(runs[0], working)
     Manifest.of(working, task.slug, before, progress(runs, task.folds), error).write(working)
     console.stage("session", f"done in {console.duration(time.monotonic() - began)}")

@@ -1,7 +1,9 @@
 """Training on Kaggle's GPUs, against the loopback Kaggle, which really runs what is pushed."""
 
+import base64
 import io
 import json
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from kaggle_server import status
 from kit import schema
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
+from kit.kaggle.calls import UnsureError
 from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import RefusedError
 from kit.pipeline import run_pipeline
@@ -115,6 +118,23 @@ def test_a_push_that_was_not_taken_is_repeated(cloud, quick):
     cloud.failures["SaveKernel"] = [status(503)]
     assert quick().fold(0).is_trained
     assert len(cloud.pushes) == 1
+
+
+def test_a_push_that_is_never_answered_ends(cloud, quick):
+    cloud.failures["SaveKernel"] = [status(503)] * 20
+    with pytest.raises(UnsureError, match="It may have been taken"):
+        quick()
+    assert not cloud.pushes
+
+
+def test_a_session_that_is_started_again_does_not_do_what_is_here(cloud, quick):
+    run = quick()
+    sessions = Sessions([run], [0, 1], "tiny")
+    assert sessions.left == [1]
+    place = cloud.folder / "cargo.tar.xz"
+    place.write_bytes(base64.b64decode(sessions.kernel(1, 1.0).text.split('"""')[3]))
+    with tarfile.open(place) as packed:
+        assert json.load(packed.extractfile("task.json"))["folds"] == [1]
 
 
 def test_a_third_session_waits_for_one_of_two_to_end(cloud, quick, capsys):

@@ -49,9 +49,9 @@ class Sessions:
         return self.base if number == 1 else f"{self.base}-s{number}"
 
     @property
-    def left(self) -> list[str]:
-        """What is not here yet."""
-        return [f"{run.name} fold {fold}" for run in self.runs for fold in self.folds if not is_done(run, fold)]
+    def left(self) -> list[Fold]:
+        """The folds that are not here yet, of some run."""
+        return [fold for fold in self.folds if not all(is_done(run, fold) for run in self.runs)]
 
     def finish(self) -> None:
         """Push, follow and fetch until nothing is left. Raises `KitError` where a session failed or brought nothing."""
@@ -109,7 +109,7 @@ class Sessions:
         weights = sorted({expanded(run.asked.model.weights) for run in self.runs if cargo.has_own_weights(run.asked)})
         task = cargo.Task(
             slug, self.competition.slug, [cargo.localised(run.asked) for run in self.runs],
-            self.folds, hours, raw, put("weights", weights) if weights else "",
+            self.left, hours, raw, put("weights", weights) if weights else "",
             previous=f"{self._kernels.owner}/{self.slug(number - 1)}" if number > 1 else "",
         )  # fmt: skip
         settings = cargo.settings_for(self.runs)

@@ -1,12 +1,13 @@
 """What Kaggle mounts under /kaggle/input, and a workspace made of a dataset's files."""
 
+import json
 from pathlib import Path
 
 from kit.errors import KitError
 from kit.runners.kaggle.cargo import TABLES
 from kit.workspace import Workspace, read_json, write_text
 
-APART = "__"  # stands for / in a dataset's file names, which know no folders
+LINKS = "links"  # among the tables: path in the workspace -> file of the dataset, which knows no folders
 
 
 def mount(kaggle: Path, kind: str, name: str | None, marker: str = "*") -> Path:
@@ -22,17 +23,12 @@ def mount(kaggle: Path, kind: str, name: str | None, marker: str = "*") -> Path:
     raise KitError(f"{kaggle}/input: nothing is mounted for {name} (there is {', '.join(there) or 'nothing'})")
 
 
-def flat_name(inside: Path) -> str:
-    return inside.as_posix().replace("/", APART)
-
-
 def unfold(place: Path, root: Path) -> Workspace:
-    """The tables as they were, the other files as links."""
-    for name, text in read_json(place / TABLES).items():
-        write_text(root / name, text)
-    for path in place.iterdir():
-        if APART in path.name:
-            target = root / path.name.replace(APART, "/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path)
+    """The tables as they were, the other files as links: `LINKS` says which file is which."""
+    tables = read_json(place / TABLES)
+    for inside, name in json.loads(tables.pop(LINKS, "{}")).items():
+        (root / inside).parent.mkdir(parents=True, exist_ok=True)
+        (root / inside).symlink_to(place / name)
+    for inside, text in tables.items():
+        write_text(root / inside, text)
     return Workspace(root)

@@ -12,7 +12,7 @@ from kit.errors import KitError
 from kit.run.member import read_member
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
-from kit.runners.kaggle.mounts import flat_name
+from kit.runners.kaggle.mounts import LINKS
 from kit.workspace import Fold
 
 PREDICT = """\
@@ -64,7 +64,7 @@ def models_of(runs: Sequence[Run], blend: Experiment, place: Path, only: Fold | 
     workspace, competition = runs[0].workspace, runs[0].competition
     full = blend.ensemble.models == "full"
     index = workspace.index(competition.name)
-    tables, files = {index.relative_to(workspace.root).as_posix(): index.read_text("utf-8")}, []
+    tables, large = {_inside(index, workspace.root): index.read_text("utf-8")}, list[Path]()
     for run in runs:
         read_member(run, full)  # all is there, and belongs together
         folds = [fold for fold in run.folds() if fold.files.predicted.is_file() and only in {None, fold.number}]
@@ -73,15 +73,15 @@ def models_of(runs: Sequence[Run], blend: Experiment, place: Path, only: Fold | 
         small = [run.files.folds, run.files.environment]
         for fold in folds:
             small += [fold.files.oof, fold.files.test, fold.files.predicted, fold.files.trained, fold.files.started]
-            link = place / flat_name(fold.files.model.relative_to(workspace.root))
-            link.symlink_to(fold.files.model.resolve())
-            files.append(link)
+            large.append(fold.files.model)
         tables |= {_inside(path, workspace.root): path.read_text("utf-8") for path in small if path.is_file()}
-        for array in (path.with_suffix(".npz") for path in small if path.with_suffix(".npz").is_file()):
-            link = place / flat_name(array.relative_to(workspace.root))
-            link.symlink_to(array.resolve())
-            files.append(link)
-    (place / cargo.TABLES).write_text(json.dumps(tables), "utf-8")
+        large += [path.with_suffix(".npz") for path in small if path.with_suffix(".npz").is_file()]
+    files, links = [], {}
+    for number, path in enumerate(large):
+        files.append(place / f"{number:03d}{path.suffix}")
+        files[-1].symlink_to(path.resolve())
+        links[_inside(path, workspace.root)] = files[-1].name
+    (place / cargo.TABLES).write_text(json.dumps({**tables, LINKS: json.dumps(links)}), "utf-8")
     return [*files, place / cargo.TABLES]
 
 

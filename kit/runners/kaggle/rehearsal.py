@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,26 +73,26 @@ class Sandbox:
         before, began = self._seen(), time.monotonic()
         process = subprocess.Popen(
             words, cwd=working, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", preexec_fn=_four_cores,
+            errors="replace", preexec_fn=_four_cores if os.name == "posix" else None,
         )  # fmt: skip
+        clock = threading.Timer(self._seconds, process.kill)  # it may say nothing for hours
+        clock.start()
         try:
-            self._follow(process, began)
+            for line in process.stdout or ():
+                if line.strip():
+                    console.say(f"rehearsal | {line.rstrip()}")
+            process.wait()
         finally:
+            clock.cancel()
             process.kill()
+        if process.returncode and time.monotonic() - began >= self._seconds:
+            raise KitError(f"the rehearsal took over {console.duration(self._seconds)}; --minutes gives it more")
         if process.returncode:
             raise KitError(f"{file}: failed as it would on Kaggle (exit {process.returncode}); its output is above")
         changed = [name for name, facts in self._seen().items() if before.get(name) != facts]
         if changed:
             raise KitError(f"/kaggle/input is read-only on Kaggle, and {examples(changed)} was written there")
         return Rehearsed(working, time.monotonic() - began, network)
-
-    def _follow(self, process: "subprocess.Popen[str]", began: float) -> None:
-        for line in process.stdout or ():
-            if line.strip():
-                console.say(f"rehearsal | {line.rstrip()}")
-            if time.monotonic() - began > self._seconds:
-                raise KitError(f"the rehearsal took over {console.duration(self._seconds)}; --minutes gives it more")
-        process.wait()
 
     def _seen(self) -> dict[str, tuple[int, int]]:
         """What the input holds, and when it changed."""
