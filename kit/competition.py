@@ -72,21 +72,27 @@ class Labels:
     separator: str = " "  # csv, task labels: between the classes in one cell
     empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
     pattern: str | None = None  # filename: a regular expression for the file's name, with (?P<class>...)
+    rename: dict[str, str] = field(default_factory=dict)  # what cells, folders and names say -> the class it means
     level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # csv: rows whose column holds one of these
     group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
+    group_pattern: str | None = None  # folders and filename: as `pattern`, for the whole path, with (?P<group>...)
     first_id: int = 0  # idx and pixels-csv: the first picture's id
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: a class appears twice")
-        if self.pattern is not None:
+        for key, pattern, name in (("pattern", self.pattern, "class"), ("group_pattern", self.group_pattern, "group")):
             try:
-                named = "class" in re.compile(self.pattern).groupindex
+                named = pattern is None or name in re.compile(pattern).groupindex
             except re.error as error:
-                raise ValueError(f"pattern: is no regular expression: {error}") from None
+                raise ValueError(f"{key}: is no regular expression: {error}") from None
             if not named:
-                raise ValueError("pattern: expected a group (?P<class>...) for the class")
+                raise ValueError(f"{key}: expected a group (?P<{name}>...) for the {name}")
+
+    def class_of(self, word: str) -> str:
+        """What a cell, a folder or a part of a name means."""
+        return self.rename.get(word, word)
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -156,12 +162,15 @@ class Competition:
             raise ValueError("submission.column: missing")
         if submission.values and set(submission.values) != set(classes):
             raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
+        if strange := sorted(set(self.labels.rename.values()) - set(classes)):
+            raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes")
         if submission.new_class is not None and wanted != "top_k":
             raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
-        tables = ("csv",)
+        tables, files = ("csv",), ("filename", "folders")
         suits = {
             "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
-            "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables,
+            "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
+            "rename": (*files, "csv", "json"),
         }  # fmt: skip
         usual = Labels()
         for key, layouts in suits.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.competition import Competition
+from kit.competition import Competition, Labels
 from kit.data.duplicates import likeness, near_any
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY, decode
@@ -47,7 +47,7 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
     inside = sorted(place.name for place in folder.iterdir() if place.is_dir())
     if not set(inside) & set(competition.classes):
         raise KitError(f"{folder}: no folder in it is named after a class ({examples(competition.classes, 6)})")
-    by_folder = replace(competition.labels, layout="folders", level=-1, pattern=None, wide=False, group_column=None)
+    by_folder = Labels(competition.classes, "folders", rename=competition.labels.rename)
     files = list_split(replace(competition, labels=by_folder), "train", [folder.resolve()])
     return files[files[TARGET] != ""].reset_index(drop=True)
 

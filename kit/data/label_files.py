@@ -29,6 +29,8 @@ def read_labels(competition: Competition, files: Sequence[Path]) -> pd.DataFrame
 def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     labels = competition.labels
     table = read_text_csv(file, str(file))
+    if labels.wide:
+        table = table.rename(columns=labels.rename)
     needed = {"labels.id_column": [labels.id_column]}
     needed |= {"labels.classes": list(competition.classes)} if labels.wide else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
@@ -73,7 +75,7 @@ def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarr
 
 def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
     """One column: a class, delimited classes, or a number -> text (N, targets), empty where the cell is."""
-    column = competition.labels.column
+    column, class_of = competition.labels.column, competition.labels.class_of
     cells = table[column].str.strip()
     where = f"{file}: column '{column}'"
     if competition.task == "number":
@@ -83,10 +85,11 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
             raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
         return cells.to_numpy(str)[:, None]
     if competition.task == "labels":
-        sets = [split_cell(cell, competition.labels.separator) for cell in cells]
+        sets = [[class_of(word) for word in split_cell(cell, competition.labels.separator)] for cell in cells]
         _refuse_strangers({part for parts in sets for part in parts}, competition, where)
         known = np.array([["1" if name in parts else "0" for name in competition.classes] for parts in sets])
         return np.where((cells == "").to_numpy()[:, None] & (competition.labels.empty == "missing"), "", known)
+    cells = cells.map(class_of)
     _refuse_strangers(set(cells) - {""}, competition, where)
     return cells.to_numpy(str)[:, None]
 
@@ -155,7 +158,7 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
     except OSError as error:
         raise KitError(f"{file}: cannot be read: {error}") from None
     coco = parse_coco(data, str(file))
-    images, marks = coco.files, coco.marks
+    images, marks = coco.files, [(image, competition.labels.class_of(name)) for image, name in coco.marks]
     homeless = [image for image, _ in marks if image not in images]
     if homeless:
         raise KitError(f"{file}: annotations: {len(homeless):,} belong to no listed image ({examples(homeless)})")

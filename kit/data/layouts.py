@@ -104,16 +104,17 @@ def _list_folder(
         expected = f"named by its class, as {labels.pattern or 'class.id.ext'}, with one of {examples(classes, 10)}"
     if split == "train":
         found = [class_of(labels, file.named) for file in files]
-        names = [name if name in classes else "" for name in found]
+        names = [name if name in classes else "" for name in map(labels.class_of, found)]
         if not any(names):
             there = examples(file.inside for file in files)
             where = " and ".join(map(str, folders))
             raise KitError(f"{where}: no file is {expected} (there is {there}); correct `labels` in the YAML")
-    ids = _ids(files, split, wanted, by_folder)
+    ids, pattern = _ids(files, split, wanted, by_folder), labels.group_pattern
     problem = f"no class in the name: expected {expected}"
     problems = [problem if split == "train" and not name else "" for name in names]
     paths = [file.path for file in files]
-    table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "problem": problems})
+    groups = [m["group"] if pattern and (m := re.search(pattern, file.named)) else "" for file in files]
+    table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "given_group": groups, "problem": problems})
     return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
 
 

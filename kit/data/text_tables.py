@@ -5,6 +5,7 @@ What a file is, is decided by its bytes alone, so `kit init` and `kit index` rea
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +24,16 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
     """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
-    header its columns are called column1, column2, ... Raises `KitError` with the file's name when it is none."""
+    header its columns are called column1, column2, ... JSON as `json_table` reads it. Raises `KitError` with the file's
+    name when it is none."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
         raise KitError(f"{name}: no such file") from None
     except OSError as error:
         raise KitError(f"{name}: cannot be read: {reason(error)}") from None
+    if name.endswith(".json"):
+        return json_table(data, name)
     if data[:64].lstrip()[:1] in {b"<", b"{"}:
         raise KitError(f"{name}: is not a CSV (it begins with {data[:20]!r}); get it again")
     encoding = encoding_of(data)
@@ -52,6 +56,32 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
     unnamed = [column for column in table if re.fullmatch(r"Unnamed: \d+", str(column))]  # as pandas calls them
     table.columns = pd.Index(["" if [column] == unnamed else str(column).strip() for column in table])
     return table
+
+
+def json_table(data: bytes, name: str) -> pd.DataFrame:
+    """A list of words (column `id`) or of objects; an object of words (`id` and `label`) or of objects."""
+    try:
+        held = json.loads(data)
+    except ValueError as error:
+        raise KitError(f"{name}: cannot be read as JSON: {reason(error)}") from None
+    if isinstance(held, dict):
+        held = [{"id": key} | (row if isinstance(row, dict) else {"label": row}) for key, row in held.items()]
+    rows = [row if isinstance(row, dict) else {"id": row} for row in held] if isinstance(held, list) else []
+    deep = [value for row in rows for value in row.values() if isinstance(value, dict) or _is_deep(value)]
+    if deep or not rows:
+        found = f"; a row holds {str(deep[0])[:60]}" if deep else ""
+        raise KitError(f"{name}: is no table: expected a list of rows, each of words and numbers{found}")
+    return pd.DataFrame([{key: _json_cell(value) for key, value in row.items()} for row in rows], dtype=str).fillna("")
+
+
+def _is_deep(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(one, list | dict) for one in value)
+
+
+def _json_cell(value: object) -> str:
+    if isinstance(value, list):
+        return str([str(one) for one in value])  # as Python writes it: `split_cell` reads it
+    return "" if value is None else str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def encoding_of(data: bytes) -> str:

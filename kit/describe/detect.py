@@ -1,7 +1,7 @@
 """What competition is this? Files in, the mapping of a competition's YAML out, with a reason for every decision.
 
 In order: what is to be handed in (`sample`), which pictures are which (`pictures`), where their labels are (`labels`),
-what is to be predicted (`targets`), in what format, by which metric (`submission`)."""
+what is to be predicted (`targets`), by which words (`words`), in what format, by which metric (`submission`)."""
 
 from kit.data.sources import pixel_columns
 from kit.describe.case import Case
@@ -13,6 +13,7 @@ from kit.describe.names import is_beside
 from kit.describe.pictures import picture_roles
 from kit.describe.sample import read_sample
 from kit.describe.submission import describe_submission
+from kit.describe.words import rename_classes
 from kit.errors import KitError, examples
 
 
@@ -23,14 +24,18 @@ def describe_files(inventory: Inventory, case: Case) -> None:
     read_sample(inventory, case)
     pixels = [e for e in entries if e.is_table and e.role not in case.used and len(pixel_columns(e.columns)) > 3]
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]
+    names: list[str] = []
     if any(entry.pictures for entry in entries):
-        find_labels(picture_roles(inventory, case), inventory, case)
+        pictures = picture_roles(inventory, case)
+        find_labels(pictures, inventory, case)
+        names = pictures.named
     elif pixels:
         pixel_tables(pixels, case)
     elif idx:
         idx_files(idx, case)
     else:
         raise KitError(f"no pictures; found {examples(entry.name for entry in entries)}{inventory.also()}")
+    rename_classes(inventory, names, case)
     describe_submission(case)
     rest = [entry.name for entry in entries if entry.role not in case.used and not is_beside(entry.name)]
     if rest:

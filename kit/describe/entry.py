@@ -12,8 +12,8 @@ from PIL import Image
 from kit.data.archives import unpacked_name
 from kit.data.label_files import Coco, parse_coco
 from kit.data.matching import FileNames
-from kit.data.text_tables import ENDINGS, read_text_csv
-from kit.errors import examples
+from kit.data.text_tables import ENDINGS, json_table, read_text_csv
+from kit.errors import KitError, examples
 
 Read = Callable[[str], bytes]
 
@@ -35,7 +35,26 @@ class Entry:
 
     @property
     def is_table(self) -> bool:
-        return self.name.endswith(ENDINGS)
+        """A CSV, or a JSON of rows."""
+        return self.name.endswith(ENDINGS) or self._json_rows() is not None
+
+    def _json_rows(self) -> pd.DataFrame | None:
+        """`None` where it is no JSON, or COCO's, or of another form."""
+        if "rows" not in self.held:
+            data = self.read("") if self.name.endswith(".json") else b""
+            try:
+                self.held["rows"] = json_table(data, self.role) if data and b'"images"' not in data else None
+            except KitError:
+                self.held["rows"] = None
+        rows: pd.DataFrame | None = self.held["rows"]
+        return rows
+
+    def mapping(self) -> dict[str, str]:
+        """A JSON of codes and what they mean: `{"0": "healthy", ...}`; empty where it is none."""
+        rows = self._json_rows()
+        if rows is None or len(rows.columns) != 2 or not all(rows[column].is_unique for column in rows):
+            return {}
+        return dict(rows.itertuples(index=False, name=None))
 
     @property
     def named(self) -> list[str]:

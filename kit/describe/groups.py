@@ -1,6 +1,7 @@
 """Which column says what must stay in one fold: patients, sites, sequences."""
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -14,6 +15,22 @@ SURE = re.compile(rf"^({_OF})[_ ]?(id|no|num|number|code|name)$")
 BARE = re.compile(rf"^({_OF})$")
 FEW = 10  # values of a group column for each fold, at least
 FOLDS = 5
+
+
+def hold_folders_together(named: Sequence[str], level: int, case: Case) -> None:
+    """`labels.group_pattern`, where the classes' folders hold a folder for each patient or series. `named`: pictures'
+    paths, the role's folder first; `level`: which of their folders is the class."""
+    if level < 0 or "labels.group_pattern" in case.given:
+        return
+    parts = pd.DataFrame([name.split("/")[: level + 2] for name in named if name.count("/") > level + 1])
+    if len(parts) < len(named):
+        return
+    inner = parts.groupby(level)[level + 1]
+    count, sizes = inner.nunique().sum(), parts.value_counts()
+    if inner.nunique().min() < FOLDS or count < FEW or (sizes > 1).mean() < 0.5:
+        return
+    case.raw["labels"]["group_pattern"] = f"^(?P<group>(?:[^/]+/){{{level + 2}}})"
+    case.because(f"{count:,} folders within the classes' own: images of one folder stay in one fold")
 
 
 def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFrame | None = None) -> None:

@@ -10,6 +10,7 @@ from kit.data.matching import FileNames, Match
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names
+from kit.describe.groups import hold_folders_together
 from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco, target_of_files, target_of_table
@@ -201,6 +202,7 @@ def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None
     number = int(case.choose("labels.level", "Which folders are the classes?", meanings))
     chosen = next(level for level in options if level.number == number)
     case.raw["labels"] |= {"layout": "folders"} | ({"level": number} if number != -1 else {})
+    hold_folders_together(pictures.named, number, case)
     where = " and ".join(entry.name for entry in pictures.train)
     case.because(f"labels by folder: {where} holds {len(chosen.names):,} of them")
     case.classes = chosen.names

@@ -417,3 +417,77 @@ def test_a_folder_of_training_pictures_is_no_wrapping(tmp_path):
     _pictures(files / "train", [f"train_{['cat', 'dog'][k % 2]}.{k}.png" for k in range(NUM)])
     _write(files / "train" / "notes.csv", "a\n1\n")
     assert _init(files).files.train == ("train",)
+
+
+def test_several_sources_of_one_class(tmp_path):
+    """As in steganalysis: the same photographs in every folder, one of them untouched, one probability to hand in."""
+    folder = tmp_path / "files"
+    sources = ["Cover", "JMiPOD", "UERD"]
+    for source in sources:
+        _pictures(folder / source, [f"{k:03}.png" for k in range(20)])
+    _pictures(folder / "Test", [f"t{k}.png" for k in range(4)])
+    _write(folder / "sample_submission.csv", "Id,Label\n" + "".join(f"t{k}.png,0.{k}\n" for k in range(1, 4)))
+    with pytest.raises(ConfigError, match=r"which stands alone\? Say which: --set labels.rename=Cover"):
+        _init(folder, "roc_auc")
+    competition = _init(folder, "roc_auc", "labels.rename=Cover", "submission.positive=not Cover")
+    assert competition.classes == ("Cover", "not Cover")
+    table = _index(folder)
+    train = table[table["split"] == "train"]
+    assert train["target_label"].value_counts().to_dict() == {"not Cover": 40, "Cover": 20}
+    assert train["given_group"].nunique() == 20  # a photograph's three versions
+    assert (train.groupby("given_group").size() == 3).all()
+    mapping = "labels.rename={JMiPOD: altered, UERD: altered}"
+    assert _init(folder, "roc_auc", mapping, "submission.positive=altered").classes == ("Cover", "altered")
+
+
+def test_codes_and_names_in_a_json(files):
+    """The labels' words are not the sample's, and a JSON leads from one to the other, either way round."""
+    (files / "codes.json").write_text(json.dumps({"cat": 7, "dog": 3}))
+    _sample(files, ["3"] * 4)
+    competition = _init(files)
+    assert competition.classes == ("cat", "dog")
+    assert dict(competition.submission.values) == {"cat": 7, "dog": 3}
+    _labels(files, ["n01", "n02"] * (NUM // 2))
+    (files / "codes.json").write_text(json.dumps({"n01": "cat", "n02": "dog"}))
+    _sample(files, ["dog"] * 4)
+    assert _init(files).classes == ("cat", "dog")
+    assert _index(files)["target_label"].tolist()[:3] == ["cat", "dog", "cat"]
+    (files / "codes.json").write_text(json.dumps([{"name": "dog", "id": "n02"}, {"name": "cat", "id": "n01"}]))
+    _write(files / "sample_submission.csv", "id,cat,dog\n" + "".join(f"t{k},0.5,0.5\n" for k in range(4)))
+    assert _init(files, "log_loss").classes == ("cat", "dog")
+    assert _index(files)["target_label"].tolist()[:3] == ["cat", "dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    "test", [["t2.png", "t0.png"], [{"image": "t2.png", "size": 3}, {"image": "t0.png", "size": 4}]]
+)
+def test_a_json_list_of_the_test_images(files, test):
+    (files / "sample_submission.csv").unlink()
+    (files / "test.json").write_text(json.dumps(test))
+    _init(files)
+    table = _index(files)
+    assert table[table["split"] == "test"].index.tolist() == ["t2.png", "t0.png"]
+
+
+@pytest.mark.parametrize("form", [dict, list])
+def test_a_json_of_labels(files, form):
+    labels = {f"a{k}.png": ["cat", "dog"][k % 2] for k in range(NUM)}
+    (files / "train.csv").unlink()
+    rows = labels if form is dict else [{"file": name, "animal": label} for name, label in labels.items()]
+    (files / "train.json").write_text(json.dumps(rows))
+    competition = _init(files)
+    assert competition.labels.column == ("label" if form is dict else "animal")
+    table = _index(files)
+    assert table[table["split"] == "train"]["target_label"].tolist() == list(labels.values())
+
+
+def test_a_folder_for_each_patient_within_the_class_stays_in_one_fold(tmp_path):
+    folder = tmp_path / "files"
+    _pictures(folder / "train", [f"{('cat', 'dog')[p % 2]}/p{p}/{k}.png" for p in range(14) for k in range(3)])
+    _pictures(folder / "test", [f"t{k}.png" for k in range(4)])
+    _sample(folder, ["cat"] * 4)
+    _init(folder)
+    table = _index(folder)
+    train = table[table["split"] == "train"]
+    assert train["given_group"].nunique() == 14
+    assert train["given_group"].iloc[0] == "train/cat/p0/"
