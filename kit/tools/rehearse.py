@@ -43,7 +43,7 @@ def rehearse(
         raise ConfigError(f"{files}: no such folder; give the competition's files with --from DIR")
     place = run.workspace.root / "kaggle" / f"rehearsal-{run.name}"
     box = Sandbox(place, python, minutes)
-    box.mount(files, f"competitions/{competition.slug or competition.name}")
+    box.mount(competition.slug or competition.name, files)
     if not all(is_done(one, fold) for one in runs for fold in folds):
         return _session(Sessions(runs, folds, run.name, None, lambda _: True, box), box, minutes)
     known = replace(competition, slug=competition.slug or competition.name)
@@ -63,7 +63,7 @@ def _session(sessions: Sessions, box: Sandbox, minutes: float) -> RehearsalResul
 
 def _say(what: str, done: Rehearsed) -> None:
     seconds = console.duration(done.seconds)
-    console.stage("rehearse", f"the {what} ran in {seconds}, its network taken away by {done.network}")
+    console.stage("rehearse", f"the {what} ran in {seconds}, without network and with read-only input by {done.kept}")
 
 
 def _another_test_set(
@@ -84,14 +84,13 @@ def _another_test_set(
         return None
     ids = [f"r{number:06d}" for number in range(len(oof))]
     hidden = place.with_name(f"{place.name}-hidden")
-    box = Sandbox(hidden, python, minutes)
-    inside = f"competitions/{competition.slug}/{unpacked_name(names[0])}"
+    box, slug = Sandbox(hidden, python, minutes, older=True), str(competition.slug)
     for name, path in zip(ids, paths, strict=True):
-        box.mount(path, f"{inside}/{name}{path.suffix}")
+        box.mount(slug, path, f"{unpacked_name(names[0])}/{name}{path.suffix}")
     samples = competition.files.sample_submission or competition.files.test_ids
     if samples:
         columns = {competition.submission.id_column: ids} | dict.fromkeys(value_columns(competition), "0")
-        table = box.input / "competitions" / str(competition.slug) / unpacked_name(str(samples[0]))
+        table = box.of("competitions", slug) / unpacked_name(str(samples[0]))
         pd.DataFrame(columns).to_csv(table, index=False)
     asked = replace(run.asked, ensemble=replace(run.asked.ensemble, models="folds"))
     handed = HandedRuns([run], asked, fold.number)

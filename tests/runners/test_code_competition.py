@@ -13,7 +13,7 @@ from kit.config import Experiment
 from kit.errors import KitError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
-from kit.runners.kaggle import submitting
+from kit.runners.kaggle import rehearsal, submitting
 from kit.runners.kaggle.rehearsal import Sandbox
 from kit.stages import submit
 from kit.tools import rehearse
@@ -133,13 +133,22 @@ def test_a_rehearsal_of_a_session(done, digits, tmp_path, capsys):
     assert not run.exists, "nothing of it is taken for the run itself"
 
 
-def test_a_rehearsal_has_kaggles_limits(tmp_path):
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_a_rehearsal_has_kaggles_limits(tmp_path, monkeypatch, capsys, namespaces):
+    if namespaces and not rehearsal.may_unshare():
+        pytest.skip("namespaces are not allowed here")
+    monkeypatch.setattr(rehearsal, "may_unshare", lambda: namespaces)
     box = Sandbox(tmp_path / "box", minutes=0.02)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("a")
-    box.mount(tmp_path / "data", "competitions/x")
-    with pytest.raises(KitError, match=r"/kaggle/input is read-only on Kaggle, and .*b\.txt was written there"):
+    box.mount("x", tmp_path / "data")
+    message = "failed as it would on Kaggle" if namespaces else "is read-only on Kaggle, and .*b.txt was written there"
+    with pytest.raises(KitError, match=message):
         box.run('open(str("/kaggle") + "/input/competitions/x/b.txt", "w").write("b")')
+    assert (tmp_path / "data" / "b.txt").exists() != namespaces
+    assert ("Read-only file system" in capsys.readouterr().out) == namespaces
+    done = box.run('open("here", "w").write(open(str("/kaggle") + "/input/competitions/x/a.txt").read())')
+    assert (done.working / "here").read_text() == "a"
     with pytest.raises(KitError, match=r"failed as it would on Kaggle \(exit 1\)"):
         box.run("import urllib.request; urllib.request.urlopen('http://example.com', timeout=2)")
     with pytest.raises(KitError, match=r"the rehearsal took over 1\.2 s; --minutes gives it more"):
