@@ -71,6 +71,9 @@ class Cloud(Kaggle):
     rerun_fate: str = ""  # what Kaggle says of the hidden rerun
     reruns: list[Version] = field(default_factory=list)
     refusal: str = ""  # of a code submission
+    push_refusal: str = ""
+    unmountable: dict[str, list[str]] = field(default_factory=dict)  # invalidKernelSources, ...: names
+    old_shape: bool = False  # errors as {"code": 403, "message": ...}
     program: str = ""  # runs in place of what was pushed
     extra_outputs: dict[str, bytes] = field(default_factory=dict)
 
@@ -156,8 +159,8 @@ class CloudHandler(Handler):
         assert request["newTitle"].lower().replace(" ", "-") == slug, "the address comes from the title"
         assert len(request["text"]) < 1_000_000
         cloud.pushes.append(request)
-        if cloud.used >= 30:
-            self.json({"error": USED_UP})
+        if cloud.used >= 30 or cloud.push_refusal:
+            self.json({"error": cloud.push_refusal or USED_UP})
             return
         if len(cloud.running()) >= cloud.most_sessions:
             self.json({"error": BUSY})
@@ -177,7 +180,7 @@ class CloudHandler(Handler):
         self.json({
             "ref": f"/code/{OWNER}/{slug}", "url": f"https://www.kaggle.com/code/{OWNER}/{slug}",
             "versionNumber": len(cloud.kernels[slug]), "invalidCompetitionSources": wrong,
-            "invalidDatasetSources": unready,
+            "invalidDatasetSources": unready, **cloud.unmountable,
         })  # fmt: skip
 
     def _version(self, request: dict) -> Version | None:
@@ -252,7 +255,7 @@ class CloudHandler(Handler):
             why = "cannot find submission.csv"
         if why:
             error = {"code": 400, "message": f"Submission not allowed: {why}", "status": "FAILED_PRECONDITION"}
-            self.json({"error": error}, 400)
+            self.json({"code": 400, "message": why} if self.kaggle.old_shape else {"error": error}, 400)
             return
         self.kaggle.description = request["submissionDescription"]
         self.kaggle.start(asked, hidden=True)

@@ -155,20 +155,56 @@ def test_a_rehearsal_has_kaggles_limits(tmp_path, monkeypatch, capsys, namespace
         box.run("import time; time.sleep(60)")  # and says nothing
 
 
-@pytest.mark.parametrize("fate", ["Notebook Threw Exception", "Notebook Timeout", "Submission Scoring Error"])
+@pytest.mark.parametrize(
+    "fate",
+    [
+        "Notebook Threw Exception", "Notebook Timeout", "Notebook Exceeded Allowed Compute", "Submission CSV Not Found",
+        "Submission Scoring Error",
+    ],
+)  # fmt: skip
 def test_complete_without_a_score_is_a_failure(cloud, run, fate):
     cloud.rerun_fate, cloud.program = fate, QUICK
     with pytest.raises(KitError, match=f"could not score reference 4711: {fate}"):
         submit.submit(run, wait_minutes=2)
 
 
-def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run):
-    cloud.program = QUICK
-    cloud.refusal = "Your Notebook cannot use P100 GPUs in this competition."
-    with pytest.raises(KitError, match=r"refuses the request \(400\) .*Submission not allowed: Your Notebook cannot"):
+@pytest.mark.parametrize("old_shape", [False, True])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "This competition only accepts Submissions from Notebooks.",
+        "Your Notebook cannot use internet access in this competition.",
+        "Your Notebook must include this competition as a data source.",
+        "Your Notebook cannot use P100 GPUs in this competition.",
+        'Submission files must be named "submission.csv"',
+        "cannot find submission.csv",
+        "You have used your 5 submissions of today.",
+    ],
+)
+def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run, reason, old_shape):
+    cloud.program, cloud.refusal, cloud.old_shape = QUICK, reason, old_shape
+    with pytest.raises(KitError, match=rf"refuses the request \(400\) .*{reason}") as raised:
         submit.submit(run, wait_minutes=2)
+    assert "\n" not in str(raised.value)
     cloud.refusal = ""
     assert submit.submit(run, wait_minutes=2).status == "COMPLETE"
+    assert [len(versions) for versions in cloud.kernels.values()] == [1], "the notebook is not run anew"
+
+
+def test_a_notebook_waits_while_two_sessions_run(cloud, run, capsys):
+    cloud.program = "import time; time.sleep(20)"
+    for slug in ("one", "two"):
+        cloud.start({"slug": f"me/{slug}"})
+    cloud.program = QUICK
+    assert submit.submit(run, wait_minutes=2).status == "COMPLETE"
+    assert capsys.readouterr().out.count("session count of 2 reached. Waiting for one of them to end") == 1
+
+
+def test_no_submission_is_left_today(cloud, run):
+    cloud.left = 0
+    with pytest.raises(KitError, match="no submissions are left today: Kaggle's day begins at 00:00 UTC"):
+        submit.submit(run, wait_minutes=2)
+    assert not cloud.pushes, "not even a notebook's run is spent"
 
 
 def test_a_notebook_that_breaks_is_not_handed_in(cloud, run):

@@ -51,7 +51,6 @@ def cloud(tmp_path, digits, point_sdk_at, monkeypatch):
     server = serve_cloud(state)
     point_sdk_at(state.url)
     monkeypatch.setattr(on_kaggle, "POLL", 0.2)
-    monkeypatch.setattr(on_kaggle, "BUSY", 0.2)
     monkeypatch.setattr(fetching, "LATE", 3.0)
     yield state
     state.stop()
@@ -151,6 +150,32 @@ def test_a_quota_that_is_used_up_says_when_it_is_reset(cloud, quick):
     with pytest.raises(RefusedError, match=r"used up: 30\.0 of 30 GPU hours.*reset on Saturday, 28 November"):
         quick()
     assert not cloud.pushes
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Maximum weekly GPU quota of 30.00 hours reached.",
+        "Session cannot start because currently running sessions are projected to exceed your weekly GPU quota.",
+        "Kernel push failed: Your account must be phone verified to use internet.",
+    ],
+)
+def test_a_refused_push_says_why_and_what_is_left(cloud, quick, reason):
+    cloud.push_refusal = reason
+    with pytest.raises(RefusedError, match=rf"does not start kit-\S+: {reason}.*3\.0 of 30 GPU hours") as raised:
+        quick()
+    assert "\n" not in str(raised.value)
+    assert len(cloud.pushes) == 1
+
+
+@pytest.mark.parametrize("kind", ["Kernel", "Model", "Dataset", "Competition"])
+def test_a_source_of_any_kind_that_cannot_be_mounted(cloud, quick, kind):
+    cloud.unmountable = {f"invalid{kind}Sources": ["me/mine"]}
+    cloud.program = "import time; time.sleep(60)"
+    word = {"Kernel": "notebook"}.get(kind, kind.lower())
+    with pytest.raises(RefusedError, match=f"cannot mount {word} me/mine for kit-"):
+        quick()
+    assert not cloud.kernels
 
 
 def test_what_cannot_be_mounted_is_said_and_does_not_run(cloud, quick):

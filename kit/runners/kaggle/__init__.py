@@ -5,7 +5,6 @@ same command goes on where it was."""
 
 import json
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -19,13 +18,12 @@ from kit.locks import lock
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
 from kit.runners.kaggle.fetching import Fetcher
-from kit.runners.kaggle.following import POLL, follow
+from kit.runners.kaggle.following import POLL, follow, start
 from kit.runners.kaggle.manifest import is_done
 from kit.runners.kaggle.pictures import Ask, Shelf, put_pictures
 from kit.workspace import Fold, expanded, fingerprint, read_json, write_json, write_text
 
 HOURS = 11.0  # of a session, below Kaggle's 12
-BUSY = 60.0  # seconds between two tries while other sessions run
 LETTERS = 32  # of a run's name in a slug of at most 50
 
 
@@ -59,7 +57,7 @@ class Sessions:
             number, session = self._newest() if self.left else (1, None)
             while self.left:
                 if session is None or self._was_reported(session):
-                    session = self._start(number, before=session.version if session else 0)
+                    session = self._start(number, session)
                 session = follow(self._kernels, session, POLL)
                 if session.status != "COMPLETE":
                     self._give_up(session)
@@ -122,26 +120,13 @@ class Sessions:
             text = cargo.script(task, settings)
         return Kernel(slug, text, task.competition, task.datasets, (task.previous,) if task.previous else ())
 
-    def _start(self, number: int, before: int) -> Session:
+    def _start(self, number: int, session: Session | None) -> Session:
         quota = self._kernels.quota()
         if quota.left <= 0:
             raise RefusedError(f"Kaggle's GPU quota is used up: {quota}")
         hours = min(self._hours, quota.left)
         console.stage("kaggle", f"{quota}; this session takes at most {hours:.1f}, whatever the number of GPUs")
-        kernel, waiting = self.kernel(number, hours), False
-        while True:
-            try:
-                session = self._kernels.push(kernel, before)
-                page = f"{self._kernels.PAGE}/{self._kernels.owner}/{kernel.slug}"
-                console.stage("kaggle", f"{kernel.slug} started: {page}")
-                return session
-            except RefusedError as refused:
-                if not refused.busy:
-                    raise RefusedError(f"{refused} ({quota})") from None
-                if not waiting:
-                    console.stage("kaggle", f"{refused} Waiting for one of them to end")
-                waiting = True
-                time.sleep(min(BUSY, 4 * POLL))
+        return start(self._kernels, self.kernel(number, hours), session, POLL)
 
     def _give_up(self, session: Session) -> None:
         """The session failed: say why, once; the next command starts another."""

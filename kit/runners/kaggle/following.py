@@ -1,4 +1,4 @@
-"""Following a session: its log as it comes, its status until it has ended."""
+"""A session from its start to its end: pushed when there is room for it, its log as it comes, its status."""
 
 import contextlib
 import threading
@@ -7,10 +7,28 @@ import time
 from kit import console
 from kit.errors import KitError
 from kit.kaggle.calls import NotThereError
-from kit.kaggle.kernels import Kernels, Session
+from kit.kaggle.kernels import Kernel, Kernels, RefusedError, Session
 
 POLL = 15.0  # seconds
 PATIENCE = 3600.0  # seconds that Kaggle may be out of reach
+
+
+def start(kernels: Kernels, kernel: Kernel, session: Session | None, poll: float = POLL) -> Session:
+    """Push it as the version after `session`, the newest one there; while as many run as Kaggle allows, wait for one of
+    them to end. Raises `RefusedError` with Kaggle's reason and the week's quota."""
+    waiting = False
+    while True:
+        try:
+            pushed = kernels.push(kernel, before=session.version if session else 0)
+            console.stage("kaggle", f"{kernel.slug} started: {kernels.PAGE}/{kernels.owner}/{kernel.slug}")
+            return pushed
+        except RefusedError as refused:
+            if not refused.busy:
+                raise RefusedError(f"{refused} ({kernels.quota()})") from None
+            if not waiting:
+                console.stage("kaggle", f"{refused} Waiting for one of them to end")
+            waiting = True
+            time.sleep(4 * poll)
 
 
 def follow(kernels: Kernels, session: Session, poll: float = POLL) -> Session:

@@ -15,7 +15,7 @@ from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import Kernel, Kernels, Session, slugified
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
-from kit.runners.kaggle.following import POLL, follow
+from kit.runners.kaggle.following import POLL, follow, start
 from kit.runners.kaggle.notebook import FACTS, FILE, SHARE, Rerun, models_of, notebook
 from kit.runners.kaggle.pictures import Shelf
 from kit.workspace import Fold, fingerprint
@@ -43,8 +43,7 @@ def send_notebook(client: KaggleClient, handed: HandedRuns, competition: Competi
     if session is None or not (session.goes_on or session.status == "COMPLETE"):
         kernel = Kernel(name, text, slug, (task.models,), kind="notebook", internet=False)
         console.stage("submit", f"{kernels.quota()}; the notebook's own run takes a little of it")
-        session = kernels.push(kernel, before=session.version if session else 0)
-        console.stage("submit", f"notebook {name}: {kernels.PAGE}/{kernels.owner}/{name}")
+        session = start(kernels, kernel, session, POLL)
     session = follow(kernels, session, POLL)
     _check(kernels, session, competition)
     return lambda message: client.hand_in_notebook(slug, kernels.owner, name, session.version, message)
