@@ -42,9 +42,15 @@ def use_threads(run: Run, threads: int | None = None) -> None:
     torch.set_num_threads(threads if run.device.type == "cpu" else min(threads, num_cores()))
 
 
+def decoder_of(run: Run) -> str:
+    """What decoded the pictures that the run learned from; runs that name none used simplejpeg."""
+    file = run.files.environment
+    return str(read_json(file).get("decoder", "simplejpeg")) if file.is_file() else DECODER
+
+
 def warn_of_decoder(run: Run) -> None:
-    """Warn if the run's pictures were decoded by a library other than today's; runs that name none used simplejpeg."""
-    made = read_json(run.files.environment).get("decoder", "simplejpeg") if run.files.environment.is_file() else DECODER
+    """Warn if the run's pictures were decoded by a library other than today's."""
+    made = decoder_of(run)
     if made != DECODER:
         console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 

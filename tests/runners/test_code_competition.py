@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +15,14 @@ from kit.config import Experiment
 from kit.errors import KitError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
-from kit.runners.kaggle import rehearsal, submitting
+from kit.runners.kaggle import rehearsal, submitting, wheels
 from kit.runners.kaggle.rehearsal import Sandbox
 from kit.stages import submit
 from kit.tools import rehearse
 
 SLUG = "tiny-digits"
 COPIES = 20
+TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 QUICK = "open('submission.csv', 'w').write('id,label\\n1,0\\n')"  # in place of the notebook
 
 
@@ -59,6 +62,11 @@ def cloud(tmp_path, digits, hidden, point_sdk_at, monkeypatch):
     state.stop()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_download(monkeypatch):
+    monkeypatch.setattr(wheels, "PYTHONS", ())
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +139,30 @@ def test_a_rehearsal_of_a_session(done, digits, tmp_path, capsys):
     assert rehearse.rehearse(run, [1], digits).what == "session"
     assert "{'tiny': {'1': 'predicted'}}" in capsys.readouterr().out
     assert not run.exists, "nothing of it is taken for the run itself"
+
+
+def test_the_decoder_travels_to_a_notebook_without_internet(run, digits, monkeypatch, capsys, tmp_path):
+    """Its wheel comes from PyPI, once, here from a folder; none is asked for where no picture is a JPEG."""
+    found = pytest.importorskip("simplejpeg")
+    packed = tmp_path / "index" / f"simplejpeg-{metadata.version('simplejpeg')}-{TAG}-{TAG}-manylinux2014_x86_64.whl"
+    packed.parent.mkdir()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in metadata.files("simplejpeg") or []:
+            archive.write(file.locate(), str(file))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(packed.parent))
+    monkeypatch.setattr(wheels, "PYTHONS", (f"{sys.version_info[0]}.{sys.version_info[1]}", "3.99"))
+    rehearse.rehearse(run, [0, 1], digits)
+    kept = run.workspace.root / "kaggle"
+    assert [path.name for path in (kept / "wheels").iterdir()] == [packed.name]
+    there = list(kept.glob("rehearsal-*/tmp/kit-*/wheels/simplejpeg/__init__.py"))
+    assert len(there) == 2, "in the public run and in the hidden one"
+    assert there[0].read_bytes() == Path(found.__file__).read_bytes()
+    assert "simplejpeg for Python 3.99 does not come" in capsys.readouterr().out
+    index = run.workspace.index(SLUG)
+    index.write_text(index.read_text().replace(",JPEG,", ",PNG,"))
+    run.refresh()
+    assert not wheels.wheels_for([run], tmp_path / "none")
 
 
 @pytest.mark.parametrize("namespaces", [True, False])

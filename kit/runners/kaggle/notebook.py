@@ -13,6 +13,7 @@ from kit.run.member import read_member
 from kit.run.run import Run
 from kit.runners.kaggle import cargo
 from kit.runners.kaggle.mounts import LINKS
+from kit.runners.kaggle.wheels import INSTALL
 from kit.workspace import Fold
 
 PREDICT = """\
@@ -45,11 +46,13 @@ class Rerun:
 def notebook(task: Rerun, runs: Sequence[Run]) -> str:
     """The .ipynb as JSON text. Raises `KitError` where it is too large."""
     names = ", ".join(run.name for run in runs)
+    places = [f"datasets/{task.models}", task.models.rpartition("/")[2]]
     packed = cargo.packed({**cargo.settings_for(runs), "task.json": json.dumps(vars(task))})
+    code = cargo.UNPACK.format(cargo=packed) + INSTALL.format(places=places)
     cells = [
         _text(f"# {names}\n\nMade by the kit. The first cell unpacks its code, the second predicts the test files that "
               f"are mounted (the hidden ones, when the notebook is scored) with the models of `{task.models}`."),
-        _code(cargo.UNPACK.format(cargo=packed)), _code(PREDICT), _text("What is handed in:"), _code(SHOW),
+        _code(code), _code(PREDICT), _text("What is handed in:"), _code(SHOW),
     ]  # fmt: skip
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     made = {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": cells}

@@ -18,6 +18,7 @@ from kit.runners.kaggle import cargo
 from kit.runners.kaggle.following import POLL, follow, start
 from kit.runners.kaggle.notebook import FACTS, FILE, SHARE, Rerun, models_of, notebook
 from kit.runners.kaggle.pictures import Shelf
+from kit.runners.kaggle.wheels import wheels_for
 from kit.workspace import Fold, fingerprint
 
 LETTERS = 28  # of a name in a slug of at most 50
@@ -52,7 +53,9 @@ def send_notebook(client: KaggleClient, handed: HandedRuns, competition: Competi
 def rerun_of(handed: HandedRuns, competition: Competition, shelf: Shelf) -> Rerun:
     """What the notebook is to do, once its models are on the shelf."""
     with tempfile.TemporaryDirectory() as place:
-        models = shelf.put(slugified(handed.asked.name), models_of(handed.runs, handed.asked, Path(place), handed.fold))
+        files = models_of(handed.runs, handed.asked, Path(place), handed.fold)
+        files += wheels_for(handed.runs, handed.runs[0].workspace.root / "kaggle" / "wheels")
+        models = shelf.put(slugified(handed.asked.name), files)
     experiments, blend = [cargo.localised(run.experiment) for run in handed.runs], cargo.localised(handed.asked)
     return Rerun(competition.slug or "", experiments, blend, models, competition.hidden_test.hours)
 
