@@ -12,7 +12,7 @@ from kit.run.run import Run
 from kit.run.settling import decoder_of
 
 NAME = "simplejpeg"
-PYTHONS = ("3.12", "3.13")  # Kaggle's, and its next one
+PYTHONS = ("3.11", "3.12", "3.13")  # Kaggle's, and those beside it
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64")
 INSTALL = """\
 import glob
