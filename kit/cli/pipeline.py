@@ -88,10 +88,14 @@ def predict(
     return do("stages.predict", run, folds, force)
 
 
+_WITH = "Someone else's predictions: columns as in a submission of probabilities, and fold. Repeatable."
+
+
 @app.command(rich_help_panel="The pipeline")
 def ensemble(
     runs: Annotated[list[str] | None, typer.Argument(help="Runs to blend; default: the experiment's own.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Default: the run's, or NAME-blend.")] = None,
+    friends: Annotated[list[str], typer.Option("--with", metavar="NAME=OOF.csv,TEST.csv", help=_WITH)] = [],
     config: Config = DEFAULT_CONFIG, set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False,
     force: NoForce = False,
 ) -> Any:  # fmt: skip
@@ -99,8 +103,9 @@ def ensemble(
     run = open_run(config, set_, workspace)
     members = [one.name for one in run.asked.members]
     names = list(dict.fromkeys(runs or members or [run.name]))
-    name = name or (run.name if members and not runs else f"{run.name}-blend" if len(names) > 1 else names[0])
-    return do("stages.ensemble", [run.named(one, run.workspace) for one in names], name, run.asked.ensemble)
+    alone = len(names) == 1 and not friends
+    name = name or (run.name if members and not runs and not friends else names[0] if alone else f"{run.name}-blend")
+    return do("stages.ensemble", [run.named(one, run.workspace) for one in names], name, run.asked.ensemble, friends)
 
 
 @app.command(rich_help_panel="The pipeline")

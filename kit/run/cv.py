@@ -65,7 +65,7 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
             rows.append([label, metric, f"{values['pooled']:.4f}", interval, by_fold])
     title = f"Cross-validation: {cv['num_images']:,} images, each predicted by models that never saw it"
     console.table(title, ["run", "metric", "pooled", "95 % interval", "mean ± std"], rows)
-    picked = {reason: None for member in members for reason in picked_by_own_fold(member.run)}
+    picked = {reason: None for member in members for reason in picked_by_own_fold(member.run) if not member.by_friend}
     for name, one, num_models in views:
         values = one["metrics"][competition.scoring.name]["folds"]
         folds = "  ".join("none" if np.isnan(value) else f"{value:.4f}" for value in values)

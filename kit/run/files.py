@@ -39,6 +39,7 @@ class RunFiles:
         self.environment = folder / "environment.json"
         self.folds = folder / "folds.csv"  # the run's own copy
         self.oof = folder / "oof.csv"
+        self.test = folder / "test.csv"  # predictions as they are averaged, before they are calibrated
         self.cv = folder / "cv.json"
         self.suspects = folder / "suspects.csv"
         self.report = folder / "report.html"

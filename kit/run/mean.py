@@ -21,10 +21,11 @@ from kit.settings import Ensemble
 
 @dataclass(frozen=True)
 class HandedIn:
-    """`table`: image_id and predictions, a row per test image; `params`: for `Metric.decide`. `mean`: how `num_models`
-    models became one; `unseen`: the test set."""
+    """`table`: image_id and predictions, a row per test image; `plain`: their plain mean, as OOF is; `params`: for
+    `Metric.decide`. `mean`: how `num_models` models became one; `unseen`: the test set."""
 
     table: pd.DataFrame
+    plain: pd.DataFrame
     params: Params
     mean: Mean
     num_models: int
@@ -44,9 +45,9 @@ def hand_in_predictions(members: list[Member], blended: BlendedRuns, hand_in: Ha
     models, unseen = _models(members, blended, hand_in), _unseen(members[0])
     plain = blended.recipe.apply(_means(members, hand_in), competition.task)
     mean, params = make_mean(models, plain, blended.scored, hand_in, unseen)
-    probs = pd.DataFrame(mean.predictions, columns=competition.predictions)
-    table = pd.DataFrame({"image_id": members[0].test_ids}).join(probs)
-    return HandedIn(table, params, mean, len(models), hand_in.average(folds=True), unseen)
+    ids = pd.DataFrame({"image_id": members[0].test_ids})
+    table, alike = (ids.join(pd.DataFrame(one, columns=competition.predictions)) for one in (mean.predictions, plain))
+    return HandedIn(table, alike, params, mean, len(models), hand_in.average(folds=True), unseen)
 
 
 def make_mean(

@@ -17,17 +17,16 @@ from kit.workspace import file_hash, fingerprint, read_json
 
 @dataclass(frozen=True)
 class Member:
-    """`oof`: image_id, fold, targets, predictions. `tests`: one float (N, C) per model, with `test_ids` as rows."""
+    """`oof`: image_id, fold, targets, predictions. `tests`: one float (N, C) per model, with `test_ids` as rows. `run`:
+    whose it is, or beside which a friend's predictions are read."""
 
+    name: str
     run: Run
     oof: pd.DataFrame
     test_ids: list[str]
     tests: list[np.ndarray]
     files: list[Path]
-
-    @property
-    def name(self) -> str:
-        return self.run.name
+    by_friend: bool = False
 
 
 def read_member(run: Run, use_full: bool = False) -> Member:
@@ -56,7 +55,7 @@ def read_member(run: Run, use_full: bool = False) -> Member:
     tables_read = [*(fold.files.oof for fold in predicted), *(fold.files.test for fold in models)]
     files = [file for table in tables_read for file in files_of(table)]
     probs = [predictions(table, competition) for table in tests]
-    return Member(run, oof, tests[0]["image_id"].tolist(), probs, files)
+    return Member(run.name, run, oof, tests[0]["image_id"].tolist(), probs, files)
 
 
 def _warn(run: Run, num_predicted: int, use_full: bool) -> None:

@@ -1,4 +1,4 @@
-"""ensemble: the folds of one or more runs -> `runs/<name>/oof.csv`, `cv.json`, and a validated submission."""
+"""ensemble: the folds of one or more runs -> `runs/<name>/oof.csv`, `test.csv`, `cv.json`, a validated submission."""
 
 import datetime
 import re
@@ -19,6 +19,7 @@ from kit.run.cv import cross_validation, on_untouched, show_cross_validation
 from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
+from kit.run.friend import read_friend
 from kit.run.hand_in import HandIn, clip_of
 from kit.run.mean import HandedIn, hand_in_predictions, show_mean
 from kit.run.member import Member, read_member, require_same_test
@@ -41,18 +42,24 @@ class EnsembleResult:
     test_scores: dict[str, float]  # of a competition whose test labels are public, else empty
 
 
-def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | None = None) -> EnsembleResult:
+def ensemble(
+    runs: Sequence[Run], name: str | None = None, settings: Ensemble | None = None, friends: Sequence[str] = ()
+) -> EnsembleResult:
     """Mean over folds, then a blend of runs as `settings` asks (default: the first run's own); write the submission.
-    `name`: the submission's; default: the run's, or the first one's with `-blend`. The file is validated before it gets
-    its final name."""
+    `name`: the submission's; default: the run's, or the first one's with `-blend`. `friends`: others' predictions as
+    NAME=OOF.csv,TEST.csv. The file is validated before it gets its final name."""
     first = runs[0]
-    name = _name(runs, name)
+    name = _name(runs, friends, name)
     hand_in = HandIn(first.competition, settings or first.experiment.ensemble, first.group_of)
     full = hand_in.settings.models == "full"
     for run in runs:
         if run.competition.name != first.competition.name:
             raise ConfigError(f"run {run.name} is for {run.competition.name}, not {first.competition.name}")
     members = [read_member(run, full) for run in runs]
+    if friends and members[0].oof.empty:
+        raise ConfigError("--with: a blend is weighted on OOF, and a model trained on all data alone has none")
+    members += [read_friend(given, members[0]) for given in friends]
+    _require_own_names(members)
     blended = blend_runs(members, hand_in)
     scored, files = blended.scored, RunFiles(first.workspace.run(name))
     post = scored.post
@@ -80,6 +87,7 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     if not len(handed.table):
         console.warn(f"{first.competition.name} has no test images: a CV, and no submission")
         return EnsembleResult(None, None, metric, pooled, 0, {})
+    write_rows(handed.plain, files.test)
     test_scores = _score_test(first, handed)
     path, num_rows = _write_submission(first, name, handed)
     facts = {"cv": cv, "postprocess": _describe_postprocess(post), "mean": handed.facts(), "test": test_scores}
@@ -89,9 +97,16 @@ def ensemble(runs: Sequence[Run], name: str | None = None, settings: Ensemble | 
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
 
-def _name(runs: Sequence[Run], name: str | None) -> str:
+def _require_own_names(members: Sequence[Member]) -> None:
+    names = [member.name for member in members]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two members of the blend are called {twice}: --with ANOTHER=OOF.csv,TEST.csv")
+
+
+def _name(runs: Sequence[Run], friends: Sequence[str], name: str | None) -> str:
     """The submission's name. Raises `ConfigError` where it is not valid, or is another run's."""
-    names = [run.name for run in runs]
+    names = [*(run.name for run in runs), *friends]
     name = name or (names[0] if len(names) == 1 else f"{names[0]}-blend")
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(f"--name {name}: expected {NAME_WORDS}")
@@ -166,7 +181,8 @@ def _passport(path: Path, members: list[Member], blended: BlendedRuns, previous:
     facts, recipe = [], blended.recipe
     for member, worth in zip(members, blended.facts, strict=True):
         inputs = {f"{file.parent.name}/{file.name}": file_hash(file) for file in member.files}
-        facts.append({**worth, "models": len(member.tests), "inputs": inputs})
+        friend = {"friend": True} if member.by_friend else {}
+        facts.append({**worth, **friend, "models": len(member.tests), "inputs": inputs})
     return {
         "competition": members[0].run.competition.name, "kit": VERSION, "sha256": file_hash(path),
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -13,7 +13,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.data.text_tables import read_text_csv
-from kit.errors import ConfigError, KitError, nearest
+from kit.errors import ConfigError, KitError, examples, nearest
 from kit.kaggle.calls import UnsureError
 from kit.kaggle.client import KaggleClient
 from kit.locks import lock
@@ -126,7 +126,12 @@ def _send_file(client: KaggleClient, slug: str, path: Path) -> Callable[[str], i
 
 def _handed_in(run: Run, passport: dict[str, Any]) -> HandedRuns:
     """The runs that a submission is made of, by its passport."""
-    names = [one["run"] for one in passport.get("members", [])]
+    members = passport.get("members", [])
+    friends = [one["run"] for one in members if one.get("friend")]
+    if friends:
+        why = f"a notebook cannot make the predictions of {examples(friends)} anew"
+        raise KitError(f"{run.competition.title} takes notebooks only, and {why}; blend runs alone")
+    names = [one["run"] for one in members]
     if not names:
         raise KitError(f"{run.competition.title} takes notebooks only, and this file has no passport: `kit ensemble`")
     asked = run.asked

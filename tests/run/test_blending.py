@@ -41,7 +41,8 @@ def _member(name: str, competition: Competition, noise: float, seed: int) -> Mem
     )
     table = table.join(pd.DataFrame(said, columns=competition.predictions))
     shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True) if seed > 1 else table
-    return Member(Run(Experiment(name, "dogs-vs-cats-redux"), Workspace(Path())), shuffled, [], [], [])
+    run = Run(Experiment(name, "dogs-vs-cats-redux"), Workspace(Path()))
+    return Member(name, run, shuffled, [], [], [])
 
 
 def _hand_in(competition: Competition, blend: str = "auto") -> HandIn:
