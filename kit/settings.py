@@ -166,9 +166,9 @@ class Machine:
     num_workers: Literal["auto"] | NonNegativeInt = "auto"  # processes that prepare batches; auto: as many as needed
     checkpoint_minutes: PositiveFloat = 5.0  # a checkpoint is also written within an epoch
     cache_dir: str | None = None  # a folder for decoded pixels and features; null: in the workspace
-    cache_gb: PositiveFloat = (
-        50.0  # the most a competition's may take there; what does not fit is decoded in every epoch
-    )
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()  # who is told of epochs, CV, figures and Kaggle's score
+    # the most gigabytes a competition's may take there; what does not fit is decoded in every epoch
+    cache_gb: PositiveFloat = 50.0
 
     def settled_by(self, earlier: "Machine") -> "Machine":
         """The same, with what is left open here as it was settled earlier."""

@@ -79,9 +79,14 @@ def leaderboard(
 @app.command(rich_help_panel="Tools")
 def runs(
     name: Annotated[str | None, typer.Argument(help="A run: write its report.html.")] = None,
+    track: Annotated[str | None, typer.Option("--track", help="Send the run NAME: tensorboard or wandb.")] = None,
     workspace: Root = HERE, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """The ledger: every run and submission with its CV, Kaggle's score, its time; or one run's page."""
+    if track is not None:
+        if name is None:
+            raise ConfigError(f"--track {track}: which run? kit runs NAME --track {track}")
+        return do("tools.track", Workspace(workspace), name, track)
     if name is not None:
         return do("tools.report", Workspace(workspace), name)
     return do("tools.runs", Workspace(workspace))

@@ -28,8 +28,10 @@ from kit.run.files import run_names
 from kit.run.predicting import check_views
 from kit.run.run import Run, RunFold
 from kit.run.settling import environment, settle_training, speed_here, tell_how_it_goes_on, use_threads
+from kit.run.tracked import place_of
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
+from kit.tracking.tracker import listener
 from kit.training.checkpoint import load_model, require_savable
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, Output, fit
@@ -200,6 +202,7 @@ class Networks:
         facts = {"model": self.run.experiment.model.name, "classes": list(self.run.competition.classes)}
         minutes = self.run.experiment.machine.checkpoint_minutes
         listeners = [make(fold.files.metrics) for make in LISTENERS]
+        listeners += [listener(name, place_of(self.run, fold.title)) for name in self.run.asked.machine.track]
         return Output(fold.title, fold.files.checkpoint, fold.files.model, facts, minutes, listeners)
 
     def workers(self, fold: RunFold, images_per_second: float) -> int:

@@ -25,6 +25,7 @@ from kit.run.mean import HandedIn, hand_in_predictions, show_mean
 from kit.run.member import Member, read_member, require_same_test
 from kit.run.run import Run
 from kit.run.submission import make_submission, read_sample, validate
+from kit.run.tracked import send_results
 from kit.scoring.bootstrap import bootstrap_interval
 from kit.scoring.postprocess import Postprocess
 from kit.scoring.truth import Truth
@@ -94,6 +95,8 @@ def ensemble(
     passport = path.with_suffix(".json")
     write_json(passport, _passport(path, members, blended, passport) | facts)
     console.stage("ensemble", f"{path}: {counted(num_rows, 'row')}, valid")
+    if name == first.name:
+        send_results(first, first.asked.machine.track)
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
 
 

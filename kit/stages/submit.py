@@ -19,6 +19,7 @@ from kit.kaggle.client import KaggleClient
 from kit.locks import lock
 from kit.run.run import Run
 from kit.run.submission import read_sample, validate
+from kit.run.tracked import send_results
 from kit.runners.kaggle.submitting import HandedRuns, send_notebook
 from kit.workspace import Workspace, file_hash, read_json, write_json
 
@@ -83,6 +84,7 @@ def submit(
     console.stage("submit", f"Kaggle took it (reference {ref}); waiting for the score")
     scored = client.wait_for_score(competition.slug, ref, wait_minutes * 60)
     _note(passport_path, competition, entry, asdict(scored))
+    send_results(run, run.asked.machine.track)
     if scored.status == "ERROR":
         raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
     if scored.status == "PENDING":
