@@ -75,6 +75,7 @@ class Cloud(Kaggle):
     unmountable: dict[str, list[str]] = field(default_factory=dict)  # invalidKernelSources, ...: names
     old_shape: bool = False  # errors as {"code": 403, "message": ...}
     program: str = ""  # runs in place of what was pushed
+    begun: int = 0  # sessions
     extra_outputs: dict[str, bytes] = field(default_factory=dict)
 
     def running(self) -> list[Version]:
@@ -96,7 +97,8 @@ class Cloud(Kaggle):
     def start(self, request: dict, hidden: bool = False) -> Version:
         """Run it; `hidden`: as a code submission's rerun."""
         slug = request["slug"].partition("/")[2]
-        place = self.folder / f"{slug}-{len(self.kernels.get(slug, [])) + len(self.reruns) + 1}"
+        self.begun += 1  # a deleted kernel's folder stays
+        place = self.folder / f"{slug}-{self.begun}"
         kaggle = place / "kaggle"
         working, temp = kaggle / "working", place / "tmp"
         working.mkdir(parents=True)

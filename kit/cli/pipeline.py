@@ -140,7 +140,7 @@ def run(
     one = open_run(config, set_, workspace)
     if dry_run:
         if on != "kaggle":
-            raise ConfigError("--dry-run: shows what --on kaggle would push")
+            raise ConfigError("--dry-run: shows what a push would be; add --on kaggle")
         return do("tools.kaggle.write", one, one.asked.fold_numbers(fold or "all"), max_hours, workspace / "kaggle")
     from kit.pipeline import run_pipeline
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import requests
 
+from kit import console
 from kit.errors import KitError
 from kit.kaggle.calls import Connection, NotThereError, request
 from kit.kaggle.transfer import download
+
+MINUTE = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,12 @@ class KaggleClient(Connection):
 
     def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
         """Ask until the submission is scored or `seconds` have passed; returns the last answer either way."""
-        ends = time.monotonic() + seconds
+        ends, told = time.monotonic() + seconds, time.monotonic()
         while True:
             scored = self._fate(slug, ref)
+            if time.monotonic() - told > MINUTE and scored.status == "PENDING":
+                told = time.monotonic()
+                console.stage("submit", f"reference {ref}: no score yet, {console.duration(ends - told)} to wait")
             if scored.status != "PENDING" or time.monotonic() + poll > ends:
                 return scored
             time.sleep(poll)

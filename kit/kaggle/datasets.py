@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from kit import console
-from kit.errors import KitError
+from kit.errors import KitError, examples
 from kit.kaggle.calls import Connection, NotAllowedError, NotThereError, UnsureError, request
 from kit.kaggle.credentials import sdk
 from kit.kaggle.transfer import connection_trouble
@@ -39,7 +39,7 @@ class Datasets(Connection):
                 self.delete(slug)
             size = sum(file.stat().st_size for file in files)
             console.stage(
-                "kaggle", f"uploading {', '.join(file.name for file in files)} ({size / 1e6:,.1f} MB): {slug}"
+                "kaggle", f"uploading {examples((file.name for file in files), 4)} ({size / 1e6:,.1f} MB): {slug}"
             )
             self._create(slug, [self.upload(file) for file in files])
         self._wait(slug, poll)

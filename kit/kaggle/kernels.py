@@ -143,7 +143,8 @@ class Kernels(Connection):
                 if taken is not None:
                     return taken
                 if attempt == self._attempts:
-                    raise
+                    why = "Kaggle does not answer when it is pushed, and no session has begun"
+                    raise KitError(f"{kernel.slug}: {why}; try again in a few minutes") from None
         self._require_taken(kernel, answer)
         return Session(kernel.slug, answer.version_number or before + 1, "QUEUED")
 

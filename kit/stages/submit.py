@@ -89,7 +89,8 @@ def submit(
         raise KitError(f"Kaggle could not score reference {ref}: {scored.error or 'no reason given'}")
     if scored.status == "PENDING":
         page = f"https://www.kaggle.com/c/{competition.slug}/submissions"
-        console.warn(f"no score after {wait_minutes:g} minutes; look at {page}")
+        advice = f"the same command waits on, and submits nothing; or look at {page}"
+        console.warn(f"no score after {wait_minutes:g} minutes; {advice}")
     else:
         cv = _cv(passport, competition)
         beside = f", CV {cv:.5f}" if cv is not None else ""
@@ -97,6 +98,7 @@ def submit(
         console.stage(
             "submit", f"{competition.scoring.name}: public {scored.public_score or 'not shown'}{private}{beside}"
         )
+        _compare(scored.public_score, passport)
     return SubmitResult(path, verdict.num_rows, True, ref, scored.status, scored.public_score, scored.private_score)
 
 
@@ -192,6 +194,17 @@ def _may_submit(client: KaggleClient, slug: str) -> bool:
     if left < 1:
         raise KitError("no submissions are left today: Kaggle's day begins at 00:00 UTC")
     return facts.takes_notebooks_only
+
+
+def _compare(public_score: str, passport: dict[str, Any]) -> None:
+    """Warn where Kaggle's score is not what was to be expected."""
+    expected = (passport.get("cv") or {}).get("expected")
+    if not public_score or not expected:
+        return
+    low, high = expected["interval"]
+    if not low <= float(public_score) <= high:
+        span = f"{low:.4f} to {high:.4f}, 95 %, of {expected['of']}"
+        console.warn(f"it lies outside what was to be expected ({span}): the public test set is small, or another kind")
 
 
 def _cv(passport: dict[str, Any], competition: Competition) -> float | None:

@@ -69,12 +69,13 @@ def write(run: Run, folds: list[Fold], hours: float | None, folder: Path) -> Dry
     """--dry-run: the folder that would be pushed."""
     runs = [Run.open(member, run.workspace) for member in run.asked.members] or [run]
     place = Sessions(runs, folds, run.name, hours).write(folder)
-    console.stage("kaggle", f"dry run: wrote {place}; nothing was pushed")
+    how = f"`kit kaggle rehearse` runs it here, `kaggle kernels push -p {place}` there"
+    console.stage("kaggle", f"dry run: wrote {place}; nothing was pushed; {how}")
     return DryRunResult(place)
 
 
 def _session(kernels: Kernels, slug: str) -> Session:
     session = kernels.find(slug)
     if session is None:
-        raise KitError(f"{slug}: no such session{nearest(slug, kernels.mine(PREFIX))}")
+        raise KitError(f"{slug}: no such session{nearest(slug, kernels.mine(PREFIX))}; `kit kaggle` lists them")
     return session

@@ -1,5 +1,6 @@
 """kaggle rehearse: what would be pushed, run here as Kaggle would run it, before it costs quota or a submission."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.data.archives import unpacked_name
+from kit.data.places import in_downloads
 from kit.data.text_tables import read_text_csv
 from kit.errors import ConfigError, KitError, counted
 from kit.run.hand_in import HandIn
@@ -20,6 +22,7 @@ from kit.runners.kaggle.manifest import NAME, Manifest, is_done
 from kit.runners.kaggle.notebook import FILE, notebook
 from kit.runners.kaggle.rehearsal import Rehearsed, Sandbox
 from kit.runners.kaggle.submitting import HandedRuns, rerun_of
+from kit.stages.download import download
 from kit.workspace import Fold
 
 SAME = 0.98  # of the answers, at least, or all but one
@@ -38,9 +41,14 @@ def rehearse(
     """The notebook, where all folds are trained and predicted here, else the first session's script. `source`: the
     competition's files, default what was downloaded; `python`: an interpreter with Kaggle's packages."""
     runs = [Run.open(member, run.workspace) for member in run.asked.members] or [run]
-    competition, files = run.competition, source or run.workspace.raw(run.competition.name)
-    if not files.is_dir():
-        raise ConfigError(f"{files}: no such folder; give the competition's files with --from DIR")
+    if python is not None and shutil.which(python) is None:
+        raise ConfigError(
+            f"--python {python}: no such program; give the python of an environment with Kaggle's packages"
+        )
+    competition, files = run.competition, run.workspace.raw(run.competition.name)
+    download(run, source)
+    if source is not None and _has_all(source, competition):  # as Kaggle serves them
+        files = source
     place = run.workspace.root / "kaggle" / f"rehearsal-{run.name}"
     box = Sandbox(place, python, minutes)
     box.mount(competition.slug or competition.name, files)
@@ -51,6 +59,12 @@ def rehearse(
     done = box.run(notebook(task, runs))
     _say("notebook", done)
     return RehearsalResult("notebook", done.seconds, _another_test_set(runs[0], known, place, python, minutes))
+
+
+def _has_all(folder: Path, competition: Competition) -> bool:
+    """Is every file there as it is called, not in one bundle?"""
+    roles = competition.files.roles().values()
+    return all(any(all(in_downloads(folder, name) for name in names) for names in accepted) for accepted in roles)
 
 
 def _session(sessions: Sessions, box: Sandbox, minutes: float) -> RehearsalResult:

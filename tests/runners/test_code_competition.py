@@ -12,7 +12,7 @@ import pytest
 from kaggle_cloud import Cloud, serve_cloud
 
 from kit.config import Experiment
-from kit.errors import KitError
+from kit.errors import ConfigError, KitError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.runners.kaggle import rehearsal, submitting, wheels
@@ -163,6 +163,14 @@ def test_the_decoder_travels_to_a_notebook_without_internet(run, digits, monkeyp
     index.write_text(index.read_text().replace(",JPEG,", ",PNG,"))
     run.refresh()
     assert not wheels.wheels_for([run], tmp_path / "none")
+
+
+def test_a_rehearsal_needs_a_python_and_the_files(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"--python python9\.9: no such program"):
+        rehearse.rehearse(run, [0, 1], python="python9.9")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(KitError, match=r"empty.*train\.zip"):
+        rehearse.rehearse(run, [0, 1], tmp_path / "empty")
 
 
 @pytest.mark.parametrize("namespaces", [True, False])

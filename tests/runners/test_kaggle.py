@@ -220,6 +220,17 @@ def test_a_failed_session_says_why_and_the_next_command_starts_another(cloud, qu
     assert [len(versions) for versions in cloud.kernels.values()] == [2]
 
 
+def test_an_interrupted_command_says_that_the_session_goes_on(cloud, quick, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Kernels, "look", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick()
+    said = capsys.readouterr()
+    assert "goes on there: `kit kaggle stop kit-tiny-" in said.out + said.err
+
+
 def test_a_session_that_kaggle_cuts_is_lost_and_said(cloud, quick):
     cloud.program, cloud.limit = "import time; time.sleep(60)", 0.5
     with pytest.raises(KitError, match="tried to run longer than allowed"):
@@ -232,6 +243,9 @@ def test_sessions_that_bring_nothing_end(cloud, quick):
     with pytest.raises(KitError, match="the session got no further"):
         quick()
     assert len(cloud.pushes) == 1
+    cloud.program = DONE
+    assert quick().fold(0).is_trained, "the same command starts another"
+    assert [len(versions) for versions in cloud.kernels.values()] == [2]
 
 
 def test_killed_at_any_call_it_pushes_once(cloud, quick, monkeypatch):

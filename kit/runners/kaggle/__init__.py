@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kit import console, schema
-from kit.errors import KitError
+from kit.errors import KitError, examples
 from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import Kernel, Kernels, RefusedError, Session, slugified
 from kit.locks import lock
@@ -62,7 +62,9 @@ class Sessions:
                 if session.status != "COMPLETE":
                     self._give_up(session)
                 if self._fetcher.fetch(session, POLL).brought_nothing and self.left:
-                    raise KitError(f"{session.slug}: the session got no further; more --max-hours, or a smaller model")
+                    self._report(session)
+                    advice = "the same command with more --max-hours, or of a smaller model, starts another"
+                    raise KitError(f"{session.slug}: the session got no further; {advice}")
                 number, session = number + 1, None
 
     @cached_property
@@ -84,6 +86,8 @@ class Sessions:
             state = "there is no such session" if session is None else "it is still running"
             raise KitError(f"{self.base} on Kaggle: {state}; `kit run --on kaggle` starts or follows it")
         self._fetcher.fetch(session, POLL)
+        here = examples((fold for fold in self.folds if fold not in self.left), 9) or "none"
+        console.stage("kaggle", f"folds that are done here: {here}; left: {examples(self.left, 9) or 'none'}")
 
     def write(self, folder: Path) -> Path:
         """What would be pushed first, as the `kaggle` command takes it: `kaggle kernels push -p FOLDER`."""
@@ -125,12 +129,13 @@ class Sessions:
         if quota.left <= 0:
             raise RefusedError(f"Kaggle's GPU quota is used up: {quota}")
         hours = min(self._hours, quota.left)
-        console.stage("kaggle", f"{quota}; this session takes at most {hours:.1f}, whatever the number of GPUs")
+        most = console.duration(hours * 3600)
+        console.stage("kaggle", f"{quota}; this session takes at most {most}, whatever the number of GPUs")
         return start(self._kernels, self.kernel(number, hours), session, POLL)
 
     def _give_up(self, session: Session) -> None:
         """The session failed: say why, once; the next command starts another."""
-        write_json(self._note, {"reported": [session.slug, session.version]})
+        self._report(session)
         why = session.failure
         if self._fetcher.has_manifest(session):
             why = self._fetcher.fetch(session, POLL).error or why  # finished folds are kept
@@ -138,7 +143,10 @@ class Sessions:
         advice = "the same command starts another session"
         raise KitError(f"{session.slug} {ended} on Kaggle: {why or 'no reason given; its log is above'}; {advice}")
 
+    def _report(self, session: Session) -> None:
+        write_json(self._note, {"reported": [session.slug, session.version]})
+
     def _was_reported(self, session: Session) -> bool:
-        if session.goes_on or session.status == "COMPLETE" or not self._note.is_file():
+        if session.goes_on or not self._note.is_file():
             return False
         return bool(read_json(self._note)["reported"] == [session.slug, session.version])

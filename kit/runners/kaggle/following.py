@@ -32,7 +32,16 @@ def start(kernels: Kernels, kernel: Kernel, session: Session | None, poll: float
 
 
 def follow(kernels: Kernels, session: Session, poll: float = POLL) -> Session:
-    """Say what the session says until it has ended; returns it as it ended."""
+    """Say what the session says until it has ended; returns it as it ended. Interrupted, say that it goes on there."""
+    try:
+        return _follow(kernels, session, poll)
+    except BaseException as end:
+        if not isinstance(end, Exception):  # Ctrl-C
+            console.warn(f"{session.slug} goes on there: `kit kaggle stop {session.slug}` ends it")
+        raise
+
+
+def _follow(kernels: Kernels, session: Session, poll: float) -> Session:
     shown = _Log(kernels)
     now, said = _look(kernels, session, poll), ""
     while now.goes_on:
