@@ -16,9 +16,8 @@ from kaggle_server import status
 from kit import schema
 from kit.config import Experiment
 from kit.errors import ConfigError, KitError
-from kit.kaggle.calls import UnsureError
 from kit.kaggle.datasets import Datasets
-from kit.kaggle.kernels import RefusedError
+from kit.kaggle.kernels import Kernels, RefusedError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.runners import kaggle as on_kaggle
@@ -121,7 +120,7 @@ def test_a_push_that_was_not_taken_is_repeated(cloud, quick):
 
 def test_a_push_that_is_never_answered_ends(cloud, quick):
     cloud.failures["SaveKernel"] = [status(503)] * 20
-    with pytest.raises(UnsureError, match="It may have been taken"):
+    with pytest.raises(KitError, match="no session has begun; try again in a few minutes"):
         quick()
     assert not cloud.pushes
 
