@@ -16,7 +16,8 @@ KEY = "labels.rename"
 
 def rename_classes(inventory: Inventory, names: list[str], case: Case) -> None:
     """`labels.rename`, where the sample's words are not the labels' own. `names`: the training pictures' paths."""
-    if not case.raw["labels"].get("classes") or case.raw["task"] not in {"classes", "labels"}:
+    labels = case.raw["labels"]
+    if not labels.get("classes") or labels["layout"] in {"idx", "pixels-csv"} or case.raw["task"] == "ordinal":
         return
     given = case.given.get(KEY, "")
     if given.startswith("{"):
