@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from kit import console
 from kit.data.depth import Range
@@ -112,6 +111,8 @@ class OnDemand:
 
     def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """One after the other, by all cores except in a loader's worker."""
+        from torch.utils.data import get_worker_info  # only here: `kit download` needs no torch
+
         if get_worker_info() is not None:
             yield from (self[int(row)] for row in rows)
             return

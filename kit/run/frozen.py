@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kit import schema
 from kit.config import Experiment
+from kit.data.images import DECODER
 from kit.errors import ConfigError, counted
 from kit.settings import Machine
 from kit.workspace import expanded, file_hash, read_json, write_text
@@ -70,6 +71,12 @@ class Computing:
         from kit.device.precision import Precision
 
         return Precision(self.precision, self.memory_format, self.compile is True)
+
+
+def decoder_of(environment: Path) -> str:
+    """What decoded the pictures that a run learned from; runs that name none used simplejpeg. `environment`: the run's
+    environment.json."""
+    return str(read_json(environment).get("decoder", "simplejpeg")) if environment.is_file() else DECODER
 
 
 def _flat(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kit.device.precision import Wanted, is_emulated
 from kit.errors import ConfigError, KitError, reason
 from kit.models import Classifier
 from kit.processes import num_cores
-from kit.run.frozen import Computing, weights_hash
+from kit.run.frozen import Computing, decoder_of, weights_hash
 from kit.run.run import Run, RunFold
 from kit.settings import Train
 from kit.training.optim import set_training
@@ -42,15 +42,9 @@ def use_threads(run: Run, threads: int | None = None) -> None:
     torch.set_num_threads(threads if run.device.type == "cpu" else min(threads, num_cores()))
 
 
-def decoder_of(run: Run) -> str:
-    """What decoded the pictures that the run learned from; runs that name none used simplejpeg."""
-    file = run.files.environment
-    return str(read_json(file).get("decoder", "simplejpeg")) if file.is_file() else DECODER
-
-
 def warn_of_decoder(run: Run) -> None:
     """Warn if the run's pictures were decoded by a library other than today's."""
-    made = decoder_of(run)
+    made = decoder_of(run.files.environment)
     if made != DECODER:
         console.warn(f"run {run.name} learned from pictures decoded by {made}; here {DECODER} decodes, to other pixels")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kit import console
 from kit.errors import reason
+from kit.run.frozen import decoder_of
 from kit.run.run import Run
-from kit.run.settling import decoder_of
 
 NAME = "simplejpeg"
 PYTHONS = ("3.11", "3.12", "3.13")  # Kaggle's, and those beside it
@@ -32,7 +32,7 @@ if wheels:  # the decoder of the pictures that the models learned from
 def wheels_for(runs: Sequence[Run], folder: Path) -> list[Path]:
     """The wheels in `folder`, downloaded where they are not there yet; none where nothing needs them. Without a network
     it is said that Pillow decodes there."""
-    needed = any(decoder_of(run) == NAME and (run.index["format"] == "JPEG").any() for run in runs)
+    needed = any(decoder_of(run.files.environment) == NAME and (run.index["format"] == "JPEG").any() for run in runs)
     if not needed:
         return []
     folder.mkdir(parents=True, exist_ok=True)
