@@ -491,3 +491,20 @@ def test_a_folder_for_each_patient_within_the_class_stays_in_one_fold(tmp_path):
     train = table[table["split"] == "train"]
     assert train["given_group"].nunique() == 14
     assert train["given_group"].iloc[0] == "train/cat/p0/"
+
+
+def test_latest_is_no_test(files):
+    """Whole words count."""
+    (files / "train.csv").rename(files / "train_latest.csv")
+    competition = _init(files)
+    assert competition.files.train_labels == (("train_latest.csv",),)
+    assert not competition.files.test_ids
+
+
+def test_the_class_before_the_number_in_a_files_name(tmp_path):
+    folder = tmp_path / "files"
+    _pictures(folder / "train", [f"{k % 3}_{40 + k}.png" for k in range(NUM)], kind=lambda k: k % 3)
+    _pictures(folder / "test", [f"t{k}.png" for k in range(4)])
+    _sample(folder, ["2"] * 4)
+    assert _init(folder).classes == ("0", "1", "2")
+    assert _index(folder).loc["2_45", "target_label"] == "2"
