@@ -74,6 +74,8 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
         rows = entry.table()
         if "pixel0" in rows.columns or "pixel1" in rows.columns:
             continue
+        if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
+            continue
         if (only := _split_column(rows)) is not None:
             rows = rows[rows[only[0]].isin(only[1])]
         matches = {str(c): names.match(rows[c].tolist()) for c in _candidates(rows)}

@@ -447,6 +447,8 @@ def test_codes_and_names_in_a_json(files):
     competition = _init(files)
     assert competition.classes == ("cat", "dog")
     assert dict(competition.submission.values) == {"cat": 7, "dog": 3}
+    (files / "codes.json").write_text(json.dumps({"a7": "cat", "a3": "dog"}))  # called as two of the pictures
+    assert _init(files, "accuracy", "submission.values=labels").classes == ("cat", "dog")
     _labels(files, ["n01", "n02"] * (NUM // 2))
     (files / "codes.json").write_text(json.dumps({"n01": "cat", "n02": "dog"}))
     _sample(files, ["dog"] * 4)
