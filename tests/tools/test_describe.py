@@ -499,7 +499,7 @@ def test_latest_is_no_test(files):
     """Whole words count."""
     (files / "train.csv").rename(files / "train_latest.csv")
     competition = _init(files)
-    assert competition.files.train_labels == (("train_latest.csv",),)
+    assert competition.files.train_labels == ("train_latest.csv",)
     assert not competition.files.test_ids
 
 
