@@ -47,8 +47,8 @@ def main() -> None:
     ours = ways["moved to the mean's scale"]
     for name, decided in ways.items():
         gain = paired_difference(truth, ours, decided)
-        low, high = gain.interval
-        print(f"| {name} | {metric.measure(truth.targets, decided):.4f} | {gain.value:+.4f} ({low:+.4f} to {high:+.4f}) |")
+        span, score = "{:+.4f} to {:+.4f}".format(*gain.interval), metric.measure(truth.targets, decided)
+        print(f"| {name} | {score:.4f} | {gain.value:+.4f} ({span}) |")
 
 
 if __name__ == "__main__":
