@@ -62,7 +62,7 @@ def json_table(data: bytes, name: str) -> pd.DataFrame:
     """A list of words (column `id`) or of objects; an object of words (`id` and `label`) or of objects."""
     try:
         held = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KitError(f"{name}: cannot be read as JSON: {reason(error)}") from None
     if isinstance(held, dict):
         held = [{"id": key} | (row if isinstance(row, dict) else {"label": row}) for key, row in held.items()]

@@ -7,7 +7,7 @@ import yaml
 
 from kit.describe.case import Case
 from kit.describe.entry import Inventory
-from kit.errors import examples
+from kit.errors import ConfigError, examples
 
 MOST = 12  # sources that may be one class
 SAME_NAME = r"(?P<group>[^/]+)\.[^.]+$"
@@ -21,9 +21,19 @@ def rename_classes(inventory: Inventory, names: list[str], case: Case) -> None:
         return
     given = case.given.get(KEY, "")
     if given.startswith("{"):
-        _rename(case, {str(word): str(meant) for word, meant in yaml.safe_load(given).items()})
+        _rename(case, _mapping(given))
     elif not _by_codes(inventory, case) and (given or _wants_two(case)):
         _one_against_others(names, case)
+
+
+def _mapping(given: str) -> dict[str, str]:
+    try:
+        read = yaml.safe_load(given)
+    except yaml.YAMLError:
+        read = None
+    if not isinstance(read, dict) or None in read.values():
+        raise ConfigError(f"--set {KEY}={given}: expected {{WORD: CLASS, ...}}")
+    return {str(word): str(meant) for word, meant in read.items()}
 
 
 def _rename(case: Case, rename: Mapping[str, str]) -> None:

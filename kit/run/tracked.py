@@ -1,6 +1,7 @@
 """A run as trackers see it: its folds' epochs, and its results."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from kit import schema
 from kit.run.run import Run, RunFold
@@ -19,7 +20,7 @@ def place_of(run: Run, part: str) -> Place:
 def send_results(run: Run, trackers: Iterable[Name]) -> None:
     """CV, figures and Kaggle's score as far as there are some; what fails is said and stops nothing."""
     for name in trackers:
-        attempt(name, lambda name=name: _send_results(name, run))  # type: ignore[misc]
+        attempt(name, partial(_send_results, name, run))
 
 
 def send_folds(run: Run, name: Name) -> None:

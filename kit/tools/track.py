@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from kit import console
 from kit.errors import ConfigError
@@ -26,7 +26,7 @@ def track(workspace: Workspace, name: str, tracker: str) -> TrackResult:
     if tracker not in known:
         raise ConfigError(f"--track {tracker}: expected {' or '.join(known)}")
     run = Run.named(name, workspace)
-    send_folds(run, tracker)  # type: ignore[arg-type]
+    send_folds(run, cast(Name, tracker))
     folder = run.files.folder / tracker
     shown = f"tensorboard --logdir {run.files.folder.parent}" if tracker == "tensorboard" else f"wandb sync {folder}/*"
     console.stage("runs", f"{name}: sent to {tracker}, {folder}; `{shown}` shows it")

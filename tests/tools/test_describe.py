@@ -436,6 +436,9 @@ def test_several_sources_of_one_class(tmp_path):
     assert train["target_label"].value_counts().to_dict() == {"not Cover": 40, "Cover": 20}
     assert train["given_group"].nunique() == 20  # a photograph's three versions
     assert (train.groupby("given_group").size() == 3).all()
+    for wrong in ("{Cover", "{Cover, UERD}"):
+        with pytest.raises(ConfigError, match=r"--set labels.rename=\{Cover.*expected \{WORD: CLASS, \.\.\.\}"):
+            _init(folder, "roc_auc", f"labels.rename={wrong}")
     mapping = "labels.rename={JMiPOD: altered, UERD: altered}"
     assert _init(folder, "roc_auc", mapping, "submission.positive=altered").classes == ("Cover", "altered")
 

@@ -144,7 +144,7 @@ def _mount_of(place: str) -> str:
 def may_unshare() -> bool:
     if shutil.which("unshare") is None:
         return False
-    words = ["unshare", "--net", "--mount", "mount", "--make-rprivate", "/"]
+    words = ["unshare", "--net", "--mount", "sh", "-c", "mount --make-rprivate / && mount -o remount,ro,bind /"]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
