@@ -17,7 +17,7 @@ from kit.about import DEFAULT_CONFIG
 from kit.competition import MOST_LETTERS, NAME_PATTERN, NAME_WORDS, Name
 from kit.errors import ConfigError
 from kit.following import follow
-from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeInt, Train
+from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeFloat, NonNegativeInt, Train
 from kit.workspace import Fold
 
 OLD_SPELLINGS = {
@@ -38,6 +38,7 @@ class Experiment:
     seed: NonNegativeInt = 0
     data: Data = field(default_factory=Data)
     augment: tuple[dict[str, dict[str, Any]], ...] = ()  # albumentations, in order: {HorizontalFlip: {p: 0.5}}
+    augment_strength: NonNegativeFloat = 1.0  # how far, or how often, they go: 0.5 half as far; flips stay as they are
     model: Model = field(default_factory=Model)
     train: Train = field(default_factory=Train)
     tta: TTA = field(default_factory=TTA)
@@ -45,6 +46,7 @@ class Experiment:
     machine: Machine = field(default_factory=Machine)
     # in YAML the names of their configs: `kit run` runs each of them, and blends them as `ensemble` says
     members: tuple["Experiment", ...] = ()
+    searched_folds: tuple[NonNegativeInt, ...] = ()  # `kit search` chose this experiment by them: their score flatters
 
     def __post_init__(self) -> None:
         kept = max(self.data.cache_size or 0, self.data.image_size)
@@ -86,10 +88,7 @@ class Experiment:
                 f"{file}: is a competition's YAML; -c wants an experiment's, such as {file.name} above it"
             )
         own = {"name": file.stem} | schema.rename_keys(schema.read_mapping(file), OLD_SPELLINGS, str(file))
-        raw = copy.deepcopy(own)
-        for override in overrides:
-            raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
-        follow(raw, own, {item.partition("=")[0].strip() for item in overrides})
+        raw = _overridden(own, overrides)
         beside, usual = file.parent / "competitions" / f"{raw.get('competition')}.yaml", Path("configs")
         if beside.is_file() and file.parent.resolve() not in {usual.resolve(), schema.REPOSITORY / usual}:
             raw["competition"] = str(beside)  # a folder of configs elsewhere brings its own
@@ -101,6 +100,10 @@ class Experiment:
             if len(item) != 1:
                 raise ConfigError(f"{file}: augment: each line is one transform, got {', '.join(item)}")
         return experiment, names, file
+
+    def changed(self, overrides: Sequence[str]) -> Self:
+        """The same with `key=value` overrides applied, as if its config had been loaded with them."""
+        return schema.build(type(self), _overridden(schema.to_mapping(self), overrides), self.name)
 
     @property
     def split_seed(self) -> int:
@@ -152,6 +155,15 @@ class Experiment:
         data = replace(self.data, split_seed=self.split_seed)
         members = tuple(replace(self.named(f"{self.name}-seed{seed}"), seed=seed, data=data) for seed in seeds)
         return replace(self.named(f"{self.name}-seeds"), members=members)
+
+
+def _overridden(own: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """An experiment's mapping with the overrides, and with what follows them."""
+    raw = copy.deepcopy(own)
+    for override in overrides:
+        raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
+    follow(raw, own, {item.partition("=")[0].strip() for item in overrides})
+    return raw
 
 
 def numbers(text: str, flag: str, expected: str) -> list[int]:

@@ -22,3 +22,7 @@ class Epoch:
 
 
 Listener = Callable[[Epoch], None]
+
+
+class StopTraining(Exception):
+    """A listener raises it: the training ends here, and what was done stays in its checkpoint."""

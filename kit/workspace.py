@@ -52,6 +52,9 @@ class Workspace:
     def run(self, name: str) -> Path:
         return self.root / "runs" / name
 
+    def search(self, name: str) -> Path:
+        return self.root / "searches" / name
+
     def leaderboard(self, competition: str) -> Path:
         return self.data(competition) / "leaderboard.csv"
 

@@ -16,7 +16,7 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
     {"stages", "describe"},
     {"runners"},
     {"run"},
-    {"data", "models", "training", "inference", "scoring", "kaggle", "tracking"},
+    {"data", "models", "training", "inference", "scoring", "kaggle", "tracking", "search"},
     {"device", "metrics"},
     {
         "config", "competition", "settings", "batch", "events", "tasks", "workspace", "artifacts", "console", "errors",
@@ -25,9 +25,9 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
 )  # fmt: skip
 GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores
 SEAMS = {
-    "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures.py",
-    "seaborn": "figures.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",
-    "typer": "cli/", "filelock": "locks.py",
+    "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures/",
+    "seaborn": "figures/base.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",
+    "typer": "cli/", "filelock": "locks.py", "optuna": "search/study.py",
 }  # fmt: skip
 FILES = sorted(KIT.rglob("*.py"))
 

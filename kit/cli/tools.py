@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kit.about import DEFAULT_CONFIG
-from kit.cli.options import HERE, Config, Debug, Force, From, Json, Root, Set, agreed, app, do, open_run
+from kit.cli.options import HERE, Config, Debug, Force, From, Json, NoForce, On, Root, Set, agreed, app, do, open_run
 from kit.errors import ConfigError
 from kit.workspace import Workspace
 
@@ -100,6 +100,23 @@ def lr_find(
 ) -> Any:  # fmt: skip
     """A learning rate for this experiment: a short training at an ever higher one, a figure, a suggestion."""
     return do("tools.lr_find", open_run(config, set_, workspace), steps)
+
+
+@app.command(rich_help_panel="Tools")
+def search(
+    config: Config = DEFAULT_CONFIG, source: From = None,
+    space: Annotated[Path | None, typer.Option("--space", metavar="FILE", help="A YAML of what may change.")] = None,
+    fold: Annotated[str, typer.Option("--fold", help="The folds that score a trial.")] = "0",
+    trials: Annotated[int, typer.Option("--trials", min=1, help="In all; those done before count.")] = 20,
+    hours: Annotated[float | None, typer.Option("--hours", min=0, help="Begin and go on with none after that.")] = None,
+    on: On = None, trial: Annotated[int | None, typer.Option("--trial", hidden=True)] = None,
+    set_: Set = [], workspace: Root = HERE, json: Json = False, debug: Debug = False, force: NoForce = False,
+) -> Any:  # fmt: skip
+    """Better settings: trials with other learning rates, augmentation, sizes; the best become a config. (Optuna)"""
+    run = open_run(config, set_, workspace)
+    if trial is not None:  # of a search that another process began
+        return do("tools.search.one_trial", run, trial, hours)
+    return do("tools.search", run, source, space, run.asked.fold_numbers(fold), trials, hours, on)
 
 
 @app.command(rich_help_panel="Tools")

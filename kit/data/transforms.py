@@ -7,13 +7,14 @@ import inspect
 import os
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
+from kit.data.strength import Lines, scaled
 from kit.errors import ConfigError, nearest, reason
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it looks up its newest version online on import
@@ -34,21 +35,21 @@ class Augment:
         return resized(self.compose(image=image)["image"], self.image_size)
 
 
-def build_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], image_size: int) -> Augment | None:
+def build_augment(lines: Lines, image_size: int, strength: float = 1.0) -> Augment | None:
     """(uint8 (S, S, 3), key) -> uint8 (image_size, image_size, 3), or `None` where there is nothing to do. A transform
     that takes `size`, or `height` and `width`, gets the experiment's image size unless it says otherwise. Raises
     `ConfigError` on an unknown transform or parameter."""
     if not lines:
         return None
-    steps = [(name, params) for line in lines for name, params in line.items()]
+    steps = [(name, params) for line in scaled(lines, strength, _defaults) for name, params in line.items()]
     return Augment(A.Compose([_build_one(name, dict(params or {}), image_size) for name, params in steps]), image_size)
 
 
-def check_augment(lines: Sequence[Mapping[str, Mapping[str, Any]]], kept: int, image_size: int) -> None:
+def check_augment(lines: Lines, kept: int, image_size: int, strength: float = 1.0) -> None:
     """Raise `ConfigError` where `augment` does not make a uint8 picture of one of `kept` pixels a side."""
     shown = np.full((kept, kept, 3), 128, np.uint8)
     for number, line in enumerate(lines, 1):
-        name, augment = next(iter(line)), build_augment(lines[:number], image_size)
+        name, augment = next(iter(line)), build_augment(lines[:number], image_size, strength)
         for key in range(TRIES):
             try:
                 made = augment(shown, key) if augment is not None else shown
@@ -66,11 +67,21 @@ def resized(image: np.ndarray, image_size: int) -> np.ndarray:
     return cv2.resize(image, (image_size, image_size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _build_one(name: str, params: dict[str, Any], image_size: int) -> A.BasicTransform:
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """Of a transform. Raises `ConfigError` on an unknown one."""
     names = [n for n in dir(A) if inspect.isclass(getattr(A, n)) and issubclass(getattr(A, n), A.BasicTransform)]
     if name not in names:
         raise ConfigError(f"augment: albumentations has no transform '{name}'{nearest(name, names)}")
-    known = inspect.signature(getattr(A, name).__init__).parameters
+    return inspect.signature(getattr(A, name).__init__).parameters
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    known = _parameters(name).items()
+    return {key: one.default for key, one in known if one.default is not inspect.Parameter.empty}
+
+
+def _build_one(name: str, params: dict[str, Any], image_size: int) -> A.BasicTransform:
+    known = _parameters(name)
     if "size" in known:
         params.setdefault("size", (image_size, image_size))
     if "height" in known and "width" in known:

@@ -9,7 +9,7 @@ from kit.competition import Competition
 from kit.errors import counted
 from kit.metrics import shown_metrics
 from kit.run.hand_in import HandIn, Scored
-from kit.run.member import Member, picked_by_own_fold
+from kit.run.member import Member, picked_by_own_fold, searched_folds
 from kit.scoring.bootstrap import bootstrap_interval
 
 
@@ -40,6 +40,17 @@ def on_untouched(scored: Scored, members: list[Member]) -> dict[str, Any] | None
     rows, truth = ~scored.oof["image_id"].isin(touched).to_numpy(), scored.truth
     decided = scored.decisions(truth.metric)[rows]
     return {"num_images": int(rows.sum()), "score": truth.metric.measure(truth.targets[rows], decided)}
+
+
+def on_other_folds(scored: Scored, members: list[Member]) -> dict[str, Any] | None:
+    """The score on the folds that no search chose an experiment by (`score` is `None` where it looked at all of them);
+    `None` where there was no search."""
+    searched = sorted(set().union(*(searched_folds(member.run) for member in members)))
+    if not searched:
+        return None
+    rows, truth = ~np.isin(scored.truth.folds, searched), scored.truth
+    score = truth.metric.measure(truth.targets[rows], scored.decisions(truth.metric)[rows]) if rows.any() else None
+    return {"searched_folds": searched, "num_images": int(rows.sum()), "score": score}
 
 
 def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: HandIn) -> None:
@@ -79,6 +90,14 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
     if cv["untouched"] is not None:
         left = f"{cv['untouched']['num_images']:,} images that data.corrections leaves alone"
         console.stage("ensemble", f"on the {left}: {competition.scoring.name} {cv['untouched']['score']:.4f}")
+    if cv["other_folds"] is not None:
+        folds = ", ".join(map(str, cv["other_folds"]["searched_folds"]))
+        text, score = (
+            f"fold {folds} chose the experiment (kit search), so its score flatters",
+            cv["other_folds"]["score"],
+        )
+        left = f"; on the other {cv['other_folds']['num_images']:,} images: {competition.scoring.name} {score or 0:.4f}"
+        console.stage("ensemble", text + (left if score is not None else ", and there is no other"))
     accuracy = cv["metrics"].get("accuracy", {}).get("pooled", 1.0)
     if accuracy < 1 / competition.num_outputs:
         console.warn("worse than guessing" + (": are the classes swapped?" if len(competition.classes) == 2 else ""))

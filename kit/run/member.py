@@ -82,6 +82,15 @@ def picked_by_own_fold(run: Run) -> list[str]:
     return reasons
 
 
+def searched_folds(run: Run) -> set[int]:
+    """The folds that a search chose the run's experiment by, or that of a start or a teacher."""
+    folds, train, model = set(run.experiment.searched_folds), run.experiment.train, run.experiment.model
+    for other in (model.start, train.pseudo_run):
+        if other is not None and other in run_names(run.files.folder.parent):
+            folds |= searched_folds(Run.named(other, run.workspace))
+    return folds
+
+
 def _require_same_origin(run: Run, folds: list[RunFold]) -> None:
     """Predictions count only when the models in their folders made them, all with the same views."""
     views = set()

@@ -53,7 +53,7 @@ class Networks:
     def check(self) -> None:
         experiment, competition = self.run.experiment, self.run.competition
         size = experiment.data.image_size
-        check_augment(experiment.augment, experiment.data.cache_size or size, size)
+        check_augment(experiment.augment, experiment.data.cache_size or size, size, experiment.augment_strength)
         samples = self.run.training_samples
         seen = samples.targets[samples.training_rows("full")]
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)
@@ -179,7 +179,8 @@ class Networks:
         def batches(epoch: int, start: int) -> Any:
             order = epoch_order(rows, size, experiment.seed, number, epoch)
             side = experiment.side(epoch)
-            shown = replace(learned(order=order), image_size=side, augment=build_augment(experiment.augment, side))
+            augment = build_augment(experiment.augment, side, experiment.augment_strength)
+            shown = replace(learned(order=order), image_size=side, augment=augment)
             shown = replace(shown, image_key=(experiment.seed, number, epoch))
             return shown.stream(start, self.num_workers, pin)
 
@@ -203,6 +204,7 @@ class Networks:
         minutes = self.run.experiment.machine.checkpoint_minutes
         listeners = [make(fold.files.metrics) for make in LISTENERS]
         listeners += [listener(name, place_of(self.run, fold.title)) for name in self.run.asked.machine.track]
+        listeners += self.run.listeners
         return Output(fold.title, fold.files.checkpoint, fold.files.model, facts, minutes, listeners)
 
     def workers(self, fold: RunFold, images_per_second: float) -> int:

@@ -19,7 +19,7 @@ from kit.data.folds import read_folds
 from kit.data.rows import read_rows
 from kit.data.table import read_index, readable, targets, training_groups, value_range
 from kit.errors import ConfigError, KitError, nearest
-from kit.events import Line
+from kit.events import Line, Listener
 from kit.locks import lock
 from kit.run.files import RunFiles, run_names
 from kit.run.frozen import Computing, continued, with_moved_weights, write_frozen
@@ -88,6 +88,7 @@ class Run:
     def __init__(self, asked: Experiment, workspace: Workspace, folder: Path | None = None) -> None:
         self.asked, self.workspace = asked, workspace
         self.files = RunFiles(folder or workspace.run(asked.name))
+        self.listeners: tuple[Listener, ...] = ()  # who else is told of its epochs
         self._experiment: Experiment | None = None  # once the run was made, or settled
         self._folds: dict[Fold, RunFold] = {}
 
@@ -224,8 +225,8 @@ class Run:
         if folder is None:
             return own
         extra = extra_index(expanded(folder), self.competition, own.index, self.workspace)
-        if extra.empty:  # all are copies of the competition's own
-            return own
+        if extra.empty:
+            return own  # all are copies of the competition's own
         return own.with_extra(extra, self._pixels(extra), targets(extra, self.competition))
 
     @property

@@ -3,7 +3,7 @@
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, counted, examples
 from kit.metrics import shown_metrics
 from kit.run.blending import BlendedRuns, blend_runs
-from kit.run.cv import cross_validation, on_untouched, show_cross_validation
+from kit.run.cv import cross_validation, on_other_folds, on_untouched, show_cross_validation
 from kit.run.drawing import draw_reliability
 from kit.run.expectation import expect_score
 from kit.run.files import RunFiles
 from kit.run.friend import read_friend
 from kit.run.hand_in import HandIn, clip_of
 from kit.run.mean import HandedIn, hand_in_predictions, show_mean
-from kit.run.member import Member, read_member, require_same_test
+from kit.run.member import Member, read_member, require_same_test, searched_folds
 from kit.run.run import Run
 from kit.run.submission import make_submission, read_sample, validate
 from kit.run.tracked import send_results
@@ -70,12 +70,13 @@ def ensemble(
     cv = None
     if len(scored.oof):
         cv = cross_validation(scored, first.competition) | {"untouched": on_untouched(scored, members)}
+        cv["other_folds"] = on_other_folds(scored, members)
         show_cross_validation(members, cv, hand_in)
         _report_postprocess(post, first.competition.scoring.name)
         begun = {run.name: [fold for fold in run.folds() if fold.files.started.is_file()] for run in runs}
         cv["machine"] = {name: {fold.title: str(fold.computing) for fold in each} for name, each in begun.items()}
         if len(handed.table):
-            cv["expected"] = expect_score(first, scored, handed)
+            cv["expected"] = _expected(members, blended, hand_in, handed)
         if full:
             console.warn("this CV is of the fold models; the submission is from the model trained on all data")
         write_rows(scored.oof, files.oof)
@@ -98,6 +99,20 @@ def ensemble(
     if name == first.name:
         send_results(first, first.asked.machine.track)
     return EnsembleResult(path, passport, metric, pooled, num_rows, test_scores)
+
+
+def _expected(members: list[Member], blended: BlendedRuns, hand_in: HandIn, handed: HandedIn) -> dict[str, Any] | None:
+    """Judged by the folds that no search has looked at; `None` where it looked at all of them."""
+    run, scored = members[0].run, blended.scored
+    searched = set().union(*(searched_folds(member.run) for member in members))
+    if not searched:
+        return expect_score(run, scored, handed)
+    rows = ~scored.oof["fold"].isin(searched)
+    if not rows.any():
+        console.warn("all folds chose the experiment (kit search): no score can be expected from their OOF")
+        return None
+    others = replace(blended, scored=hand_in.scored(scored.oof[rows].reset_index(drop=True)))
+    return expect_score(run, others.scored, hand_in_predictions(members, others, hand_in))
 
 
 def _require_own_names(members: Sequence[Member]) -> None:

@@ -37,6 +37,7 @@ class TrainResult:
     finished: bool  # False: --max-hours ran out first
     seconds: float
     penalties: dict[str, float] = field(default_factory=dict)  # fold -> its head's, on a frozen network
+    losses: dict[str, float] = field(default_factory=dict)  # fold -> the validation loss of the same epoch
 
 
 def train(
@@ -90,8 +91,9 @@ def _result(run: Run, method: Method, wanted: list[RunFold], finished: bool, beg
         console.stage("train", f"learning curves: {run.files.figure('curves')}")
         console.stage("train", f"{len(scores)} folds: {metric} {mean:.4f} ± {std:.4f} (without TTA)")
     penalties = {fold: line["head_l2"] for fold, line in lines.items() if "head_l2" in line}
+    losses = {fold: line["valid_loss"] for fold, line in lines.items() if line.get("valid_loss") is not None}
     seconds, numbers = time.monotonic() - began, [fold.number for fold in wanted]
-    return TrainResult(run.files.folder, numbers, metric, scores, finished, seconds, penalties)
+    return TrainResult(run.files.folder, numbers, metric, scores, finished, seconds, penalties, losses)
 
 
 def _open(run: Run, method: Method) -> bool:

@@ -8,7 +8,7 @@ from kit import console
 from kit.data.table import predictions, targets
 from kit.errors import ConfigError, KitError
 from kit.metrics import shown_metrics
-from kit.run.member import read_member
+from kit.run.member import read_member, searched_folds
 from kit.run.run import Run
 from kit.scoring.bootstrap import Difference, paired_difference
 from kit.scoring.truth import Truth
@@ -44,7 +44,12 @@ def compare(first: Run, second: Run) -> CompareResult:
     if not same.all():
         console.warn(f"{(~same).sum():,} images whose labels one of the runs corrects (data.corrections) are left out")
         both = both[same].reset_index(drop=True)
-    if len(both) < max(len(one), len(other)):
+    if searched := searched_folds(first) | searched_folds(second):
+        others, folds = both[~both["fold"].isin(searched)], ", ".join(map(str, sorted(searched)))
+        both = others.reset_index(drop=True) if len(others) else both
+        left = "is left out" if len(others) else "is all there is: the difference flatters"
+        console.warn(f"fold {folds} chose one of the experiments (kit search) and {left}")
+    elif len(both) < max(len(one), len(other)):
         console.warn(f"{len(both):,} images have an OOF prediction in both ({len(one):,} and {len(other):,} in each)")
     if (both["fold"] != both["fold_of_second"]).any():
         console.warn("the runs have different folds: each image's two models learned from different images")

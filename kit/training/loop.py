@@ -17,7 +17,7 @@ import torch
 from kit import console
 from kit.batch import Batch
 from kit.errors import KitError, reason
-from kit.events import Epoch, Line, Listener
+from kit.events import Epoch, Line, Listener, StopTraining
 from kit.metrics.metric import Metric
 from kit.training.checkpoint import load_state, save_model, save_state
 from kit.training.ema import EMA, running_mean
@@ -123,7 +123,7 @@ class _Training:
         for listener in list(self.listeners):
             try:
                 listener(epoch)
-            except KitError:
+            except (KitError, StopTraining):
                 raise
             except Exception as error:  # a tracker's server that is down costs no night
                 console.warn(f"a listener of epochs failed, the training goes on without it: {reason(error)}")

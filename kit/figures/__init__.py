@@ -1,38 +1,15 @@
-"""The one place that knows matplotlib: every figure the kit draws. Each function writes one PNG."""
+"""The one room that knows matplotlib: every figure the kit draws. Each function writes one PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
-from kit.workspace import atomic_path
+from kit.figures.base import logarithmic, plt, save, sns
 
-sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two $ in a name are no formula
 MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters per line
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
-
-
-def _logarithmic(axes: Axes, which: str) -> None:
-    """A logarithmic axis (x or y) with plain numbers: matplotlib's own labels are formulas, not parsed here."""
-    axes.set(**{f"{which}scale": "log"})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric: str, title: str, path: Path) -> None:
@@ -59,7 +36,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], metric
     rate.grid(False)
     for axis in (left, right):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _save(figure, path)
+    save(figure, path)
 
 
 def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, float], title: str, path: Path) -> None:
@@ -70,10 +47,10 @@ def penalties(tried: Sequence[float], paths: np.ndarray, chosen: Mapping[str, fl
         if str(fold) in chosen:
             place = list(tried).index(chosen[str(fold)])
             axis.plot(chosen[str(fold)], losses[place], "o", fillstyle="none", markersize=11, color=f"C{fold % 10}")
-    _logarithmic(axis, "x")
+    logarithmic(axis, "x")
     axis.set(xlabel="penalty", ylabel="loss on the fold's own images", title=f"{title}: heads")
     axis.legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: str, path: Path) -> None:
@@ -82,11 +59,11 @@ def rate_sweep(rates: np.ndarray, losses: np.ndarray, suggestion: float, title: 
     axis.plot(rates, losses)
     axis.axvline(suggestion, color="C1", linestyle="--", label=f"suggested: {suggestion:.1e}")
     low = float(losses.min())
-    _logarithmic(axis, "x")
+    logarithmic(axis, "x")
     axis.set(xlabel="learning rate", ylabel="training loss, smoothed", title=f"{title}: LR range test")
     axis.set_ylim(low - 0.05 * (losses[0] - low + 0.1), losses[0] + 0.5 * (losses[0] - low + 0.1))
     axis.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title: str, path: Path) -> None:
@@ -100,7 +77,7 @@ def cv_against_lb(points: Mapping[str, tuple[float, float]], metric: str, title:
         axis.plot(cv, lb, "o")
         axis.annotate(name, (cv, lb), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axis.set(xlabel=f"CV {metric}", ylabel=f"LB {metric}", title=title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str, path: Path) -> None:
@@ -112,9 +89,9 @@ def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
         below.step(said, count, where="mid", color=f"C{number}")
     above.set(ylabel="observed share", title=title)
     above.legend()
-    _logarithmic(below, "y")
+    logarithmic(below, "y")
     below.set(xlabel="predicted probability", ylabel="predictions")
-    _save(figure, path)
+    save(figure, path)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
@@ -129,7 +106,7 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title
         lines = [line if len(line) <= CAPTION else line[: CAPTION - 1] + "…" for line in caption.split("\n")]
         axis.set_title("\n".join(lines), fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
@@ -154,7 +131,7 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
         xticklabels=names, yticklabels=names, annot=counts if len(shown) <= 20 else False,
     )  # fmt: skip
     axis.set(xlabel="predicted", ylabel="true", title=title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: Path) -> None:
@@ -164,7 +141,7 @@ def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: P
     ends = [min(wanted.min(), said.min()), max(wanted.max(), said.max())]
     axis.plot(ends, ends, color="0.5", linewidth=1)
     axis.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
@@ -176,7 +153,7 @@ def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
     axis.invert_yaxis()
     axis.set(xlabel="ROC AUC", title=title, xlim=(0, 1.12))
     axis.grid(False, axis="y")
-    _save(figure, path)
+    save(figure, path)
 
 
 def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
@@ -184,7 +161,7 @@ def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(8, 4))
     axis.hist(values, bins=50)
     axis.set(xlabel=name, ylabel="images", title=title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None:
@@ -194,7 +171,7 @@ def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None
         axis.plot(np.arange(1, len(counts) + 1), sorted(counts.values(), reverse=True))
         axis.set(xlabel="class, by frequency", ylabel="images")
         if min(counts.values()):
-            _logarithmic(axis, "y")
+            logarithmic(axis, "y")
     else:
         figure, axis = plt.subplots(figsize=(8, max(2.0, 0.3 * len(counts) + 1)))
         names = list(counts)
@@ -205,7 +182,7 @@ def class_counts(counts: Mapping[str, int], num_images: int, path: Path) -> None
         axis.margins(x=0.12)
         axis.grid(False, axis="y")
     axis.set_title(f"{num_images:,} training images, {len(counts):,} classes")
-    _save(figure, path)
+    save(figure, path)
 
 
 def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: Path) -> None:
@@ -221,7 +198,7 @@ def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: 
         grid = sns.jointplot(data, **given)
     grid.ax_joint.set(xlim=(0, width.max() * 1.05), ylim=(0, height.max() * 1.05))
     grid.figure.suptitle(f"Sizes of {len(width):,} images", y=1.0)
-    _save(grid.figure, path)
+    save(grid.figure, path)
 
 
 def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Path) -> None:
@@ -235,4 +212,4 @@ def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Pa
         axis.set_ylim(0, axis.get_ylim()[1] * 1.3)
         axis.legend(title=f"average {name}", loc="upper right", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left")
-    _save(figure, path)
+    save(figure, path)

@@ -1,0 +1,1 @@
+"""Which settings a search tries, and what is known of its trials."""
