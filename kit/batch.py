@@ -9,11 +9,13 @@ import torch
 @dataclass(frozen=True)
 class Batch:
     """`pixels` uint8 (B, 3, S, S) in 0..255, a channels_last view of NHWC memory; `targets` int64 (B,), or float32
-    (B, C) of labels and numbers; `rows` int64 (B,) of the index."""
+    (B, C) of labels and numbers; `rows` int64 (B,) of the index. `whole`: the number of images in the batch of which
+    several processes each take a share; `None`: this is all of it."""
 
     pixels: torch.Tensor
     targets: torch.Tensor
     rows: torch.Tensor
+    whole: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -39,6 +39,12 @@ def use_stderr() -> None:
     _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def mute() -> None:
+    """Say nothing from now on, except errors: another process says it."""
+    global _console
+    _console = Console(quiet=True)
+
+
 def say(text: str = "") -> None:
     _console.print(escape(text))
 

@@ -5,16 +5,19 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 # fork is unsafe on macOS and missing on Windows
 START_METHOD = os.environ.get("KIT_START_METHOD") or ("fork" if sys.platform == "linux" else "spawn")
 CORES = "KIT_CORES"  # in the environment: how many cores a process that shares the machine with others may use
 PARENT = "KIT_PARENT"  # in the environment: the id of the process that this one should end with
+GRACE = 10.0  # seconds between asking a process to end and killing it
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
@@ -73,6 +76,18 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end(processes: Iterable["subprocess.Popen[Any]"]) -> None:
+    """End those that still run: asked first, so that they can save their state."""
+    left = [process for process in processes if process.poll() is None]
+    for process in left:
+        process.terminate()
+    for process in left:
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def num_cores() -> int:

@@ -159,6 +159,7 @@ class Machine:
     # torch.compile; auto: tried on a GPU when the run is long enough to pay off (no gain when training on a CPU)
     compile: Literal["auto"] | bool = "auto"
     num_threads: PositiveInt | None = None  # torch's on the CPU; null: one per core
+    gpus_per_fold: PositiveInt | None = None  # processes that share a fold's batches, on a CPU too; null: one
     predict_precision: NumberFormat = "auto"
     predict_memory_format: Layout = "auto"
     predict_compile: Literal["auto"] | bool = "auto"  # auto: tried when there are minutes of prediction ahead
@@ -178,5 +179,5 @@ class Machine:
 
 SETTLED = (
     "precision", "memory_format", "compile", "num_threads",
-    "predict_precision", "predict_memory_format", "predict_compile",
+    "predict_precision", "predict_memory_format", "predict_compile", "gpus_per_fold",
 )  # fmt: skip

@@ -65,10 +65,13 @@ for _verb, _help in {
 def train(
     config: Config = DEFAULT_CONFIG, fold: Folds = "all", max_hours: MaxHours = None, on: On = None, set_: Set = [],
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
+    share: Annotated[int | None, typer.Option("--share", hidden=True)] = None,
 ) -> Any:  # fmt: skip
     """Train a model per fold. Killed? Type the same command: it resumes from its last checkpoint."""
     run = open_run(config, set_, workspace)
     folds = run.asked.fold_numbers(fold)
+    if share is not None:  # one of the processes of machine.gpus_per_fold, with so many workers
+        return do("stages.train.train_share", run, Path(config).parent, folds[0], share, max_hours)
     return do("stages.train", run, folds, force, max_hours, on)
 
 

@@ -38,12 +38,14 @@ class Batches(Dataset):
     image_size: int
     augment: Augment | None = None
     image_key: tuple[int | str, ...] = ()
+    share: tuple[int, int] = (0, 1)  # (rank, world): the part of each batch that is this process's
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, step: int) -> Batch:
-        rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        whole, (rank, world) = self.order[step * self.batch_size : (step + 1) * self.batch_size], self.share
+        rows = np.array_split(whole, world)[rank]
         if self.augment is None and self.pixels.shape[1] == self.image_size:
             images = self.pixels[rows]
         else:
@@ -53,7 +55,8 @@ class Batches(Dataset):
                     image = self.augment(image, key("image", *self.image_key, int(row)))
                 images[place] = resized(image, self.image_size)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return Batch(pixels, torch.from_numpy(self.targets[rows]), torch.from_numpy(rows))
+        targets = torch.from_numpy(self.targets[rows])
+        return Batch(pixels, targets, torch.from_numpy(rows), len(whole) if world > 1 else None)
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
         """The batches from step `start` on, in order, prepared by `num_workers` processes, or as many as the shared

@@ -111,8 +111,8 @@ def describe_accelerators() -> Iterator[tuple[str, bool]]:
         yield (text, True) if has_code(device) else (text + missing, False)
 
 
-def slots(device: torch.device) -> list[dict[str, str]]:
-    """For each accelerator of this kind that this process may use: the environment of a process that uses it alone."""
+def slots(device: torch.device, each: int = 1) -> list[dict[str, str]]:
+    """The environments of processes that use `each` accelerators of this kind alone, as many as this one may use."""
     variable = _VISIBLE.get(device.type)
     if variable is None:
         return []
@@ -120,8 +120,15 @@ def slots(device: torch.device) -> list[dict[str, str]]:
     names = [str(number) for number in range(count)]
     if named is not None:
         names = [name.strip() for name in named.split(",") if name.strip()][:count]
-    cores = max(1, num_cores() // max(1, len(names)))
-    return [{variable: name, CORES: str(cores)} for name in names]
+    groups = [names[first : first + each] for first in range(0, len(names) - each + 1, each)]
+    cores = max(1, num_cores() // max(1, len(groups)))
+    return [{variable: ",".join(group), CORES: str(cores)} for group in groups]
+
+
+def use_accelerator(number: int) -> None:
+    """Compute on this one of the accelerators that the process may use; does nothing on the CPU."""
+    if default_device().type != "cpu":
+        torch.accelerator.set_device_index(number)
 
 
 def tune(device: torch.device) -> None:

@@ -12,6 +12,7 @@ class FoldFiles:
         self.folder = folder
         self.lock = folder / ".lock"
         self.started = folder / ".started.json"  # what a begun training is made of, and how it computes
+        self.failed = folder / ".failed.txt"  # why a process that shares the fold with others gave up
         self.checkpoint = folder / "last.ckpt"
         self.metrics = folder / "metrics.jsonl"  # a line per epoch
         self.heads = folder / "heads.jsonl"  # the penalty of a head on frozen features, and its loss

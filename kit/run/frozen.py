@@ -58,14 +58,17 @@ class Computing:
     memory_format: str
     compile: bool | str
     num_threads: int | None
+    gpus_per_fold: int = 1
 
     @classmethod
     def of(cls, machine: Machine) -> Self:
-        return cls(machine.precision, machine.memory_format, machine.compile, machine.num_threads)
+        layout, threads, shared = machine.memory_format, machine.num_threads, machine.gpus_per_fold or 1
+        return cls(machine.precision, layout, machine.compile, threads, shared)
 
     def __str__(self) -> str:
-        """`bf16, channels_last, 2 threads`"""
-        return f"{self.as_precision()}, {counted(self.num_threads or 1, 'thread')}"
+        """`bf16, channels_last, 2 threads, in 2 processes`"""
+        shared = f", in {self.gpus_per_fold} processes" if self.gpus_per_fold > 1 else ""
+        return f"{self.as_precision()}, {counted(self.num_threads or 1, 'thread')}{shared}"
 
     def as_precision(self) -> "Precision":
         from kit.device.precision import Precision

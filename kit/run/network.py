@@ -1,20 +1,17 @@
 """How a fold's network is made and trained: its initial weights, its objective, its batches, the loop."""
 
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.data.cache import cores_of
-from kit.data.loader import Batches, epoch_order, workers_needed
+from kit.data.loader import workers_needed
 from kit.data.table import channel_statistics
-from kit.data.transforms import build_augment, check_augment
-from kit.device.accelerator import pins_memory
+from kit.data.transforms import check_augment
 from kit.device.precision import Compute
 from kit.errors import KitError, counted
 from kit.events import Line
@@ -24,10 +21,19 @@ from kit.models.registry import UNKNOWN, Statistics
 from kit.processes import num_cores
 from kit.randomness import key
 from kit.run.drawing import draw_curves
+from kit.run.feed import feed_of
 from kit.run.files import run_names
 from kit.run.predicting import check_views
 from kit.run.run import Run, RunFold
-from kit.run.settling import environment, settle_training, speed_here, tell_how_it_goes_on, use_threads
+from kit.run.settling import (
+    environment,
+    require_shareable,
+    settle_training,
+    speed_here,
+    tell_how_it_goes_on,
+    use_threads,
+)
+from kit.run.sharing import fit_in_processes
 from kit.run.tracked import place_of
 from kit.run.training_set import TrainingSet, show_pseudo_labels, training_set
 from kit.tracking import LISTENERS
@@ -36,6 +42,7 @@ from kit.training.checkpoint import load_model, require_savable
 from kit.training.history import history_of_kept
 from kit.training.loop import Feed, Output, fit
 from kit.training.losses import build_loss, number_scale, validation_loss
+from kit.training.share import Share
 from kit.training.step import Objective, StepKey, Stepper
 from kit.workspace import Fold, file_hash, fingerprint, read_json, sweep_temporaries
 
@@ -45,15 +52,17 @@ VERSION = 2
 class Networks:
     """A network for each fold, trained from its first step to its last."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, share: Share | None = None) -> None:
+        """`share`: that of this process, where several train a fold together."""
         wanted = run.experiment.machine.num_workers
-        self.run, self.num_workers = run, 0 if wanted == "auto" else wanted
+        self.run, self.share, self.num_workers = run, share, 0 if wanted == "auto" else wanted
         self._sets: dict[Fold, TrainingSet] = {}
 
     def check(self) -> None:
         experiment, competition = self.run.experiment, self.run.competition
         size = experiment.data.image_size
         check_augment(experiment.augment, experiment.data.cache_size or size, size, experiment.augment_strength)
+        require_shareable(experiment)
         samples = self.run.training_samples
         seen = samples.targets[samples.training_rows("full")]
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)
@@ -126,9 +135,15 @@ class Networks:
                 fold.begin(artifact.inputs)
                 use_threads(self.run, fold.computing.num_threads)
                 with artifact.making():
-                    fit(self.stepper(fold), self.feed(fold), self.output(fold), deadline)
+                    if fold.computing.gpus_per_fold > 1:
+                        fit_in_processes(fold, -(-self.num_workers // fold.computing.gpus_per_fold), deadline)
+                    else:
+                        self.fit_here(fold, deadline)
                 draw_curves(self.run)
             files.checkpoint.unlink(missing_ok=True)  # four times the model, and of no more use
+
+    def fit_here(self, fold: RunFold, deadline: float | None) -> None:
+        fit(self.stepper(fold), self.feed(fold), self.output(fold), deadline)
 
     def _artifact(self, fold: RunFold, made: TrainingSet) -> Artifact:
         """The fold's model: made from images and targets, the weight file's bytes, and the model it starts from."""
@@ -164,44 +179,17 @@ class Networks:
         loss = build_loss(task, train, seen, run.competition.num_outputs)
         objective = Objective(loss, validation_loss(task, seen), model.activate)
         compute = Compute(run.device, fold.computing.as_precision())
-        return Stepper.prepare(model, train, objective, compute, step_key or (run.experiment.seed, fold.number))
+        drawn_by = step_key or (run.experiment.seed, fold.number)
+        return Stepper.prepare(model, train, objective, compute, drawn_by, self.share)
 
     def feed(self, fold: RunFold) -> Feed:
-        """Batches: training (augmented, counter-based randomness), the fold's own images, a benchmark's test set."""
-        experiment, made, number = self.run.experiment, self.training_set(fold), fold.number
-        samples, size, rows = made.samples, experiment.train.batch_size, made.rows
-        pin = pins_memory(self.run.device)
-        learned, scored = (
-            partial(Batches, samples.pixels, targets, batch_size=size, image_size=experiment.data.image_size)
-            for targets in (samples.targets, samples.given)
-        )
-
-        def batches(epoch: int, start: int) -> Any:
-            order = epoch_order(rows, size, experiment.seed, number, epoch)
-            side = experiment.side(epoch)
-            augment = build_augment(experiment.augment, side, experiment.augment_strength)
-            shown = replace(learned(order=order), image_size=side, augment=augment)
-            shown = replace(shown, image_key=(experiment.seed, number, epoch))
-            return shown.stream(start, self.num_workers, pin)
-
-        validation_rows = samples.scored_rows(number)
-        test_rows = samples.labelled_test_rows if number == "full" else np.empty(0, np.int64)
-        order = epoch_order(rows, size, experiment.seed, number, 0)
-        return Feed(
-            num_steps=-(-len(order) // size),
-            num_images=len(order),
-            batches=batches,
-            validation=(lambda: scored(order=validation_rows).stream(0, pin_memory=pin))
-            if len(validation_rows)
-            else None,
-            metric=self.run.competition.scoring,
-            image_ids=lambda numbers: samples.index["image_id"].iloc[numbers].tolist(),
-            test=(lambda: scored(order=test_rows).stream(0, pin_memory=pin)) if len(test_rows) else None,
-        )
+        return feed_of(fold, self.training_set(fold), self.num_workers, self.share)
 
     def output(self, fold: RunFold) -> Output:
         facts = {"model": self.run.experiment.model.name, "classes": list(self.run.competition.classes)}
         minutes = self.run.experiment.machine.checkpoint_minutes
+        if self.share is not None and not self.share.leads:
+            return Output(fold.title, fold.files.checkpoint, fold.files.model)
         listeners = [make(fold.files.metrics) for make in LISTENERS]
         listeners += [listener(name, place_of(self.run, fold.title)) for name in self.run.asked.machine.track]
         listeners += self.run.listeners

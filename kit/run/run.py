@@ -222,11 +222,9 @@ class Run:
     def training_samples(self) -> Samples:
         """`samples`, followed by the experiment's extra pictures (`data.extra`)."""
         own, folder = self.samples, self.experiment.data.extra
-        if folder is None:
+        extra = extra_index(expanded(folder), self.competition, own.index, self.workspace) if folder else None
+        if extra is None or extra.empty:  # all are copies of the competition's own
             return own
-        extra = extra_index(expanded(folder), self.competition, own.index, self.workspace)
-        if extra.empty:
-            return own  # all are copies of the competition's own
         return own.with_extra(extra, self._pixels(extra), targets(extra, self.competition))
 
     @property

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -71,6 +71,17 @@ def tell_how_it_goes_on(run: Run, ahead: list[RunFold]) -> None:
         warn_of_emulation(run, name, "precision")
 
 
+def require_shareable(experiment: Experiment) -> None:
+    """Raise `ConfigError` where several processes cannot share a fold's batches (`machine.gpus_per_fold`)."""
+    count, size = experiment.machine.gpus_per_fold or 1, experiment.train.batch_size
+    if count > size:
+        raise ConfigError(f"machine.gpus_per_fold: {count} processes cannot share a batch of {size} (train.batch_size)")
+    if count > 1 and experiment.machine.compile is True:
+        raise ConfigError(
+            "machine.compile: no fold of several processes is compiled (machine.gpus_per_fold); set it to false"
+        )
+
+
 def too_large(train: Train) -> str:
     """What to do where a batch does not fit into the memory."""
     halved = f"{max(1, train.batch_size // 2)} and train.accumulate_steps={2 * train.accumulate_steps}"
@@ -87,17 +98,19 @@ def does_not_run(run: Run, sizes: list[int], error: Exception) -> ConfigError:
 
 
 def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
-    """Settle how the run trains. `num_images`: how many it trains on, over all epochs and folds."""
+    """Settle how the run trains. `num_images`: how many it trains on, over all epochs and folds. Where processes share
+    a fold, one's share is measured."""
     experiment = run.experiment
     train, machine, name = experiment.train, experiment.machine, experiment.model.name
-    experiment = experiment.with_machine(num_threads=machine.num_threads or num_cores())
-    torch.set_num_threads(experiment.machine.num_threads or 1)
+    threads, shared = machine.num_threads or num_cores(), machine.gpus_per_fold or 1
+    experiment = experiment.with_machine(num_threads=threads, gpus_per_fold=shared)
+    torch.set_num_threads(max(1, threads // shared))
     set_training(model, train, train.freeze_epochs)
     steps, sizes = _steps(run, model)
     wanted = Wanted(machine.precision, machine.memory_format, machine.compile)
 
     def compile_if(images_per_second: float) -> bool:
-        return run.device.type != "cpu" and num_images / images_per_second > COMPILE_TRAINING_FROM
+        return shared == 1 and run.device.type != "cpu" and num_images / images_per_second > COMPILE_TRAINING_FROM
 
     try:
         _ = steps.meets_one_pixel  # runs at every size
@@ -119,7 +132,7 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     experiment = experiment.with_machine(precision=name, memory_format=layout, compile=compiled)
     console.stage("train", f"run {run.name} on {device_name(run.device)}: {Computing.of(experiment.machine)}")
     warn_of_emulation(run, name, "precision")
-    return Settled(experiment, best.images_per_second, trials)
+    return Settled(experiment, best.images_per_second * shared, trials)
 
 
 def speed_here(run: Run, make_model: Callable[[], Classifier]) -> float:
@@ -130,10 +143,11 @@ def speed_here(run: Run, make_model: Callable[[], Classifier]) -> float:
     console.stage("train", f"the run was made on {facts['processor']}; this is {here}")
     model, option = make_model(), Computing.of(run.experiment.machine).as_precision()
     set_training(model, run.experiment.train, run.experiment.train.freeze_epochs)
-    use_threads(run)
+    shared = run.experiment.machine.gpus_per_fold or 1
+    use_threads(run, max(1, (run.experiment.machine.num_threads or num_cores()) // shared))
     work = _work(run, _steps(run, model)[0])
     measured = Meter(run.device, run.workspace.speeds()).measured(work, [option])
-    return measured[0].images_per_second or float(facts["images_per_second"])
+    return measured[0].images_per_second * shared or float(facts["images_per_second"])
 
 
 def _steps(run: Run, model: Classifier) -> tuple[TrainingSteps, list[int]]:
@@ -141,6 +155,7 @@ def _steps(run: Run, model: Classifier) -> tuple[TrainingSteps, list[int]]:
     experiment, train = run.experiment, run.experiment.train
     size = experiment.side(train.epochs // 2)
     sizes = [size, *sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})]
+    train = replace(train, batch_size=-(-train.batch_size // (experiment.machine.gpus_per_fold or 1)))
     return TrainingSteps(model, sizes, train, run.competition.num_outputs, run.device), sizes
 
 

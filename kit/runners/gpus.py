@@ -9,22 +9,24 @@ from collections.abc import Mapping, Sequence
 
 from kit import console
 from kit.device import accelerator
-from kit.errors import ConfigError, KitError
-from kit.processes import PARENT
+from kit.errors import ConfigError, KitError, counted
+from kit.processes import PARENT, end
 from kit.runners.job import Job
 
 COMMAND = (sys.executable, "-m", "kit")
-GRACE = 10.0  # seconds between asking a process to end and killing it
 
 
-def slots() -> list[dict[str, str]]:
-    """The environment of a process that uses one GPU alone, for each of them."""
-    return accelerator.slots(accelerator.default_device())
+def slots(gpus_per_job: int = 1) -> list[dict[str, str]]:
+    """The environment of a job that uses one GPU, or several, alone; for as many jobs as there are GPUs for."""
+    return accelerator.slots(accelerator.default_device(), gpus_per_job)
 
 
-def open_runner() -> "Gpus":
-    environments = slots()
+def open_runner(gpus_per_job: int = 1) -> "Gpus":
+    environments = slots(gpus_per_job)
     if not environments:
+        there = len(slots())
+        if there:
+            raise ConfigError(f"machine.gpus_per_fold: {gpus_per_job}, and this machine has {counted(there, 'GPU')}")
         raise ConfigError("--on gpus: this machine has no GPU that torch can use (see `kit doctor`); --on here")
     return Gpus(environments)
 
@@ -42,7 +44,7 @@ class Gpus:
         """Output lines are prefixed with their job's name. After a failure no new job starts; those running finish.
         However this ends, no process is left."""
         accelerator.release_memory(accelerator.default_device())  # measuring used it; now it is theirs
-        console.stage("train", f"{len(jobs)} jobs on {len(self._environments)} GPUs, one each")
+        console.stage("train", f"{len(jobs)} jobs, {len(self._environments)} at a time, each on its own GPUs")
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
@@ -53,7 +55,7 @@ class Gpus:
             for thread in threads:
                 thread.join()
         finally:
-            self._end()
+            end(self._processes)
         if self._failed:
             raise self._failed[0]
         return self._late
@@ -83,14 +85,3 @@ class Gpus:
             if line.strip():
                 console.say(f"{job.name} | {line.rstrip()}")
         return process.wait()
-
-    def _end(self) -> None:
-        """End the processes that are left (Ctrl-C, SIGTERM): asked first, so that they can save their state."""
-        left = [process for process in self._processes if process.poll() is None]
-        for process in left:
-            process.terminate()
-        for process in left:
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()

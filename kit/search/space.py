@@ -146,5 +146,7 @@ def plain_space(space: Space) -> dict[str, Any]:
     }
 
 
-def shown(value: Value) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def shown(values: Mapping[str, Value]) -> str:
+    """`learning_rate 0.003  mixup 0.2`"""
+    plain = {key: f"{value:.3g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return "  ".join(f"{key.rpartition('.')[2]} {value}" for key, value in plain.items())

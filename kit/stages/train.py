@@ -1,5 +1,6 @@
 """train: one model per fold -> `runs/<name>/fold_<k>/`: a network, or a head on a frozen one."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,20 +11,23 @@ import numpy as np
 
 from kit import console
 from kit.data.table import trainable
-from kit.device.accelerator import is_out_of_memory
+from kit.device.accelerator import is_out_of_memory, use_accelerator
 from kit.errors import ConfigError, KitError
 from kit.locks import lock
 from kit.metrics.own import is_own
+from kit.processes import die_with_parent
 from kit.run.drawing import draw_curves
 from kit.run.frozen import Computing
 from kit.run.hand_in import try_metric
 from kit.run.method import Method, method_of
+from kit.run.network import Networks
 from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
 from kit.runners import Job, choose_runner
 from kit.runners.kaggle import Sessions
 from kit.training.loop import OutOfTime
-from kit.workspace import Fold, write_json
+from kit.training.share import Share
+from kit.workspace import Fold, write_json, write_text
 
 PATIENCE = 600.0  # seconds: another process may be making this run
 
@@ -57,7 +61,7 @@ def train(
         Sessions([run], [fold.number for fold in wanted], run.name, max_hours).finish()
         return _result(run, method, wanted, True, began)
     parts = method.parts(wanted)
-    runner = choose_runner(on, len(parts))
+    runner = choose_runner(on, len(parts), run.experiment.machine.gpus_per_fold or 1)
     method.check()
     if is_own(run.competition.metric):
         try_metric(run.competition, run.samples.given[trainable(run.samples.index)])
@@ -80,6 +84,33 @@ def train(
             raise
         raise KitError(too_large(run.experiment.train)) from None
     return _result(run, method, wanted, finished, began)
+
+
+def train_share(asked: Run, folder: Path, number: Fold, num_workers: int, max_hours: float | None = None) -> None:
+    """In one of the processes that torchrun started to train a fold of the run in `folder` together. `num_workers`
+    prepare its batches. What it raises it leaves in the fold's folder for the process that waits."""
+    run = Run(asked.asked, asked.workspace, folder)
+    deadline = None if max_hours is None else time.monotonic() + max_hours * 3600
+    die_with_parent()
+    use_accelerator(int(os.environ["LOCAL_RANK"]))
+    share, fold = Share.begin(), run.fold(number)
+    if not share.leads:
+        console.mute()
+    use_threads(run, max(1, (fold.computing.num_threads or 1) // share.world))
+    networks = Networks(run, share)
+    networks.num_workers = num_workers
+    try:
+        networks.fit_here(fold, deadline)
+    except OutOfTime:
+        pass
+    except KitError as error:
+        write_text(fold.files.failed, str(error))
+        raise
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            write_text(fold.files.failed, too_large(run.experiment.train))
+        raise
+    share.end()
 
 
 def _result(run: Run, method: Method, wanted: list[RunFold], finished: bool, began: float) -> TrainResult:

@@ -22,7 +22,7 @@ from kit.tools.trials import Trials
 from kit.workspace import Fold, write_text
 
 BATCH = 8  # trials in one session on Kaggle
-SHOWN = 10  # trials in the table
+SHOWN = 5  # trials in the table
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def _result(trials: Trials, finished: bool) -> SearchResult:
 
 def _show(trials: Trials, tried: list[Tried]) -> None:
     done = ranked(tried, trials.metric.higher_is_better)
-    rows = [[str(one.number), f"{one.value:.4f}", *(shown(one.values[key]) for key in trials.space)] for one in done]
+    rows = [[one.number, f"{one.value:.4f}", shown(one.values)] for one in done[:SHOWN]]
     counts = ", ".join(f"{number} {state}" for state, number in Counter(one.state for one in tried).items())
     title = f"{len(tried)} trials: {counts}; the best {min(SHOWN, len(done))}"
-    console.table(title, ["trial", trials.metric.name, *(key.rpartition(".")[2] for key in trials.space)], rows[:SHOWN])
+    console.table(title, ["trial", trials.metric.name, "values"], rows)
 
 
 def _write_best(trials: Trials, best: Tried, own: float | None) -> None:

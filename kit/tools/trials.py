@@ -37,7 +37,7 @@ class Files:
 
     @property
     def experiment(self) -> Path:
-        return self.folder / "experiment.yaml"
+        return RunFiles(self.folder).experiment
 
     @property
     def asked(self) -> Path:
@@ -177,7 +177,7 @@ class Trials:
     def _tell(self, number: int) -> None:
         tried, name = self.study.tried(), self.metric.name
         one, best = tried[number], self.best()
-        values = "  ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in one.values.items())
+        values = shown(one.values)
         if one.state == "failed":
             console.warn(f"trial {number} failed: {one.why}; it had {values}")
             if best is None and sum(each.state == "failed" for each in tried) >= MOST_FAILURES:

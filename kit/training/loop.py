@@ -25,6 +25,7 @@ from kit.training.guards import Losses, refuse_broken
 from kit.training.history import history_of_kept, is_best, stopped_early
 from kit.training.optim import learning_rate, set_learning_rate, set_training
 from kit.training.step import Stepper
+from kit.training.validation import scores
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class _Training:
         self.chosen = self.ema.model if self.ema is not None else stepper.model  # what is validated and kept
         self.state = _State()
         self.best: dict[str, torch.Tensor] | None = None  # weights to keep in place of the last ones
+        self.leads = stepper.share is None or stepper.share.leads  # of several processes one writes
 
     def resume(self) -> None:
         if not self.output.checkpoint.is_file():
@@ -109,6 +111,8 @@ class _Training:
 
     def save(self) -> None:
         stepper = self.stepper
+        if not self.leads:
+            return
         refuse_broken(stepper.model)
         state = {
             "model": stepper.model.state_dict(), "optimizer": stepper.optimizer.state_dict(),
@@ -171,6 +175,8 @@ class _Training:
             advice = "lower train.learning_rate, or --set machine.precision=fp32, under a new name"
             raise KitError(f"{self.output.title}: the weights that would be kept predict {loss}; {advice}")
         weights = self.best if self.best is not None else self.chosen.state_dict()
+        if not self.leads:
+            return
         save_model(self.output.model, weights, self.output.facts)
 
     def train_epoch(self, bar: console.Bar) -> None:
@@ -199,23 +205,27 @@ class _Training:
             if state.step % often == 0 or state.step == feed.num_steps:
                 state.loss_sum = losses.read(state.loss_sum)
             state.seconds = done_before + time.perf_counter() - began
-            speed = (state.step - steps_before) * len(batch) / (time.perf_counter() - began)
+            speed = (state.step - steps_before) * (batch.whole or len(batch)) / (time.perf_counter() - began)
             mean_loss = state.loss_sum / max(state.step - state.step % often, 1)
             note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {console.speed(speed)}"
             bar.advance(note=f"{note}{last_metric}")
-            due = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60
-            if whole and (due or self.is_late()) and state.step < feed.num_steps:
+            due, late = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60, self.is_late()
+            if whole and (due or late) and state.step < feed.num_steps:
                 state.loss_sum = losses.read(state.loss_sum)
                 self.save()
                 saved_at = time.monotonic()
-                if self.is_late():
+                if late:
                     raise OutOfTime
         if self.is_late() and state.step > steps_before and state.epoch + 1 < train.epochs:
             self.save()
             raise OutOfTime
 
     def is_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
+        """Of several processes the first one's clock counts."""
+        if self.deadline is None:
+            return False
+        late = time.monotonic() > self.deadline
+        return late if self.stepper.share is None else self.stepper.share.agreed(late)
 
     def discount_skipped(self) -> None:
         """Updates that fp16's loss scaling left out are none: each halved the scale. (Reading it makes a GPU wait.)"""
@@ -224,24 +234,12 @@ class _Training:
             if before > self.state.scale:
                 self.state.updates -= round(math.log2(before / self.state.scale))
 
-    @torch.inference_mode()
     def validate(self, images: Callable[[], Iterable[Batch]] | None) -> tuple[float | None, float | None]:
         """(loss, metric) of the chosen model on `images`; `None` where there are none."""
         if images is None:
             return None, None
-        model, compute, objective = self.chosen, self.stepper.compute, self.stepper.objective
-        was_training = model.training
-        model.eval()
-        parts, targets = [], []
-        for batch in images():
-            with compute.autocast():
-                parts.append(model(compute.arranged(batch.pixels.to(compute.device, non_blocking=True))).float().cpu())
-            targets.append(batch.targets)
-        model.train(was_training)
-        outputs, wanted = torch.cat(parts), torch.cat(targets)
-        predictions, nan = objective.activate(outputs).numpy(), float("nan")
-        bad = int((~np.isfinite(predictions)).any(axis=1).sum())
-        if bad:
-            console.warn(f"{self.output.title}: {bad:,} of {len(wanted):,} predictions are nan (machine.precision?)")
-            return nan, nan
-        return objective.validation(outputs, wanted).item(), self.feed.metric.score(wanted.numpy(), predictions)
+        found = scores(self.chosen, images(), self.stepper, self.feed.metric)
+        if found.num_broken and self.leads:
+            text = f"{found.num_broken:,} of {found.num_images:,} predictions are nan (machine.precision?)"
+            console.warn(f"{self.output.title}: {text}")
+        return found.loss, found.value

@@ -1,6 +1,7 @@
 """What one batch does to a model in training: its loss, its gradient, the optimizer's step."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +15,7 @@ from kit.settings import Train
 from kit.training.losses import Loss
 from kit.training.mixing import mix
 from kit.training.optim import build_optimizer, clip_gradients
+from kit.training.share import Share, WholeBatchNorms
 
 StepKey = tuple[int | str, ...]
 
@@ -30,7 +32,7 @@ class Objective:
 @dataclass(frozen=True)
 class Stepper:
     """A model on its device with its optimizer. `forward`: the model, or its compiled form; `step_key`: with the epoch
-    and the step, the key that dropout and mixing are drawn by."""
+    and the step, the key that dropout and mixing are drawn by. `share`: that of one of several processes."""
 
     model: nn.Module
     forward: nn.Module
@@ -40,32 +42,41 @@ class Stepper:
     scaler: torch.amp.GradScaler
     compute: Compute
     step_key: StepKey
+    share: Share | None = None
 
     @classmethod
-    def prepare(cls, model: nn.Module, train: Train, objective: Objective, compute: Compute, step_key: StepKey) -> Self:
+    def prepare(
+        cls, model: nn.Module, train: Train, objective: Objective, compute: Compute, step_key: StepKey,
+        share: Share | None = None,
+    ) -> Self:  # fmt: skip
         """The model, moved to its device and memory layout, with a fresh optimizer."""
         model = compute.place(model)
         optimizer, scaler = build_optimizer(model, train), compute.scaler()
-        return cls(model, compute.compile(model), train, objective, optimizer, scaler, compute, step_key)
+        return cls(model, compute.compile(model), train, objective, optimizer, scaler, compute, step_key, share)
 
     def loss(self, batch: Batch, epoch: int, step: int) -> torch.Tensor:
-        """The loss of a batch: mixed and smoothed as the experiment asks."""
-        torch.manual_seed(key("step", *self.step_key, epoch, step))
-        device = self.compute.device
+        """The loss of a batch: mixed and smoothed as the experiment asks. Of a shared one, that of the whole batch."""
+        device, share = self.compute.device, self.share
+        drawn_by = (*self.step_key, epoch, step, *((share.rank,) if share is not None else ()))
+        torch.manual_seed(key("step", *drawn_by))
         pixels = batch.pixels.to(device, non_blocking=True)
-        mixed = mix(pixels, self.train, epoch, (*self.step_key, epoch, step))
+        mixed = mix(pixels, self.train, epoch, drawn_by)
         pixels = self.compute.arranged(mixed.pixels if mixed is not None else pixels)
-        with self.compute.autocast():
-            outputs = self.forward(pixels).float()
+        with self.compute.autocast(), nullcontext() if share is None else WholeBatchNorms():
+            outputs = (self.forward if share is None else share.wrapped(self.forward))(pixels).float()
         wanted = batch.targets.to(device, non_blocking=True)
+        if share is not None and mixed is None:
+            outputs, wanted = (share.gathered(one, batch.whole or len(batch)) for one in (outputs, wanted))
         loss = self.objective.train(outputs, wanted)
         if mixed is None:
             return loss
         other = wanted[mixed.partner.to(device, non_blocking=True)]
-        return mixed.own * loss + (1 - mixed.own) * self.objective.train(outputs, other)
+        loss = mixed.own * loss + (1 - mixed.own) * self.objective.train(outputs, other)
+        return loss if share is None else share.summed(loss * (len(batch) / (batch.whole or len(batch))))
 
     def backward(self, loss: torch.Tensor) -> None:
-        self.scaler.scale(loss).backward()
+        """The gradient of a batch's loss; several processes' shares of it add up."""
+        self.scaler.scale(loss if self.share is None else loss * self.share.world).backward()
 
     def update(self) -> None:
         """The optimizer's step by the current gradients, clipped as the experiment asks; clears them afterwards."""
