@@ -11,7 +11,8 @@ from kit.data.places import in_raw
 from kit.errors import ConfigError
 from kit.models.registry import check_model
 from kit.run.run import Run
-from kit.runners import choose_runner
+from kit.runners import address_of, is_cluster, require_place
+from kit.runners.fleet import Fleet
 from kit.runners.kaggle import Ask, Sessions
 from kit.stages.download import download
 from kit.stages.ensemble import EnsembleResult, ensemble
@@ -31,9 +32,9 @@ def run_pipeline(
     """From download to a validated submission, skipping what is done; nothing is uploaded. `experiment`: an
     `Experiment`, or a config's path or name; `source`: the competition's files, if you have them. `folds` and `seeds`
     as on the command line (`"0..4"`, `"all"`, `"full"`; `"0..2"`: a run for each seed on the same folds, and their
-    blend) or as lists. `on`: `here`, `gpus` or `kaggle` (`max_hours` is then a session's; `ask`: may the files of a
-    competition that is not on Kaggle be put there?). Returns `None` where `max_hours` ended the training first. Raises
-    `KitError` that says what to do."""
+    blend) or as lists. `on`: `here`, `gpus`, `ray` or `kaggle` (`max_hours` is then a session's; `ask`: may the files
+    of a competition that is not on Kaggle be put there?). Returns `None` where `max_hours` ended the training first.
+    Raises `KitError` that says what to do."""
     whole = Run.open(experiment, workspace)
     asked = whole.asked
     numbers = _folds(asked, folds)
@@ -58,16 +59,21 @@ def run_pipeline(
                 split(run, force)
         there.finish()
         return _blended(runs, asked, began)
-    choose_runner(on)
+    require_place(on)
     download(whole, Path(source) if source is not None else None, force)
     index(whole, force)
     explore(whole, force)
     for run in runs:
         split(run, force)
+    left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
+    if is_cluster(on) and not Fleet(runs, numbers, address_of(on or ""), left).finish():  # all runs' folds at once
+        console.warn("--max-hours has run out; everything is saved. Type the same command to go on")
+        return None
+    for run in runs:
         left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
         if not train(run, numbers, force, left, on).finished:
             return None
-        predict(run, None, force)
+        predict(run, None, force, on)
     return _blended(runs, asked, began)
 
 

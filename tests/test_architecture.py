@@ -27,7 +27,7 @@ GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric
 SEAMS = {
     "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures/",
     "seaborn": "figures/base.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",
-    "typer": "cli/", "filelock": "locks.py", "optuna": "search/study.py",
+    "typer": "cli/", "filelock": "locks.py", "optuna": "search/study.py", "ray": "runners/ray.py",
 }  # fmt: skip
 FILES = sorted(KIT.rglob("*.py"))
 

@@ -71,7 +71,7 @@ Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="
 _FROM = "Zips or folders that you already have, instead of Kaggle's."
 From = Annotated[Path | None, typer.Option("--from", metavar="DIR", help=_FROM)]
 Folds = Annotated[str, typer.Option("--fold", help="2, 0..4, 0,2,4, all, or full (one model on all training data).")]
-_ON = "here, gpus (a fold on each) or kaggle; default: every visible GPU."
+_ON = "here, gpus (a fold on each), ray[:ADDRESS] or kaggle; default: every visible GPU."
 On = Annotated[str | None, typer.Option("--on", metavar="PLACE", help=_ON)]
 _HOURS = "Stop at a checkpoint after this many hours (on Kaggle: of a session)."
 MaxHours = Annotated[float | None, typer.Option("--max-hours", min=0, help=_HOURS)]

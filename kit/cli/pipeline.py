@@ -66,12 +66,16 @@ def train(
     config: Config = DEFAULT_CONFIG, fold: Folds = "all", max_hours: MaxHours = None, on: On = None, set_: Set = [],
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
     share: Annotated[int | None, typer.Option("--share", hidden=True)] = None,
+    inside: Annotated[bool, typer.Option("--inside", hidden=True)] = False,
+    settle: Annotated[bool, typer.Option("--settle", hidden=True)] = False,
 ) -> Any:  # fmt: skip
     """Train a model per fold. Killed? Type the same command: it resumes from its last checkpoint."""
     run = open_run(config, set_, workspace)
-    folds = run.asked.fold_numbers(fold)
+    folds = [] if settle else run.asked.fold_numbers(fold)
+    if inside:  # the run in the config's folder: an attempt of a cluster's, a trial
+        run = type(run)(run.asked, run.workspace, Path(config).parent)
     if share is not None:  # one of the processes of machine.gpus_per_fold, with so many workers
-        return do("stages.train.train_share", run, Path(config).parent, folds[0], share, max_hours)
+        return do("stages.train.train_share", run, folds[0], share, max_hours)
     return do("stages.train", run, folds, force, max_hours, on)
 
 
@@ -81,14 +85,15 @@ def predict(
     fold: Annotated[str | None, typer.Option("--fold", help="As for train; default: all that are trained.")] = None,
     images: Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Predict these instead.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --images: the CSV; default: in runs/NAME.")] = None,
-    set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
+    on: On = None, set_: Set = [], workspace: Root = HERE, force: Force = False, json: Json = False,
+    debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Predict with TTA: each fold's own images (OOF) and the test images."""
     run = open_run(config, set_, workspace)
     folds = run.asked.fold_numbers(fold) if fold is not None else None
     if images is not None:
         return do("tools.predict_images", run, images, out, folds)
-    return do("stages.predict", run, folds, force)
+    return do("stages.predict", run, folds, force, on)
 
 
 _WITH = "Someone else's predictions: columns as in a submission of probabilities, and fold. Repeatable."

@@ -48,8 +48,8 @@ def _run(fold: RunFold, num_workers: int, deadline: float | None) -> tuple[int, 
     """(exit code, the end of what they wrote to their standard error)"""
     run, count = fold.run, fold.computing.gpus_per_fold
     words = [sys.executable, "-c", _LAUNCH, "--nproc-per-node", str(count), *_PLACE, "-m", "kit", "train"]
-    words += ["--share", str(num_workers), "--fold", str(fold.number), "--config", str(run.files.experiment)]
-    words += ["--workspace", str(run.workspace.root)]
+    words += ["--inside", "--share", str(num_workers), "--fold", str(fold.number)]
+    words += ["--config", str(run.files.experiment), "--workspace", str(run.workspace.root)]
     if deadline is not None:
         words += ["--max-hours", f"{max(0.0, deadline - time.monotonic()) / 3600:.6f}"]
     threads = max(1, (fold.computing.num_threads or 1) // count)

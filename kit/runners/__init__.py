@@ -6,9 +6,20 @@ from kit.errors import ConfigError, nearest
 from kit.runners import gpus, here
 from kit.runners.job import Job, Runner
 
-__all__ = ["RUNNERS", "Job", "Runner", "choose_runner"]
+__all__ = ["RUNNERS", "Job", "Runner", "address_of", "choose_runner", "is_cluster", "require_place"]
 
 RUNNERS: dict[str, Callable[[int], Runner]] = {"here": here.open_runner, "gpus": gpus.open_runner}
+
+
+def is_cluster(name: str | None) -> bool:
+    """`ray`, or `ray:ADDRESS`"""
+    return name is not None and name.partition(":")[0] == "ray"
+
+
+def require_place(name: str | None) -> None:
+    """Raise `ConfigError` where `--on` names no place; nothing is opened."""
+    if name is not None and name not in RUNNERS and not is_cluster(name):
+        raise ConfigError(f"--on {name}: no such place{nearest(name, [*RUNNERS, 'ray', 'kaggle'])}")
 
 
 def choose_runner(name: str | None, num_jobs: int = 1, gpus_per_job: int = 1) -> Runner:
@@ -16,6 +27,14 @@ def choose_runner(name: str | None, num_jobs: int = 1, gpus_per_job: int = 1) ->
     Raises `ConfigError` on an unknown name, or where the machine has no such place."""
     if name is None:
         name = "gpus" if num_jobs > 1 and len(gpus.slots(gpus_per_job)) > 1 else "here"
-    if name not in RUNNERS:
-        raise ConfigError(f"--on {name}: no such place{nearest(name, [*RUNNERS, 'kaggle'])}")
+    require_place(name)
+    if is_cluster(name):
+        from kit.runners.ray import Cluster
+
+        return Cluster(address_of(name))
     return RUNNERS[name](gpus_per_job)
+
+
+def address_of(name: str) -> str | None:
+    """`ray:10.0.0.1:6379` -> `10.0.0.1:6379`"""
+    return name.partition(":")[2] or None

@@ -25,6 +25,7 @@ from kit.run.predicting import (
 )
 from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
+from kit.runners import Job, choose_runner, is_cluster
 from kit.workspace import Fold
 
 
@@ -36,9 +37,14 @@ class PredictResult:
     num_test: int
 
 
-def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) -> PredictResult:
-    """Predict with the folds (default: all that are trained): each its own images, and all of them the test images."""
+def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False, on: str | None = None) -> PredictResult:
+    """Predict with the folds (default: all that are trained): each its own images, and all of them the test images.
+    `on`: `here`, or a `ray` cluster that shares the disk."""
     wanted, samples = trained_folds(run, folds), run.samples
+    if is_cluster(on):
+        _predict_there(run, wanted, force, on)
+        run.settle(None)
+        force = False
     use_threads(run)
     missing = {artifact.name for artifact in to_make("predict", [predictions_of(fold) for fold in wanted], force)}
     stale = [fold for fold in wanted if fold.title in missing]
@@ -62,6 +68,21 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False) 
         draw_oof(run)
     numbers, num_test = [fold.number for fold in wanted], int((samples.index["split"] == "test").sum())
     return PredictResult(numbers, run.competition.scoring.name, scores, num_test)
+
+
+def _predict_there(run: Run, folds: Sequence[RunFold], force: bool, on: str | None) -> None:
+    """In one job, which decodes the test images once for all folds."""
+    left = to_make("predict", [predictions_of(fold) for fold in folds], force)
+    if left:
+        words = [
+            "predict",
+            "--config",
+            str(run.files.experiment.resolve()),
+            "--workspace",
+            str(run.workspace.root.resolve()),
+        ]
+        words += ["--fold", ",".join(str(fold.number) for fold in folds), *(["--force"] if force else [])]
+        choose_runner(on).run([Job(f"{run.name} predicts", lambda: None, lambda: words)])
 
 
 def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:

@@ -23,7 +23,8 @@ from kit.run.method import Method, method_of
 from kit.run.network import Networks
 from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
-from kit.runners import Job, choose_runner
+from kit.runners import Job, address_of, choose_runner, is_cluster
+from kit.runners.fleet import Fleet
 from kit.runners.kaggle import Sessions
 from kit.training.loop import OutOfTime
 from kit.training.share import Share
@@ -50,8 +51,8 @@ def train(
 ) -> TrainResult:  # fmt: skip
     """Train the folds (default: all). A killed training resumes from its last checkpoint. The first training of a run
     settles what the experiment leaves open and freezes it, with the folds, into the run's folder. `force` trains
-    finished folds again. `on`: where to train, `here`, on this machine's `gpus`, or on
-    `kaggle`, which predicts too; by default on every visible GPU."""
+    finished folds again. `on`: where to train, `here`, on this machine's `gpus`, on a `ray` cluster, or on `kaggle`,
+    which predicts too; by default on every visible GPU."""
     began = time.monotonic()
     deadline = None if max_hours is None else began + max_hours * 3600
     if run.asked.members:
@@ -60,6 +61,9 @@ def train(
     if on == "kaggle":
         Sessions([run], [fold.number for fold in wanted], run.name, max_hours).finish()
         return _result(run, method, wanted, True, began)
+    if is_cluster(on):
+        Fleet([run], [fold.number for fold in wanted], address_of(on or ""), max_hours).finish()
+        return _result(run, method_of(run), wanted, all(fold.is_trained for fold in wanted), began)
     parts = method.parts(wanted)
     runner = choose_runner(on, len(parts), run.experiment.machine.gpus_per_fold or 1)
     method.check()
@@ -86,10 +90,9 @@ def train(
     return _result(run, method, wanted, finished, began)
 
 
-def train_share(asked: Run, folder: Path, number: Fold, num_workers: int, max_hours: float | None = None) -> None:
-    """In one of the processes that torchrun started to train a fold of the run in `folder` together. `num_workers`
-    prepare its batches. What it raises it leaves in the fold's folder for the process that waits."""
-    run = Run(asked.asked, asked.workspace, folder)
+def train_share(run: Run, number: Fold, num_workers: int, max_hours: float | None = None) -> None:
+    """In one of the processes that torchrun started to train a fold together. `num_workers` prepare its batches. What
+    it raises it leaves in the fold's folder for the process that waits."""
     deadline = None if max_hours is None else time.monotonic() + max_hours * 3600
     die_with_parent()
     use_accelerator(int(os.environ["LOCAL_RANK"]))
