@@ -49,8 +49,12 @@ class Workspace:
     def folds(self, competition: str, num_folds: int, seed: int) -> Path:
         return self.data(competition) / f"folds-{num_folds}-{seed}.csv"
 
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
     def run(self, name: str) -> Path:
-        return self.root / "runs" / name
+        return self.runs / name
 
     def search(self, name: str) -> Path:
         return self.root / "searches" / name

@@ -76,7 +76,7 @@ def picked_by_own_fold(run: Run) -> list[str]:
     if train.early_stopping is not None:
         reasons.append("train.early_stopping stops each fold by its own loss")
     for key, other in (("model.start", model.start), ("train.pseudo_run", train.pseudo_run)):
-        if other is not None and other in run_names(run.files.folder.parent):
+        if other is not None and other in run_names(run.workspace.runs):
             earlier = picked_by_own_fold(Run.named(other, run.workspace))
             reasons += [f"{key} is {other}, and there {reason}" for reason in earlier]
     return reasons
@@ -86,7 +86,7 @@ def searched_folds(run: Run) -> set[int]:
     """The folds that a search chose the run's experiment by, or that of a start or a teacher."""
     folds, train, model = set(run.experiment.searched_folds), run.experiment.train, run.experiment.model
     for other in (model.start, train.pseudo_run):
-        if other is not None and other in run_names(run.files.folder.parent):
+        if other is not None and other in run_names(run.workspace.runs):
             folds |= searched_folds(Run.named(other, run.workspace))
     return folds
 

@@ -70,7 +70,7 @@ class Networks:
     def settle(self) -> dict[str, Any]:
         run, train = self.run, self.run.experiment.train
         for name, key_of in ((run.experiment.model.start, "model.start"), (train.pseudo_run, "train.pseudo_run")):
-            if name is not None and name not in run_names(run.files.folder.parent):
+            if name is not None and name not in run_names(run.workspace.runs):
                 raise KitError(f"{key_of}: {run.workspace.run(name)}: no such run; train {name} first")
         torch.manual_seed(key("weights", run.experiment.seed, 0))
         model = initial_model(run)

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kit.errors import KitError, reason
 from kit.processes import CORES, PARENT, end
@@ -54,6 +55,22 @@ class Brought:
 
     files: Files = field(default_factory=dict)
     late: bool = False
+
+
+@dataclass
+class Piece:
+    """A task: `needs` must be done first. `make(cores)`: what a node does, made when its turn comes; `take`: what is
+    done here with what comes back."""
+
+    name: str
+    gpus: int
+    cores: int | None  # where the cluster has no GPU; `None`: all of a node's
+    make: Callable[[int], Callable[[Tell], Any]]
+    take: Callable[[Any], None]
+    needs: list["Piece"] = field(default_factory=list)
+    state: str = "waits"
+    node: str = ""
+    said: str = ""
 
 
 def attempt(order: Order, tell: Tell) -> Brought:
@@ -115,6 +132,16 @@ def run_process(words: Sequence[str], cwd: Path, cores: int, tell: Tell) -> None
         end([process])
     if code:
         raise KitError(last.removeprefix("error: ") or f"kit {words[0]} ended with exit code {code}")
+
+
+def on_shared_disk(words: Sequence[str], cwd: Path, cores: int, tell: Tell) -> None:
+    """`run_process`, of a command that reads and writes the workspace where it lies."""
+    root = Path(words[list(words).index("--workspace") + 1])
+    if not (root / "runs").is_dir() and not (root / "searches").is_dir():
+        raise KitError(
+            f"{root}: not on this node; without a shared disk only `kit train` works there: `kit {words[0]}` here"
+        )
+    run_process(words, cwd, cores, tell)
 
 
 def _run(order: Order, config: Path, more: Sequence[str], tell: Tell) -> None:

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kit import console, schema
 from kit.errors import counted
 from kit.run.run import Run
-from kit.runners.attempt import Brought, Order, Tell, attempt, bring_home, run_files, write_home
+from kit.runners.attempt import Brought, Order, Piece, Tell, attempt, bring_home, run_files, write_home
 from kit.workspace import Fold
 
 
@@ -27,7 +26,7 @@ class Fleet:
     def finish(self) -> bool:
         """Train the folds; a run that starts from another waits for it. Returns whether all are done. Raises `KitError`
         with the first job that failed."""
-        from kit.runners.ray import Cluster, Piece
+        from kit.runners.ray import Cluster
 
         root = self.runs[0].workspace.root.resolve()
         marker = root / f".ray-{socket.gethostname()}-{os.getpid()}"
@@ -38,7 +37,7 @@ class Fleet:
         try:
             pieces: list[Piece] = []
             for run in self.runs:
-                pieces += self._pieces(run, plain, {piece.name: piece for piece in pieces}, Piece)
+                pieces += self._pieces(run, plain, {piece.name: piece for piece in pieces})
             if pieces:
                 cluster = Cluster(self.address)
                 console.stage("ray", f"{counted(len(pieces), 'job')} on {counted(cluster.num_nodes, 'node')}")
@@ -51,12 +50,16 @@ class Fleet:
                     bring_home(run.files.folder, fold)
         return all(run.fold(fold).is_trained for run in self.runs for fold in self.folds)
 
-    def _pieces(self, run: Run, plain: Order, before: dict[str, Any], piece_of: Callable[..., Any]) -> list[Any]:
+    def _pieces(self, run: Run, plain: Order, before: dict[str, Piece]) -> list[Piece]:
         """To settle the run, where it was not made yet, and each fold that is not trained."""
         folder, machine = run.files.folder.resolve(), run.asked.machine
-        plain, first = replace(plain, folder=folder), []
+        plain, first = replace(plain, folder=folder), list[Piece]()
         asked = (machine.gpus_per_fold or 1, machine.num_threads)
         starts = {run.asked.model.start, run.asked.train.pseudo_run} - {None}
+
+        def needs(part: str) -> list[Piece]:
+            return [before[one] for start in starts if (one := f"{start} {part}") in before]
+
         if not run.exists:
 
             def settled(cores: int) -> Callable[[Tell], Brought]:
@@ -64,11 +67,12 @@ class Fleet:
                 order = replace(plain, cores=cores, files=_tables(run), asked=text)
                 return lambda tell: attempt(order, tell)
 
-            first = [
-                piece_of(f"{run.name} settings", *asked, settled, lambda brought: write_home(folder, brought.files))
-            ]
+            def take(brought: Brought) -> None:
+                write_home(folder, brought.files)
 
-        def piece(fold: Fold) -> Any:
+            first = [Piece(f"{run.name} settings", *asked, settled, take, needs("settings"))]
+
+        def piece(fold: Fold) -> Piece:
             def trained(cores: int) -> Callable[[Tell], Brought]:
                 files = _tables(run) | _sent(run_files(folder), plain.root)
                 for start in starts:
@@ -76,10 +80,11 @@ class Fleet:
                 order = replace(plain, cores=cores, fold=fold, files=files)
                 return lambda tell: attempt(order, tell)
 
-            home = run.files.fold(fold).folder
-            needs = [before[one] for start in starts if (one := f"{start} fold {fold}") in before]
-            name = f"{run.name} fold {fold}"
-            return piece_of(name, *asked, trained, lambda brought: write_home(home, brought.files), first + needs)
+            def take(brought: Brought) -> None:
+                write_home(run.files.fold(fold).folder, brought.files)
+
+            name = f"fold {fold}"
+            return Piece(f"{run.name} {name}", *asked, trained, take, first + needs(name))
 
         return first + [piece(fold) for fold in self.folds if not run.fold(fold).is_trained]
 

@@ -16,7 +16,7 @@ from typing import Any
 from kit import console
 from kit.errors import ConfigError, KitError, counted, reason
 from kit.processes import num_cores
-from kit.runners.attempt import Tell, run_process
+from kit.runners.attempt import Piece, Tell, on_shared_disk
 from kit.runners.job import Job
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -32,22 +32,6 @@ RETRIES = 8  # of a task whose node was lost
 MEMORY = 100_000_000  # bytes of Ray's own store, where it is started here
 MOST, _EPOCH = 40, re.compile(r"^train fold \S+\s+epoch\s+(\S+).*valid loss \S+\s+(\S+ \S+).*$")  # of what a job says
 TELL, PING, GONE = 30.0, 2.0, 3  # seconds between tables, of patience with the head, and how often it may fail
-
-
-@dataclass
-class Piece:
-    """A task: `needs` must be done first. `make(cores)`: what a node does, made when its turn comes; `take`: what is
-    done here with what comes back."""
-
-    name: str
-    gpus: int
-    cores: int | None  # where the cluster has no GPU; `None`: all of a node's
-    make: Callable[[int], Callable[[Tell], Any]]
-    take: Callable[[Any], None]
-    needs: list["Piece"] = field(default_factory=list)
-    state: str = "waits"
-    node: str = ""
-    said: str = ""
 
 
 @dataclass
@@ -69,6 +53,8 @@ class Cluster:
     machine alone. Raises `ConfigError` where there is none, or where its Ray or Python is another one."""
 
     def __init__(self, address: str | None = None) -> None:
+        if address is not None and not _answers(address):  # Ray itself would try for ten minutes
+            raise ConfigError(f"--on ray:{address}: no cluster answers there; expected host:port of its head")
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
         try:
             try:
@@ -152,7 +138,7 @@ class Cluster:
                 if words is None:
                     late.append(job)
                     return lambda tell: None
-                return lambda tell: run_process(words, cwd, cores, tell)
+                return lambda tell: on_shared_disk(words, cwd, cores, tell)
 
             return Piece(f"{job.name} {number}", 1, None, make, lambda brought: None)
 
@@ -203,16 +189,22 @@ class Cluster:
                     console.say(f"{name} | {line}")
 
     def _require_head(self) -> None:
-        host, _, port = self._head.rpartition(":")
         for _ in range(GONE):
-            try:
-                socket.create_connection((host, int(port)), timeout=PING).close()
+            if _answers(self._head):
                 return
-            except OSError:
-                time.sleep(PING)
+            time.sleep(PING)
         raise KitError(
             f"the Ray head at {self._head} is gone, and its jobs with it; start it and type the same command"
         )
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PING).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _show(pieces: Sequence[Piece]) -> None:

@@ -88,7 +88,7 @@ def _predict_there(run: Run, folds: Sequence[RunFold], force: bool, on: str | No
 def trained_folds(run: Run, folds: Sequence[Fold] | None) -> list[RunFold]:
     """These folds, or all that are trained; raises `KitError` where one is not."""
     if not run.exists:
-        others = nearest(run.name, run_names(run.files.folder.parent))
+        others = nearest(run.name, run_names(run.workspace.runs))
         raise KitError(f"{run.files.folder}: no such run{others}; type `kit run` first")
     everything = run.folds([*range(run.experiment.data.num_folds), "full"])
     there = [fold for fold in everything if fold.is_trained]

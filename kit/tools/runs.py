@@ -30,7 +30,7 @@ class Line:
 
 def runs(workspace: Workspace) -> list[Line]:
     """The workspace's runs and submissions, the latest last; a figure of LB against CV where at least two have both."""
-    names = set(run_names(workspace.root / "runs"))
+    names = set(run_names(workspace.runs))
     names |= {path.stem for path in (workspace.root / "submissions").glob("*.json")}
     lines = []
     for name in sorted(names):

@@ -9,8 +9,14 @@ import time
 import pytest
 
 from kit.errors import KitError
+from kit.run.run import Run
 from kit.runners import Job, choose_runner
 from kit.runners.gpus import Gpus
+from kit.schema import dump_yaml, to_mapping
+from kit.stages.download import download
+from kit.stages.index import index
+from kit.stages.split import split
+from kit.workspace import Workspace
 
 CHILD = (
     "import os, time; from kit.processes import end_with_parent; end_with_parent(); print(os.getpid()); time.sleep(60)"
@@ -92,3 +98,27 @@ def test_a_process_that_cannot_be_started_is_no_success(monkeypatch, tmp_path):
     monkeypatch.setattr("kit.runners.gpus.COMMAND", (str(tmp_path / "nothing"),))
     with pytest.raises(FileNotFoundError):
         Gpus([{}]).run([Job("one", lambda: None, list)])
+
+
+@pytest.mark.slow
+def test_the_folds_of_a_fresh_run_may_start_at_the_same_moment(tmp_path, digits, tiny):
+    """As a job array does on a shared disk: one of them settles the run, and all go on with it."""
+    place = Workspace(tmp_path / "place")
+    run = Run.open(tiny("data.num_folds=5", "machine.memory_format=auto", "train.epochs=1"), place)
+    download(run, digits)
+    index(run)
+    split(run)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(dump_yaml(to_mapping(run.asked)))
+    words = [sys.executable, "-m", "kit", "train", "-c", str(config), "--workspace", str(place.root), "--fold"]
+    jobs = [
+        subprocess.Popen([*words, str(fold)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for fold in range(5)
+    ]
+    said = [job.communicate(timeout=300)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0] * 5, said
+    assert sum("run tiny on " in text for text in said) == 1
+    assert sum("goes on as it was made" in text for text in said) == 4
+    made = Run.open(run.asked, place)
+    assert all(fold.is_trained for fold in made.folds())
+    assert len({str(fold.computing) for fold in made.folds()}) == 1
