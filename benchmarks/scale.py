@@ -81,7 +81,8 @@ def simulated(jobs: list[float], count: int, given: argparse.Namespace, chance: 
 
 
 def measure() -> dict[str, float | str]:
-    """Seconds: a fold here alone, and as a job; its start; Ray's start; from a node's end to the fold's next epoch."""
+    """Seconds: a fold here alone, and as a job; its start; Ray's start; from a node's end to the fold's next epoch. And
+    the images/s of one process, and of two that share a fold's batches."""
     os.environ.update(
         {f"RAY_health_check_{name}": value for name, value in HEALTH.items()}, RAY_USAGE_STATS_ENABLED="0"
     )
@@ -123,6 +124,12 @@ def measure() -> dict[str, float | str]:
         seconds = [line["seconds"] for line in read_history(lost.fold(0).files.metrics)]
         found["of it that epoch"] = float(np.median(seconds))
         cluster.shutdown()
+        for name, count in (("one process of two threads", 1), ("two processes of a thread that share the batches", 2)):
+            more = ["machine.num_threads=2", f"machine.gpus_per_fold={count}", f"name=shared-{count}"]
+            run = Run.open(Experiment.load("configs/demo.yaml", [*small, *more]), place)
+            train(run, [0])
+            speeds = [line["images_per_second"] for line in read_history(run.fold(0).files.metrics)]
+            found[f"images/s, {name}"] = float(np.median(speeds))
     return found
 
 
