@@ -51,12 +51,8 @@ def run_pipeline(
     runs = [Run.open(member, whole.workspace) for member in asked.members] or [whole]
     if on == "kaggle":
         there = Sessions(runs, numbers, asked.name, max_hours, ask)
-        raw, roles = whole.workspace.raw(whole.competition.name), whole.competition.files.roles()
-        if source is not None or in_raw(raw, roles["train"]) is not None:  # index and folds are made once, and go along
-            download(whole, Path(source) if source is not None else None, force)
-            index(whole, force)
-            for run in runs:
-                split(run, force)
+        if source is not None or are_files_here(whole):  # index and folds are made once, and go along
+            prepare(runs, source, force)
         there.finish()
         return _blended(runs, asked, began)
     require_place(on)
@@ -75,6 +71,19 @@ def run_pipeline(
             return None
         predict(run, None, force, on)
     return _blended(runs, asked, began)
+
+
+def prepare(runs: Sequence[Run], source: str | Path | None = None, force: bool = False) -> None:
+    """The files, the index and the folds of runs of one competition."""
+    download(runs[0], Path(source) if source is not None else None, force)
+    index(runs[0], force)
+    for run in runs:
+        split(run, force)
+
+
+def are_files_here(run: Run) -> bool:
+    raw = run.workspace.raw(run.competition.name)
+    return in_raw(raw, run.competition.files.roles()["train"]) is not None
 
 
 def _blended(runs: Sequence[Run], asked: Experiment, began: float) -> EnsembleResult:

@@ -23,6 +23,7 @@ TINY = (
     "machine.predict_memory_format=contiguous", "machine.predict_compile=false",
 )  # fmt: skip
 TOKEN = "kgat_SECRETTOKEN"
+SLUG = "tiny-digits"  # of a competition on the loopback Kaggle that runs what is pushed
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,6 +91,35 @@ def connect():
     """A client that loses patience quickly."""
     transfer = Transfer(connect_seconds=2, silence_seconds=0.4, backoff_seconds=0.01, longest_wait_seconds=0.2)
     return lambda: KaggleClient.connect(transfer)
+
+
+@pytest.fixture
+def cloud(tmp_path, digits, point_sdk_at, monkeypatch):
+    """Kaggle, with the digits as a competition, and the kit in a hurry."""
+    from kaggle_cloud import Cloud, serve_cloud
+
+    from kit.runners import kaggle as on_kaggle
+    from kit.runners.kaggle import fetching
+
+    state = Cloud(folder=tmp_path / "cloud", competitions={SLUG: digits})
+    server = serve_cloud(state)
+    point_sdk_at(state.url)
+    monkeypatch.setattr(on_kaggle, "POLL", 0.2)
+    monkeypatch.setattr(fetching, "LATE", 3.0)
+    yield state
+    state.stop()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def there(tmp_path, tiny) -> Experiment:
+    """The tiny experiment, for a competition that is on Kaggle."""
+    text = Path("configs/competitions/digits.yaml").read_text().replace("name: digits", f"name: {SLUG}\nslug: {SLUG}")
+    file = tmp_path / "competitions" / f"{SLUG}.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    return tiny(f"competition={file}")
 
 
 def make_bundle() -> bytes:

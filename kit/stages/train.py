@@ -90,6 +90,12 @@ def train(
     return _result(run, method, wanted, finished, began)
 
 
+def trained(run: Run, folds: Sequence[Fold]) -> TrainResult:
+    """What is known of folds that were trained before, here or elsewhere."""
+    wanted = run.folds(folds)
+    return _result(run, method_of(run), wanted, all(fold.is_trained for fold in wanted), time.monotonic())
+
+
 def train_share(run: Run, number: Fold, num_workers: int, max_hours: float | None = None) -> None:
     """In one of the processes that torchrun started to train a fold together. `num_workers` prepare its batches. What
     it raises it leaves in the fold's folder for the process that waits."""

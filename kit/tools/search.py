@@ -10,14 +10,12 @@ from kit import console, schema
 from kit.errors import ConfigError
 from kit.figures.searches import search_history, search_slices
 from kit.locks import lock
+from kit.pipeline import are_files_here, prepare
 from kit.run.run import Run
 from kit.runners import choose_runner
 from kit.runners.kaggle import Sessions
 from kit.search.space import shown
 from kit.search.study import Tried, ranked
-from kit.stages.download import download
-from kit.stages.index import index
-from kit.stages.split import split
 from kit.tools.trials import Trials
 from kit.workspace import Fold, write_text
 
@@ -50,9 +48,8 @@ def search(
     if "full" in folds:
         raise ConfigError("--fold full: has no images to score a trial by; name folds such as 0 or 0..1")
     runner = choose_runner(on, num_trials) if on != "kaggle" else None
-    download(run, source)
-    index(run)
-    split(run)
+    if on != "kaggle" or source is not None or are_files_here(run):
+        prepare([run], source)
     trials = Trials.begin(run, space, folds)
     with lock(trials.files.lock, str(trials.files.folder)):
         left = trials.left(num_trials)
@@ -60,9 +57,9 @@ def search(
             runner.run([trials.job(number, deadline) for number in left])
         while runner is None and left:
             numbers = [trials.study.ask() if number is None else number for number in left[:BATCH]]
-            Sessions([trials.run_of(number) for number in numbers], folds, f"{run.name}-search", max_hours).finish()
+            Sessions([trials.run_there(number) for number in numbers], folds, f"{run.name}-search", max_hours).finish()
             for number in numbers:
-                trials.do(number)
+                trials.fetch(number)
             left = trials.left(num_trials)
     if left := trials.left(num_trials):
         console.warn(f"--hours has run out: {len(left)} trials are left. Type the same command to go on")

@@ -19,7 +19,7 @@ from kit.run.run import Run
 from kit.runners import Job
 from kit.search.space import Space, default_space, overrides_of, parsed_space, plain_space, read_space, shown, value_of
 from kit.search.study import Study, Tried, ranked
-from kit.stages.train import train
+from kit.stages.train import TrainResult, train, trained
 from kit.workspace import Fold, read_json, write_json, write_text
 
 MOST_FAILURES = 3  # before any trial has ended well
@@ -125,6 +125,19 @@ class Trials:
         changed = asked.changed(overrides_of(self.study.values(number))) if number else asked
         return Run(replace(changed, name=f"{asked.name}-trial-{number}"), self.run.workspace, self.files.trial(number))
 
+    def run_there(self, number: int) -> Run:
+        """A trial's run as it comes back from Kaggle, among the other runs."""
+        return Run(self.run_of(number).asked, self.run.workspace)
+
+    def fetch(self, number: int) -> None:
+        """Keep a trial that was trained elsewhere."""
+        came, own = self.run_there(number).files.folder, self.files.trial(number)
+        if came.is_dir() and not own.is_dir():
+            came.rename(own)
+        self._keep(number, trained(Run(self.run_of(number).asked, self.run.workspace, own), self.folds))
+        self._tell(number)
+        self._sweep(number)
+
     def do(self, number: int, deadline: float | None = None) -> None:
         """Train a trial's folds and keep its value; one that fails is kept as a failure. One that the deadline ends is
         gone on with next time."""
@@ -136,16 +149,23 @@ class Trials:
             result = train(run, self.folds, max_hours=left, on="here")
             if not result.finished:
                 return
-            losses = list(result.losses.values())
-            self.study.end(number, np.mean(list(result.scores.values())).item(), np.mean(losses).item())
+            self._keep(number, result)
         except StopTraining:
             self.study.give_up(number)
         except KitError as error:
             self.study.give_up(number, reason(error))
         self._tell(number)
+        self._sweep(number)
+
+    def _keep(self, number: int, result: TrainResult) -> None:
+        values, losses = list(result.scores.values()), list(result.losses.values())
+        self.study.end(number, np.mean(values).item(), np.mean(losses).item())
+
+    def _sweep(self, number: int) -> None:
+        """A trial's value is in the study, and the best one is trained anew: no weights are kept."""
         for files in RunFiles(self.files.trial(number)).fold_folders():
             files.checkpoint.unlink(missing_ok=True)
-            files.model.unlink(missing_ok=True)  # its value is in the study, and the best one is trained anew
+            files.model.unlink(missing_ok=True)
 
     def left(self, num_trials: int) -> list[int | None]:
         """The numbers of those that were begun and have not ended; `None` for each that is to be begun."""

@@ -6,11 +6,10 @@ import json
 import tarfile
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import requests
-from kaggle_cloud import OWNER, Cloud, serve_cloud
+from kaggle_cloud import OWNER
 from kaggle_server import status
 
 from kit import schema
@@ -20,8 +19,7 @@ from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import Kernels, RefusedError
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
-from kit.runners import kaggle as on_kaggle
-from kit.runners.kaggle import Sessions, cargo, fetching
+from kit.runners.kaggle import Sessions, cargo
 from kit.stages import download, index, split
 from kit.tools import kaggle as verbs
 
@@ -41,30 +39,6 @@ made = {"slug": "SLUG", "files": sums, "hidden": hidden, "before": {}, "after": 
 json.dump(made, open("kit-manifest.json", "w"))
 print("all is well")
 """
-
-
-@pytest.fixture
-def cloud(tmp_path, digits, point_sdk_at, monkeypatch):
-    """Kaggle, with the digits as a competition, and the kit in a hurry."""
-    state = Cloud(folder=tmp_path / "cloud", competitions={SLUG: digits})
-    server = serve_cloud(state)
-    point_sdk_at(state.url)
-    monkeypatch.setattr(on_kaggle, "POLL", 0.2)
-    monkeypatch.setattr(fetching, "LATE", 3.0)
-    yield state
-    state.stop()
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def there(tmp_path, tiny) -> Experiment:
-    """The tiny experiment, for a competition that is on Kaggle."""
-    text = Path("configs/competitions/digits.yaml").read_text().replace("name: digits", f"name: {SLUG}\nslug: {SLUG}")
-    file = tmp_path / "competitions" / f"{SLUG}.yaml"
-    file.parent.mkdir()
-    file.write_text(text)
-    return tiny(f"competition={file}")
 
 
 def test_the_same_bytes_as_here(cloud, there, digits, tmp_path, capsys):

@@ -157,3 +157,12 @@ def test_another_search_under_the_same_name_is_refused(searched, tiny, space, tm
         ConfigError, match=r"other.yaml: train.learning_rates: 0.8: .*did you mean 'train.learning_rate'"
     ):
         search(Run.open(tiny(), place), None, other, [0], num_trials=3)
+
+
+def test_trials_share_a_session_on_kaggle(cloud, there, tmp_path, space):
+    """The same values and scores as here; the competition's files are only there."""
+    result = search(Run.open(there, tmp_path / "remote"), None, space, [0], num_trials=2, on="kaggle")
+    assert len(cloud.pushes) == 1
+    assert [(one.state, one.why) for one in result.trials] == [("done", "")] * 2
+    assert not list((tmp_path / "remote" / "runs").glob("*/experiment.yaml"))
+    assert Experiment.load(result.best).searched_folds == (0,)
