@@ -130,6 +130,16 @@ class Experiment:
         free = ("tta", "ensemble", "machine")
         return {key: value for key, value in schema.to_mapping(self).items() if key not in free}
 
+    def facts(self) -> dict[str, Any]:
+        """Its mapping without the keys that came later, where they are at their defaults: hashes of older ones hold."""
+        raw = schema.to_mapping(self)
+        for key, usual in (("augment_strength", 1.0), ("searched_folds", [])):
+            if raw[key] == usual:
+                del raw[key]
+        if raw["machine"]["gpus_per_fold"] is None:
+            del raw["machine"]["gpus_per_fold"]
+        return raw | {"members": [member.facts() for member in self.members]}
+
     def fold_numbers(self, text: str) -> list[Fold]:
         """`2`, `0..4`, `0,2,4`, `all`, `full` -> folds, in order, each once."""
         num_folds = self.data.num_folds

@@ -62,14 +62,15 @@ def run_pipeline(
     for run in runs:
         split(run, force)
     left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
-    if is_cluster(on) and not Fleet(runs, numbers, address_of(on or ""), left).finish():  # all runs' folds at once
+    fleet = Fleet(runs, numbers, address_of(on or ""), left) if is_cluster(on) else None
+    if fleet is not None and not fleet.finish():  # all runs' folds at once
         console.warn("--max-hours has run out; everything is saved. Type the same command to go on")
         return None
     for run in runs:
         left = None if max_hours is None else max(0.0, max_hours - (time.monotonic() - began) / 3600)
         if not train(run, numbers, force, left, on).finished:
             return None
-        predict(run, None, force, on)
+        predict(run, None, force, on if fleet is not None and fleet.is_shared else None)
     return _blended(runs, asked, began)
 
 

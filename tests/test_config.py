@@ -206,3 +206,11 @@ def test_what_is_written_is_what_is_read():
 
     raw = {"classes": ["1234567e8901", "12e4", "1e-4", "no", "null", "007", "a b", "2020-01-01"], "rate": 1e-4}
     assert parse_yaml(dump_yaml(raw), "x") == raw
+
+
+def test_keys_that_came_later_change_no_hash_of_an_older_experiment(tiny):
+    """A session on Kaggle is found by it, and the ledger shows it."""
+    assert {"augment_strength", "searched_folds"}.isdisjoint(tiny().facts())
+    assert "gpus_per_fold" not in tiny().facts()["machine"]
+    changed = tiny("augment_strength=0.5", "machine.gpus_per_fold=2").facts()
+    assert (changed["augment_strength"], changed["machine"]["gpus_per_fold"]) == (0.5, 2)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Lines = Sequence[Mapping[str, Mapping[str, Any]]]
-_ALWAYS = re.compile(r"Crop|Pad|Resize|Scale|Flip|Transpose|D4|Rotate90|Symmetry|Normalize|ToGray")
+_ALWAYS = re.compile(r"Crop|Pad|Resize|^RandomScale$|Flip|Transpose|D4|Rotate90|Symmetry|Normalize|ToGray")
 _MAGNITUDES = re.compile(
     r"(?<!blur)(?<!sigma)_limit$|^(limit|rotate|shear|scale|translate_percent|brightness|contrast|saturation|hue)$"
 )
@@ -33,6 +33,13 @@ def _scaled(name: str, params: dict[str, Any], defaults: Mapping[str, Any], stre
     if _ALWAYS.search(name):
         return params
     limits = {key: _times(value, strength) for key, value in whole.items() if _MAGNITUDES.search(key)}
+    if isinstance(scale := whole.get("scale"), int | float) and name == "Affine":
+        limits["scale"] = max(_SMALLEST, 1 + (scale - 1) * strength)
+    if "gamma_limit" in limits:  # in percent
+        limits["gamma_limit"] = [max(1.0, 100 + (one - 100) * strength) for one in whole["gamma_limit"]]
+    if "hue" in limits:  # half a turn is the most
+        hue = limits["hue"]
+        limits["hue"] = min(0.5, hue) if isinstance(hue, int | float) else [max(-0.5, hue[0]), min(0.5, hue[1])]
     return params | (limits or {"p": min(1.0, whole.get("p", 0.5) * strength)})
 
 

@@ -125,6 +125,11 @@ def slots(device: torch.device, each: int = 1) -> list[dict[str, str]]:
     return [{variable: ",".join(group), CORES: str(cores)} for group in groups]
 
 
+def most_processes(device: torch.device) -> int | None:
+    """That can compute side by side: one on each accelerator; `None` on a CPU, where there is no such limit."""
+    return None if device.type == "cpu" else torch.accelerator.device_count()
+
+
 def use_accelerator(number: int) -> None:
     """Compute on this one of the accelerators that the process may use; does nothing on the CPU."""
     if default_device().type != "cpu":

@@ -62,7 +62,7 @@ class Networks:
         experiment, competition = self.run.experiment, self.run.competition
         size = experiment.data.image_size
         check_augment(experiment.augment, experiment.data.cache_size or size, size, experiment.augment_strength)
-        require_shareable(experiment)
+        require_shareable(self.run)
         samples = self.run.training_samples
         seen = samples.targets[samples.training_rows("full")]
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)

@@ -24,7 +24,6 @@ from kit.locks import lock
 from kit.run.files import RunFiles, run_names
 from kit.run.frozen import Computing, continued, with_moved_weights, write_frozen
 from kit.run.samples import Samples
-from kit.schema import to_mapping
 from kit.tracking.metrics_file import read_history
 from kit.workspace import Fold, Workspace, expanded, fingerprint, read_json, write_json, write_text
 
@@ -138,7 +137,7 @@ class Run:
     def hash(self) -> str:
         """Eight hexadecimal digits for what decides its numbers: the experiment without its name and `machine`."""
         named = {"name", "machine"}
-        return fingerprint({k: value for k, value in to_mapping(self.experiment).items() if k not in named})[:8]
+        return fingerprint({k: value for k, value in self.experiment.facts().items() if k not in named})[:8]
 
     @cached_property
     def device(self) -> "torch.device":

@@ -11,10 +11,10 @@ import torch
 from kit import console
 from kit.config import Experiment
 from kit.data.images import DECODER
-from kit.device.accelerator import device_name, is_out_of_memory, processor
+from kit.device.accelerator import device_name, is_out_of_memory, most_processes, processor
 from kit.device.measuring import Meter, Trial, Workload
 from kit.device.precision import Wanted, is_emulated
-from kit.errors import ConfigError, KitError, reason
+from kit.errors import ConfigError, KitError, counted, reason
 from kit.models import Classifier
 from kit.processes import num_cores
 from kit.run.frozen import Computing, decoder_of, weights_hash
@@ -71,9 +71,13 @@ def tell_how_it_goes_on(run: Run, ahead: list[RunFold]) -> None:
         warn_of_emulation(run, name, "precision")
 
 
-def require_shareable(experiment: Experiment) -> None:
+def require_shareable(run: Run) -> None:
     """Raise `ConfigError` where several processes cannot share a fold's batches (`machine.gpus_per_fold`)."""
+    experiment = run.experiment
     count, size = experiment.machine.gpus_per_fold or 1, experiment.train.batch_size
+    there = most_processes(run.device)
+    if there is not None and count > there:
+        raise ConfigError(f"machine.gpus_per_fold: {count}, and this machine has {counted(there, 'GPU')}")
     if count > size:
         raise ConfigError(f"machine.gpus_per_fold: {count} processes cannot share a batch of {size} (train.batch_size)")
     if count > 1 and experiment.machine.compile is True:

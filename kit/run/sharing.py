@@ -5,8 +5,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from kit import console
+from kit.device.accelerator import release_memory
 from kit.errors import KitError
 from kit.processes import PARENT, end
 from kit.run.run import RunFold
@@ -21,6 +23,7 @@ def fit_in_processes(fold: RunFold, num_workers: int, deadline: float | None) ->
     """Train the fold to its end, with `num_workers` loading for each process. Where a process is lost, all begin again
     at the last checkpoint. Raises `OutOfTime` as the loop does, and `KitError` with what one of them raised."""
     files, tries = fold.files, 0
+    release_memory(fold.run.device)  # measuring used it; now it is theirs
     for left in (files.failed, files.model):
         left.unlink(missing_ok=True)
     while not files.model.is_file():
@@ -38,6 +41,11 @@ def fit_in_processes(fold: RunFold, num_workers: int, deadline: float | None) ->
                 f"{fold.title}: its processes ended {TRIES} times and got no further. The last said:\n{said}"
             )
         console.warn(f"{fold.title}: one of its processes was lost; all of them begin again at the last checkpoint")
+
+
+def gpus_needed(folds: Sequence[RunFold]) -> int:
+    """For each of these folds; one that has begun keeps its number."""
+    return max((fold.computing.gpus_per_fold for fold in folds), default=1)
 
 
 def _checkpoint(fold: RunFold) -> int:

@@ -17,9 +17,15 @@ def is_cluster(name: str | None) -> bool:
 
 
 def require_place(name: str | None) -> None:
-    """Raise `ConfigError` where `--on` names no place; nothing is opened."""
-    if name is not None and name not in RUNNERS and not is_cluster(name):
+    """Raise `ConfigError` where `--on` names no place, or one that this machine does not have; nothing begins there."""
+    if is_cluster(name):
+        from kit.runners.ray import require_head
+
+        require_head(address_of(name or ""))
+    elif name is not None and name not in RUNNERS:
         raise ConfigError(f"--on {name}: no such place{nearest(name, [*RUNNERS, 'ray', 'kaggle'])}")
+    elif name is not None:
+        RUNNERS[name](1)
 
 
 def choose_runner(name: str | None, num_jobs: int = 1, gpus_per_job: int = 1) -> Runner:
@@ -27,11 +33,12 @@ def choose_runner(name: str | None, num_jobs: int = 1, gpus_per_job: int = 1) ->
     Raises `ConfigError` on an unknown name, or where the machine has no such place."""
     if name is None:
         name = "gpus" if num_jobs > 1 and len(gpus.slots(gpus_per_job)) > 1 else "here"
-    require_place(name)
     if is_cluster(name):
         from kit.runners.ray import Cluster
 
-        return Cluster(address_of(name))
+        return Cluster(address_of(name), gpus_per_job)
+    if name not in RUNNERS:
+        require_place(name)
     return RUNNERS[name](gpus_per_job)
 
 

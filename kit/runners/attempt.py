@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, reason
+from kit.locks import lock
 from kit.processes import CORES, PARENT, end
 from kit.run.files import FoldFiles, RunFiles
-from kit.workspace import Fold
+from kit.workspace import Fold, atomic_path
 
 Tell = Callable[[str], None]
 Files = dict[str, bytes]
@@ -134,13 +135,11 @@ def run_process(words: Sequence[str], cwd: Path, cores: int, tell: Tell) -> None
         raise KitError(last.removeprefix("error: ") or f"kit {words[0]} ended with exit code {code}")
 
 
-def on_shared_disk(words: Sequence[str], cwd: Path, cores: int, tell: Tell) -> None:
-    """`run_process`, of a command that reads and writes the workspace where it lies."""
-    root = Path(words[list(words).index("--workspace") + 1])
-    if not (root / "runs").is_dir() and not (root / "searches").is_dir():
-        raise KitError(
-            f"{root}: not on this node; without a shared disk only `kit train` works there: `kit {words[0]}` here"
-        )
+def on_shared_disk(words: Sequence[str], marker: Path, cwd: Path, cores: int, tell: Tell) -> None:
+    """`run_process`, of a command that reads and writes the workspace where it lies. `marker`: a file that only a node
+    on the same disk sees."""
+    if not marker.is_file():
+        raise KitError(f"{marker.parent}: not on this node; without a shared disk `kit {words[0]}` works here only")
     run_process(words, cwd, cores, tell)
 
 
@@ -160,8 +159,7 @@ def _lay_out(order: Order) -> None:
     for name, content in order.files.items():
         place = order.root / name
         if not place.is_file() or place.read_bytes() != content:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+            _write(place, content)
 
 
 def _copy_run(folder: Path, own: Path) -> None:
@@ -208,29 +206,27 @@ def _home(order: Order, own: Path) -> Brought:
         return Brought({path.name: path.read_bytes() for path in names})
     if not home.trained.is_file():
         try:
-            shutil.rmtree(home.folder, ignore_errors=True)
-            files.folder.rename(home.folder)
+            with lock(home.lock, str(home.folder)):  # nobody trains it there
+                shutil.rmtree(home.folder, ignore_errors=True)
+                files.folder.rename(home.folder)
         except OSError as error:
             if not home.trained.is_file():
                 raise KitError(f"{home.folder}: {reason(error)}") from None
     return Brought()
 
 
-def write_home(folder: Path, files: Mapping[str, bytes]) -> None:
-    """A finished fold's, or a settled run's, files; of several the first ones count."""
-    if any((folder / name).is_file() for name in files):
+def write_home(stamp: Path, files: Mapping[str, bytes]) -> None:
+    """A finished fold's, or a settled run's, files beside the one that says that they are whole, which is written last;
+    of several the first ones count."""
+    if stamp.is_file():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    own = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    own.mkdir()
-    for name, content in files.items():
-        (own / name).write_bytes(content)
-    if not folder.is_dir():
-        own.rename(folder)
-        return
-    for name in files:
-        (own / name).replace(folder / name)
-    own.rmdir()
+    for name in sorted(files, key=lambda name: name == stamp.name):
+        _write(stamp.with_name(name), files[name])
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _epochs(files: FoldFiles) -> int:

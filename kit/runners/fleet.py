@@ -1,15 +1,19 @@
 """The folds of several runs on a cluster, all at once."""
 
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kit import console, schema
 from kit.errors import counted
+from kit.locks import lock
+from kit.processes import mark
+from kit.run.drawing import draw_curves
 from kit.run.run import Run
+from kit.run.sharing import gpus_needed
 from kit.runners.attempt import Brought, Order, Piece, Tell, attempt, bring_home, run_files, write_home
 from kit.workspace import Fold
 
@@ -22,6 +26,7 @@ class Fleet:
     folds: Sequence[Fold]
     address: str | None = None
     max_hours: float | None = None
+    is_shared: bool = True  # whether the nodes that trained see the workspace
 
     def finish(self) -> bool:
         """Train the folds; a run that starts from another waits for it. Returns whether all are done. Raises `KitError`
@@ -29,7 +34,7 @@ class Fleet:
         from kit.runners.ray import Cluster
 
         root = self.runs[0].workspace.root.resolve()
-        marker = root / f".ray-{socket.gethostname()}-{os.getpid()}"
+        marker = root / f".ray-{mark()}"
         root.mkdir(parents=True, exist_ok=True)
         marker.write_text("a node that sees this file shares the disk\n", encoding="utf-8")
         until = None if self.max_hours is None else time.time() + self.max_hours * 3600
@@ -37,24 +42,37 @@ class Fleet:
         try:
             pieces: list[Piece] = []
             for run in self.runs:
+                if run.exists:
+                    run.freeze()  # as asked for now
                 pieces += self._pieces(run, plain, {piece.name: piece for piece in pieces})
             if pieces:
                 cluster = Cluster(self.address)
                 console.stage("ray", f"{counted(len(pieces), 'job')} on {counted(cluster.num_nodes, 'node')}")
-                cluster.finish(pieces)
+                self._finish(cluster, pieces)
         finally:
             marker.unlink(missing_ok=True)
-            for run in self.runs:
-                run.settle(None)
-                for fold in self.folds:
-                    bring_home(run.files.folder, fold)
         return all(run.fold(fold).is_trained for run in self.runs for fold in self.folds)
+
+    def _finish(self, cluster: Any, pieces: Sequence[Piece]) -> None:
+        """One command at a time for each run."""
+        with ExitStack() as held:
+            for run in self.runs:
+                place = run.files.folder.with_name(f".{run.name}.ray.lock")
+                held.enter_context(lock(place, f"{run.name} on a cluster"))
+            try:
+                cluster.finish(pieces)
+            finally:
+                for run in self.runs:
+                    run.settle(None)
+                    for fold in self.folds:
+                        bring_home(run.files.folder, fold)
+                    draw_curves(run)
 
     def _pieces(self, run: Run, plain: Order, before: dict[str, Piece]) -> list[Piece]:
         """To settle the run, where it was not made yet, and each fold that is not trained."""
-        folder, machine = run.files.folder.resolve(), run.asked.machine
+        folder, files = plain.root / "runs" / run.name, run.files
         plain, first = replace(plain, folder=folder), list[Piece]()
-        asked = (machine.gpus_per_fold or 1, machine.num_threads)
+        asked = (gpus_needed(run.folds(self.folds)), run.experiment.machine.num_threads)
         starts = {run.asked.model.start, run.asked.train.pseudo_run} - {None}
 
         def needs(part: str) -> list[Piece]:
@@ -68,7 +86,7 @@ class Fleet:
                 return lambda tell: attempt(order, tell)
 
             def take(brought: Brought) -> None:
-                write_home(folder, brought.files)
+                write_home(files.experiment, brought.files)
 
             first = [Piece(f"{run.name} settings", *asked, settled, take, needs("settings"))]
 
@@ -81,7 +99,8 @@ class Fleet:
                 return lambda tell: attempt(order, tell)
 
             def take(brought: Brought) -> None:
-                write_home(run.files.fold(fold).folder, brought.files)
+                self.is_shared = self.is_shared and not brought.files
+                write_home(files.fold(fold).trained, brought.files)
 
             name = f"fold {fold}"
             return Piece(f"{run.name} {name}", *asked, trained, take, first + needs(name))

@@ -15,7 +15,7 @@ from typing import Any
 
 from kit import console
 from kit.errors import ConfigError, KitError, counted, reason
-from kit.processes import num_cores
+from kit.processes import mark, num_cores
 from kit.runners.attempt import Piece, Tell, on_shared_disk
 from kit.runners.job import Job
 
@@ -52,9 +52,9 @@ class Cluster:
     """`address`: of a cluster's head, `host:port`; `None`: the one that this machine belongs to, else one made of this
     machine alone. Raises `ConfigError` where there is none, or where its Ray or Python is another one."""
 
-    def __init__(self, address: str | None = None) -> None:
-        if address is not None and not _answers(address):  # Ray itself would try for ten minutes
-            raise ConfigError(f"--on ray:{address}: no cluster answers there; expected host:port of its head")
+    def __init__(self, address: str | None = None, gpus_per_job: int = 1) -> None:
+        require_head(address)
+        self._gpus_per_job = gpus_per_job
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
         try:
             try:
@@ -87,16 +87,17 @@ class Cluster:
         share = min(node["CPU"] / node["GPU"] for node in nodes if node.get("GPU"))
         return {"num_gpus": piece.gpus, "num_cpus": max(1, int(share * piece.gpus))}
 
-    def finish(self, pieces: Sequence[Piece]) -> None:
-        """All of them, each when what it needs is done. After a failure nothing new begins, and what runs is waited
-        for; then the first one's `KitError` is raised. However this ends, no process is left."""
+    def finish(self, pieces: Sequence[Piece], most: int | None = None) -> None:
+        """All of them, at most `most` at a time, each when what it needs is done. After a failure nothing new begins,
+        and what runs is waited for; then its `KitError` is raised. However this ends, no process is left."""
         running: dict[Any, Piece] = {}
         failed: list[KitError] = []
         told, shown = time.monotonic(), ""
         try:
             while True:
                 for piece in [] if failed else pieces:
-                    if piece.state == "waits" and all(need.state == "done" for need in piece.needs):
+                    free = most is None or len(running) < most
+                    if free and piece.state == "waits" and all(need.state == "done" for need in piece.needs):
                         running[self._submit(piece)] = piece
                         piece.state = "queued"
                 if not running:
@@ -128,22 +129,37 @@ class Cluster:
         return sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
 
     def run(self, jobs: Sequence[Job]) -> list[Job]:
-        """Jobs that are command lines (a `Runner`): on a disk that the nodes share."""
-        late: list[Job] = []
-        cwd = Path.cwd()
+        """Jobs that are command lines (a `Runner`): on a disk that the nodes share. A job begins when there is room."""
+        late, cwd, markers = list[Job](), Path.cwd(), set[Path]()
 
         def piece(number: int, job: Job) -> Piece:
             def make(cores: int) -> Callable[[Tell], Any]:
-                words = job.arguments()
-                if words is None:
+                words = list(job.arguments() or ())
+                if not words:
                     late.append(job)
                     return lambda tell: None
-                return lambda tell: on_shared_disk(words, cwd, cores, tell)
+                place = words.index("--workspace") + 1
+                root = (cwd / words[place]).resolve()
+                words[place], marker = str(root), root / f".ray-{mark()}"
+                marker.write_text("a node that sees this file shares the disk\n", encoding="utf-8")
+                markers.add(marker)
+                return lambda tell: on_shared_disk(words, marker, cwd, cores, tell)
 
-            return Piece(f"{job.name} {number}", 1, None, make, lambda brought: None)
+            return Piece(f"{job.name} {number}", self._gpus_per_job, None, make, lambda brought: None)
 
-        self.finish([piece(number, job) for number, job in enumerate(jobs, 1)])
+        pieces = [piece(number, job) for number, job in enumerate(jobs, 1)]
+        try:
+            self.finish(pieces, self._num_slots(pieces[0]) if pieces else None)
+        finally:
+            for marker in markers:
+                marker.unlink(missing_ok=True)
         return late
+
+    def _num_slots(self, piece: Piece) -> int:
+        """How many tasks like this one run at a time."""
+        given, total = self.resources(piece), ray.cluster_resources()
+        kinds = (("num_gpus", "GPU"), ("num_cpus", "CPU"))
+        return max(1, min(int(total.get(kind, 0) // given[key]) for key, kind in kinds if given.get(key)))
 
     def _submit(self, piece: Piece) -> Any:
         given = self.resources(piece)
@@ -196,6 +212,12 @@ class Cluster:
         raise KitError(
             f"the Ray head at {self._head} is gone, and its jobs with it; start it and type the same command"
         )
+
+
+def require_head(address: str | None) -> None:
+    """Raise `ConfigError` where nothing answers; Ray itself would try for ten minutes."""
+    if address is not None and not _answers(address):
+        raise ConfigError(f"--on ray:{address}: no cluster answers there; expected host:port of its head")
 
 
 def _answers(address: str) -> bool:

@@ -108,7 +108,17 @@ def default_space(experiment: Experiment) -> Space:
     space["data.image_size"] = Choice(tuple(sorted({_whole(size * share) for share in (0.75, 1.0, 1.25)} | {size})))
     depth = "drop_path_rate" if experiment.model.name.startswith("timm:") else "drop_path"
     space[f"model.options.{depth}"] = Range(0.0, 0.3)
-    return {key: _with(one, value_of(experiment, key)) for key, one in space.items()}
+    return around(space, experiment)
+
+
+def around(space: Space, experiment: Experiment) -> Space:
+    """The space, wide enough for the experiment's own values, which are the first trial. Raises `ConfigError` where a
+    range cannot hold one."""
+    wide = {key: _with(one, value_of(experiment, key)) for key, one in space.items()}
+    for key, one in wide.items():
+        if not one.holds(own := value_of(experiment, key)):
+            raise ConfigError(f"{key}: the config has {own!r}, which no range holds; set it to a number with --set")
+    return wide
 
 
 def _whole(side: float) -> int:
@@ -120,7 +130,9 @@ def _whole(side: float) -> int:
 def _with(one: Range | Choice, own: Value) -> Range | Choice:
     if isinstance(one, Choice):
         return one if own in one.values else Choice((own, *one.values))
-    return one.widened(own) if isinstance(own, int | float) and (own > 0 or not one.log) else one
+    if not isinstance(own, int | float) or isinstance(own, bool):
+        return one
+    return one.widened(own) if own > 0 or not one.log else Range(own, one.high)  # no logarithm reaches 0
 
 
 def value_of(experiment: Experiment, key: str) -> Value:

@@ -3,6 +3,8 @@
 What a trial is given depends on its number and on the trials that ended before it: a search that was killed goes on as
 if it had not been."""
 
+import math
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +50,7 @@ class Study:
 
     def __init__(self, file: Path, space: Space, higher: bool, seed: int) -> None:
         self.space, self.higher, self._seed = space, higher, seed
+        self._asking = threading.Lock()  # jobs are begun by several threads
         file.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{file.resolve().as_posix()}"
         self._study = optuna.create_study(
@@ -63,9 +66,10 @@ class Study:
 
     def ask(self) -> int:
         """The number of a new trial."""
-        self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
-        trial = self._study.ask()
-        self._suggest(trial)
+        with self._asking:
+            self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
+            trial = self._study.ask()
+            self._suggest(trial)
         return int(trial.number)
 
     def values(self, number: int) -> dict[str, Value]:
@@ -89,6 +93,9 @@ class Study:
         return tell
 
     def end(self, number: int, value: float, loss: float | None) -> None:
+        if not math.isfinite(value):
+            self.give_up(number, f"its score is {value}")
+            return
         self._note(number, "loss", loss)
         self._study.tell(number, value, skip_if_finished=True)
 
@@ -99,7 +106,8 @@ class Study:
 
     def tried(self) -> list[Tried]:
         """All trials so far, in order."""
-        return [_tried(one, self.values(one.number)) for one in self._study.get_trials(deepcopy=False) if one.params]
+        begun = [one for one in self._study.get_trials(deepcopy=False) if one.state != TrialState.WAITING]
+        return [self._tried(one) for one in begun]
 
     def importance(self) -> dict[str, float]:
         """Each key's share of the variance between the trials (fANOVA); empty where there are too few of them."""
@@ -118,6 +126,15 @@ class Study:
     def _suggest(self, trial: Trial) -> dict[str, Value]:
         """All of a trial's values: those that it has, and, where a process was killed in between, new ones."""
         return {name: _plain(one, _suggested(trial, name, one)) for name, one in self.space.items()}
+
+    def _tried(self, trial: FrozenTrial) -> Tried:
+        why, seen = str(trial.user_attrs.get("why", "")), trial.intermediate_values
+        states: dict[TrialState, State] = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed"}
+        states[TrialState.PRUNED] = "failed" if why else "pruned"
+        state = states.get(trial.state, "running")
+        value = trial.value if state == "done" else seen[max(seen)] if seen else None
+        values = {name: _plain(one, trial.params[name]) for name, one in self.space.items() if name in trial.params}
+        return Tried(trial.number, state, values, value, trial.user_attrs.get("loss"), len(seen), why)
 
     def _note(self, number: int, name: str, value: Any) -> None:
         Trial(self._study, self._frozen(number)._trial_id).set_user_attr(name, value)
@@ -148,11 +165,3 @@ def _plain(one: Range | Choice, stored: Any) -> Value:
     if isinstance(one, Choice):
         return one.values[stored]
     return int(stored) if one.is_whole else float(f"{stored:.3g}")
-
-
-def _tried(trial: FrozenTrial, values: dict[str, Value]) -> Tried:
-    why = str(trial.user_attrs.get("why", ""))
-    states: dict[TrialState, State] = {TrialState.COMPLETE: "done", TrialState.PRUNED: "failed" if why else "pruned"}
-    state, seen = states.get(trial.state, "running"), trial.intermediate_values
-    value = trial.value if state == "done" else seen[max(seen)] if seen else None
-    return Tried(trial.number, state, values, value, trial.user_attrs.get("loss"), len(seen), why)

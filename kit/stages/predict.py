@@ -12,7 +12,7 @@ from kit import console
 from kit.artifacts import to_make
 from kit.competition import Competition
 from kit.data.table import predictions, targets
-from kit.errors import KitError, counted, nearest
+from kit.errors import ConfigError, KitError, counted, nearest
 from kit.run.drawing import draw_oof
 from kit.run.files import run_names
 from kit.run.predicting import (
@@ -41,6 +41,8 @@ def predict(run: Run, folds: Sequence[Fold] | None = None, force: bool = False, 
     """Predict with the folds (default: all that are trained): each its own images, and all of them the test images.
     `on`: `here`, or a `ray` cluster that shares the disk."""
     wanted, samples = trained_folds(run, folds), run.samples
+    if on not in {None, "here"} and not is_cluster(on):
+        raise ConfigError(f"kit predict --on {on}: expected here, or ray")
     if is_cluster(on):
         _predict_there(run, wanted, force, on)
         run.settle(None)
@@ -74,13 +76,9 @@ def _predict_there(run: Run, folds: Sequence[RunFold], force: bool, on: str | No
     """In one job, which decodes the test images once for all folds."""
     left = to_make("predict", [predictions_of(fold) for fold in folds], force)
     if left:
-        words = [
-            "predict",
-            "--config",
-            str(run.files.experiment.resolve()),
-            "--workspace",
-            str(run.workspace.root.resolve()),
-        ]
+        run.freeze()  # with the views as they are now
+        config, root = run.files.experiment.resolve(), run.workspace.root.resolve()
+        words = ["predict", "--config", str(config), "--workspace", str(root)]
         words += ["--fold", ",".join(str(fold.number) for fold in folds), *(["--force"] if force else [])]
         choose_runner(on).run([Job(f"{run.name} predicts", lambda: None, lambda: words)])
 

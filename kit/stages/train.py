@@ -23,6 +23,7 @@ from kit.run.method import Method, method_of
 from kit.run.network import Networks
 from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
+from kit.run.sharing import gpus_needed
 from kit.runners import Job, address_of, choose_runner, is_cluster
 from kit.runners.fleet import Fleet
 from kit.runners.kaggle import Sessions
@@ -62,10 +63,13 @@ def train(
         Sessions([run], [fold.number for fold in wanted], run.name, max_hours).finish()
         return _result(run, method, wanted, True, began)
     if is_cluster(on):
+        if force:
+            text = "a cluster trains only what is missing; delete the run's folder, or give it another name"
+            raise ConfigError(f"--force: {text}")
         Fleet([run], [fold.number for fold in wanted], address_of(on or ""), max_hours).finish()
         return _result(run, method_of(run), wanted, all(fold.is_trained for fold in wanted), began)
     parts = method.parts(wanted)
-    runner = choose_runner(on, len(parts), run.experiment.machine.gpus_per_fold or 1)
+    runner = choose_runner(on, len(parts), gpus_needed(wanted))
     method.check()
     if is_own(run.competition.metric):
         try_metric(run.competition, run.samples.given[trainable(run.samples.index)])

@@ -45,7 +45,8 @@ def compare(first: Run, second: Run) -> CompareResult:
         console.warn(f"{(~same).sum():,} images whose labels one of the runs corrects (data.corrections) are left out")
         both = both[same].reset_index(drop=True)
     if searched := searched_folds(first) | searched_folds(second):
-        others, folds = both[~both["fold"].isin(searched)], ", ".join(map(str, sorted(searched)))
+        seen = both["fold"].isin(searched_folds(first)) | both["fold_of_second"].isin(searched_folds(second))
+        others, folds = both[~seen], ", ".join(map(str, sorted(searched)))
         both = others.reset_index(drop=True) if len(others) else both
         left = "is left out" if len(others) else "is all there is: the difference flatters"
         console.warn(f"fold {folds} chose one of the experiments (kit search) and {left}")

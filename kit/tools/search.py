@@ -47,7 +47,8 @@ def search(
         raise ConfigError(f"members: {run.name} is a blend; search one of its members")
     if "full" in folds:
         raise ConfigError("--fold full: has no images to score a trial by; name folds such as 0 or 0..1")
-    runner = choose_runner(on, num_trials) if on != "kaggle" else None
+    gpus = run.asked.machine.gpus_per_fold or 1
+    runner = choose_runner(on, num_trials, gpus) if on != "kaggle" else None
     if on != "kaggle" or source is not None or are_files_here(run):
         prepare([run], source)
     trials = Trials.begin(run, space, folds)
@@ -55,7 +56,7 @@ def search(
         left = trials.left(num_trials)
         if runner is not None:
             runner.run([trials.job(number, deadline) for number in left])
-        while runner is None and left:
+        while runner is None and left and (deadline is None or time.monotonic() < deadline):
             numbers = [trials.study.ask() if number is None else number for number in left[:BATCH]]
             Sessions([trials.run_there(number) for number in numbers], folds, f"{run.name}-search", max_hours).finish()
             for number in numbers:

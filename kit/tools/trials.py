@@ -10,6 +10,7 @@ import numpy as np
 
 from kit import console, schema
 from kit.config import Experiment
+from kit.data.transforms import check_augment
 from kit.errors import ConfigError, KitError, counted, reason
 from kit.events import StopTraining
 from kit.metrics.metric import Metric
@@ -17,7 +18,17 @@ from kit.models.summary import summarise
 from kit.run.files import RunFiles
 from kit.run.run import Run
 from kit.runners import Job
-from kit.search.space import Space, default_space, overrides_of, parsed_space, plain_space, read_space, shown, value_of
+from kit.search.space import (
+    Space,
+    around,
+    default_space,
+    overrides_of,
+    parsed_space,
+    plain_space,
+    read_space,
+    shown,
+    value_of,
+)
 from kit.search.study import Study, Tried, ranked
 from kit.stages.train import TrainResult, train, trained
 from kit.workspace import Fold, read_json, write_json, write_text
@@ -74,6 +85,11 @@ def _fitting(experiment: Experiment) -> Space:
             del space[name]
     if not all(accepted(one, {}) for one in space["data.image_size"].ends()):
         del space["data.image_size"]
+    try:
+        for strength in space["augment_strength"].ends() if "augment_strength" in space else ():
+            check_augment(experiment.augment, experiment.data.cache_size or size, size, strength)
+    except ConfigError:  # a limit that may not be so small, or so large
+        del space["augment_strength"]
     return space
 
 
@@ -97,14 +113,14 @@ class Trials:
                     run.asked.changed(overrides_of({name: value}))
                 except ConfigError as error:
                     raise ConfigError(f"{given or 'the space'}: {name}: {value}: {error}") from None
-        files = Files(run.workspace.search(run.name))
+        space, files = around(space, run.asked), Files(run.workspace.search(run.name))
         asked: dict[str, Any] = {"folds": list(folds), "space": plain_space(space)}
-        asked["experiment"] = schema.to_mapping(run.asked)
+        asked["experiment"] = run.asked.identity()
         if files.asked.is_file() and (before := read_json(files.asked)) != asked:
             changed = ", ".join(key for key in asked if before.get(key) != asked[key])
             advice = "give this one its own name (--set name=...), or delete the folder"
             raise ConfigError(f"{files.folder}: holds a search of another {changed}; {advice}")
-        write_text(files.experiment, schema.dump_yaml(asked["experiment"]))
+        write_text(files.experiment, schema.dump_yaml(schema.to_mapping(run.asked)))
         write_json(files.asked, asked)
         trials = cls(run, space, folds)
         trials.study.begin({name: value_of(run.asked, name) for name in space})

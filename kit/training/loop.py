@@ -209,7 +209,8 @@ class _Training:
             mean_loss = state.loss_sum / max(state.step - state.step % often, 1)
             note = f"epoch {state.epoch + 1}/{train.epochs}  loss {mean_loss:.4f}  {console.speed(speed)}"
             bar.advance(note=f"{note}{last_metric}")
-            due, late = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60, self.is_late()
+            due = time.monotonic() - saved_at > self.output.checkpoint_minutes * 60
+            late = whole and self.is_late()
             if whole and (due or late) and state.step < feed.num_steps:
                 state.loss_sum = losses.read(state.loss_sum)
                 self.save()

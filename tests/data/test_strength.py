@@ -48,3 +48,17 @@ def test_every_strength_of_a_default_search_is_accepted():
     picture = np.full((32, 32, 3), 100, np.uint8)
     for strength in (0.1, 0.5, 1.5, 2.0):
         assert build_augment(LINES, 32, strength)(picture, 1).shape == (32, 32, 3)
+
+
+def test_other_scales_are_scaled_by_their_own_measure():
+    lines = [
+        {"ShiftScaleRotate": {"shift_limit": 0.1, "scale_limit": 0.2, "rotate_limit": 10}},
+        {"RandomGamma": {"gamma_limit": [80, 120]}},
+        {"Affine": {"scale": 1.2}},
+        {"ColorJitter": {"hue": 0.4}},
+    ]
+    shift, gamma, affine, jitter = scaled(lines, 0.5, _defaults)
+    assert shift["ShiftScaleRotate"]["rotate_limit"] == 5
+    assert gamma["RandomGamma"]["gamma_limit"] == [90, 110]
+    assert affine["Affine"]["scale"] == pytest.approx(1.1)
+    assert scaled([jitter], 4.0, _defaults)[0]["ColorJitter"]["hue"] == 0.5

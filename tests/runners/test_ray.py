@@ -160,7 +160,7 @@ def test_a_node_with_a_disk_of_its_own_sends_the_files_home(prepared, tiny, tmp_
     order = Order(other.root, other.run(run.name), *list(vars(order).values())[2:])
     brought = attempt(order, lambda line: None)
     assert {"model.safetensors", "metrics.jsonl", ".train.json"} <= brought.files.keys()
-    write_home(run.fold(0).files.folder, brought.files)
+    write_home(run.fold(0).files.trained, brought.files)
     assert run.fold(0).is_trained
     train(run, [1])
     alone = Run.open(tiny("name=alone"), prepared)

@@ -4,7 +4,7 @@ import pytest
 
 from kit.config import Experiment
 from kit.errors import ConfigError
-from kit.search.space import Choice, Range, default_space, overrides_of, parsed_space, plain_space, read_space
+from kit.search.space import Choice, Range, around, default_space, overrides_of, parsed_space, plain_space, read_space
 
 
 def test_ranges_and_lists_are_read_and_written(tmp_path):
@@ -67,3 +67,12 @@ def test_values_survive_the_way_through_set(tiny):
 def test_heads_have_nothing_to_search(tiny):
     with pytest.raises(ConfigError, match="--space FILE"):
         default_space(tiny("train.mode=features", "augment=[]"))
+
+
+def test_a_space_of_ones_own_is_widened_to_the_configs_values(tiny):
+    space = {"train.learning_rate": Range(1e-5, 1e-4, log=True), "train.optimizer": Choice(("adam", "sgd"))}
+    wide = around(space, tiny())
+    assert wide["train.learning_rate"] == Range(1e-5, tiny().train.learning_rate, log=True)
+    assert wide["train.optimizer"].holds("adamw")
+    with pytest.raises(ConfigError, match=r"train.clip_grad_norm: the config has None, which no range holds"):
+        around({"train.clip_grad_norm": Range(0.5, 5.0)}, tiny())

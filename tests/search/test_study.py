@@ -100,3 +100,10 @@ def test_equal_scores_are_ranked_by_loss_and_failures_not_at_all(tmp_path):
     assert [one.number for one in ranked(study.tried(), higher=True)] == [1, 0, 2]
     failed = study.tried()[3]
     assert (failed.state, failed.why, failed.value) == ("failed", "the loss is nan", None)
+
+
+def test_a_score_that_is_no_number_is_a_failure_and_not_tried_again(tmp_path):
+    study = _study(tmp_path)
+    study.end(study.ask(), float("nan"), None)
+    only = study.tried()[0]
+    assert (only.state, only.why) == ("failed", "its score is nan")

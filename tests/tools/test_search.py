@@ -138,7 +138,7 @@ def test_no_hours_left_begins_nothing_and_says_how_to_go_on(tmp_path, digits, ti
 
 def test_trials_share_gpus(tmp_path, digits, tiny, space, monkeypatch):
     """Two processes at a time, as on two GPUs: each trains one trial."""
-    monkeypatch.setattr(searching, "choose_runner", lambda on, num: gpus.Gpus([{}, {}]))
+    monkeypatch.setattr(searching, "choose_runner", lambda on, num, each: gpus.Gpus([{}, {}]))
     result = search(Run.open(tiny(), tmp_path), digits, space, [0], num_trials=3)
     assert [one.state for one in result.trials] == ["done"] * 3
     assert len({json.dumps(one.values) for one in result.trials}) == 3

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from kit import console, schema
+from kit import console
 from kit.errors import KitError, examples
 from kit.kaggle.datasets import Datasets
 from kit.kaggle.kernels import Kernel, Kernels, RefusedError, Session, slugified
@@ -39,7 +39,7 @@ class Sessions:
         self._hours = min(HOURS, HOURS if hours is None else hours)
         cargo.refuse_what_stays_here(runs)
         self.workspace, self.competition = runs[0].workspace, runs[0].competition
-        asked = [schema.to_mapping(run.asked) for run in runs]
+        asked = [run.asked.facts() for run in runs]
         self.base = f"kit-{slugified(name)[:LETTERS].strip('-')}-{fingerprint(asked, self.folds)[:8]}"
         self._note = self.workspace.run("x").with_name(f".{self.base}.json")
 
