@@ -288,7 +288,7 @@ runpy.run_module("kit", run_name="__main__")
 def _two_gpus(monkeypatch) -> None:
     """Processes that are told of a GPU each; they work on the CPU."""
     named = [{"CUDA_VISIBLE_DEVICES": name, "KIT_CORES": "1"} for name in ("3", "7")]
-    monkeypatch.setattr("kit.runners.gpus.slots", lambda: named)
+    monkeypatch.setattr("kit.runners.gpus.slots", lambda each=1: named)
     monkeypatch.setattr("kit.runners.gpus.COMMAND", (sys.executable, "-c", KIT_ON_A_GPU))
 
 
@@ -302,13 +302,13 @@ def test_folds_on_several_gpus_are_the_same_folds(finished, tiny, tmp_path, digi
     capsys.readouterr()
     result = train.train(Run.open(experiment, workspace))
     said = capsys.readouterr().out
-    assert "2 jobs on 2 GPUs, one each" in said
+    assert "2 jobs, 2 at a time, each on its own GPUs" in said
     assert set(re.findall(r"fold [01] \| on (\d) with 1 cores", said)) == {"3", "7"}
     assert sorted(result.scores) == ["0", "1"]
     for fold in (0, 1):
         one, other = (fold_folder(place, "tiny", fold) / "model.safetensors" for place in (alone, workspace))
         assert one.read_bytes() == other.read_bytes()
-    monkeypatch.setattr("kit.runners.gpus.slots", list)
+    monkeypatch.setattr("kit.runners.gpus.slots", lambda each=1: [])
     with pytest.raises(ConfigError, match="--on gpus: this machine has no GPU that torch can use"):
         train.train(Run.open(experiment, workspace), on="gpus")
     with pytest.raises(ConfigError, match=r"--on gpu: no such place \(did you mean 'gpus'\?\)"):
