@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from shared_steps import in_two, mixed, pixels, step
 from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 
@@ -22,74 +22,29 @@ from kit.stages.split import split
 from kit.stages.train import train
 from kit.tracking.metrics_file import read_history
 from kit.training.checkpoint import load_model
-from kit.training.share import Share, WholeBatchNorms
+from kit.training.share import WholeBatchNorms
 from kit.workspace import Workspace
 
 SHARED = ("machine.gpus_per_fold=2", "machine.num_threads=2", "train.batch_size=21", "train.epochs=5")
 
 
-def _in_two(rank: int, folder: str, work) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
-    torch.save(work(Share(rank, 2)), f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
-
-
 def _two(tmp_path: Path, work) -> list:
     """What `work(share)` returns in each of two processes."""
-    multiprocessing.spawn(_in_two, (str(tmp_path), work), nprocs=2)
+    multiprocessing.spawn(in_two, (str(tmp_path), work), nprocs=2)
     return [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-
-
-def _pixels() -> torch.Tensor:
-    return torch.randn(7, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * 3 + 10
-
-
-def _network() -> nn.Sequential:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
-
-
-WANTED, WEIGHTS = torch.tensor([0, 1, 2, 2, 1, 2, 2]), torch.tensor([3.0, 1.0, 0.2])
-
-
-def _step(share: Share | None) -> dict[str, torch.Tensor]:
-    """The loss, the gradients and the statistics of one step on seven pictures: four and three of them in two."""
-    network = _network()
-    rows = np.arange(7) if share is None else share.of(np.arange(7))
-    forward = network if share is None else share.wrapped(network)
-    if share is None:
-        loss = F.cross_entropy(forward(_pixels()), WANTED, WEIGHTS)
-        loss.backward()
-    else:
-        with WholeBatchNorms():
-            outputs = forward(_pixels()[rows])
-        loss = F.cross_entropy(share.gathered(outputs, 7), share.gathered(WANTED[rows], 7), WEIGHTS)
-        (loss * share.world).backward()
-    found = {name: parameter.grad for name, parameter in network.named_parameters()}
-    return {**found, **dict(network.named_buffers()), "loss": loss.detach()}
 
 
 def test_a_step_of_uneven_shares_is_the_step_of_the_whole_batch(tmp_path):
     """With class weights, whose mean is over the whole batch, and a batch norm, whose statistics are."""
-    whole = _step(None)
-    for part in _two(tmp_path, _step):
+    whole = step(None)
+    for part in _two(tmp_path, step):
         assert set(part) == set(whole)
         for name, value in whole.items():
             assert torch.allclose(part[name], value, rtol=1e-4, atol=1e-6), name
 
 
-def _mixed(share: Share) -> dict[str, torch.Tensor]:
-    """Each process's own mean of its part, as where pictures are mixed."""
-    weight = nn.Parameter(torch.tensor([2.0]))
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])[share.of(np.arange(7))]
-    loss = share.summed((weight * values).mean() * (len(values) / 7))
-    loss.backward()
-    return {"loss": loss.detach(), "gradient": weight.grad, "all": torch.tensor(sum(share.listed(share.rank + 1)))}
-
-
 def test_means_of_parts_add_up_to_the_mean(tmp_path):
-    one, other = _two(tmp_path, _mixed)
+    one, other = _two(tmp_path, mixed)
     assert one["loss"] == other["loss"] == pytest.approx(8.0)
     assert one["gradient"] + other["gradient"] == pytest.approx(4.0)
     assert one["all"] == other["all"] == 3
@@ -100,7 +55,7 @@ def test_the_norm_of_one_process_is_torchs(tmp_path, momentum):
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     try:
         ours, plain = (nn.BatchNorm2d(3, momentum=momentum) for _ in range(2))
-        inputs = [_pixels().requires_grad_() for _ in range(2)]
+        inputs = [pixels().requires_grad_() for _ in range(2)]
         with WholeBatchNorms():
             first = ours(inputs[0])
         second = plain(inputs[1])
@@ -113,7 +68,7 @@ def test_the_norm_of_one_process_is_torchs(tmp_path, momentum):
         ours.eval()
         with WholeBatchNorms():  # in evaluation each picture stands for itself
             assert torch.equal(
-                ours(_pixels()), F.batch_norm(_pixels(), ours.running_mean, ours.running_var, ours.weight, ours.bias)
+                ours(pixels()), F.batch_norm(pixels(), ours.running_mean, ours.running_var, ours.weight, ours.bias)
             )
     finally:
         distributed.destroy_process_group()
