@@ -63,8 +63,8 @@ class Labels:
 
     classes: tuple[str, ...] = ()  # the order of the model's outputs; empty where the target is a number
     # filename: class.id.ext. folders: a folder per class. csv: a table of ids. json: COCO's images and annotations.
-    # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a row per picture, its pixels in
-    # pixel0, pixel1, ...
+    # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a table (CSV, parquet, JSON) with a
+    # row per picture, its pixels in pixel0, pixel1, ... or in lists
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
     id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
@@ -78,6 +78,7 @@ class Labels:
     group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
     group_pattern: str | None = None  # folders and filename: as `pattern`, for the whole path, with (?P<group>...)
     first_id: int = 0  # idx and pixels-csv: the first picture's id
+    pixel_shape: tuple[int, int] | None = None  # (height, width) of a table's rows of pixels that are not square
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes):
@@ -170,7 +171,7 @@ class Competition:
         suits = {
             "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
             "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
-            "rename": (*files, "csv", "json"),
+            "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"),
         }  # fmt: skip
         usual = Labels()
         for key, layouts in suits.items():

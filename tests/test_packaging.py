@@ -25,7 +25,7 @@ def _names(lines: list[str]) -> set[str]:
 
 
 def test_every_room_is_a_package_of_the_wheel():
-    rooms = {"kit", *(f"kit.{file.parent.name}" for file in (ROOT / "kit").glob("*/__init__.py"))}
+    rooms = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "kit").rglob("__init__.py")}
     configs = {"kit.configs", "kit.configs.competitions"}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == rooms | configs
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 import numpy as np
 
 from kit import console
-from kit.data.depth import Range
 from kit.data.images import DECODED_BY, ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
+from kit.data.values import Range
 from kit.errors import KitError
 from kit.locks import lock
 from kit.processes import num_cores

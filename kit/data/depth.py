@@ -1,26 +1,36 @@
 """Pictures of more than 8 bits a channel: which are, and what range of values stands for black to white.
 
 A 12-bit picture in a 16-bit file uses a sixteenth of its values, a float TIFF any; the range is the set's, not the
-picture's: the brightest of all, to the next full number of bits."""
+picture's: the brightest of all, to the next full number of bits. A DICOM's window is its own."""
 
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from kit.data.formats import dicom
+from kit.data.formats.tiff import is_tiff, tiff_values
+from kit.data.sources import MARK, read_bytes
+from kit.data.values import NPY, Range, Values, ValuesProblem, npy_values, range_of
 from kit.processes import num_cores
 
 MAX_PIXELS = 200_000_000
-BITS = (8, 10, 12, 14, 16)
-ENDINGS = (".png", ".tif", ".tiff")
-_PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
+ENDINGS = (".png", ".tif", ".tiff", ".npy", *dicom.ENDINGS)
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BITS_A_SAMPLE = 258
-Range = tuple[float, float]
-"""(the value that is black, the one that is white)"""
+
+
+def measured(data: bytes) -> tuple[str, Values] | None:
+    """(format, values) of what is nothing but values: a DICOM, an array; `None` for other bytes. Raises
+    `ValuesProblem`."""
+    if dicom.is_dicom(data):
+        return "DICOM", dicom.dicom_values(data)
+    return ("NPY", npy_values(data)) if data[:6] == NPY else None
 
 
 def is_deep(data: bytes) -> bool:
@@ -30,7 +40,7 @@ def is_deep(data: bytes) -> bool:
 
 def _is_deep(file: BinaryIO) -> bool:
     head = file.read(32)
-    if not (head[:8] == _PNG and head[24:25] == b"\x10") and head[:4] not in _TIFFS:
+    if not (head[:8] == _PNG and head[24:25] == b"\x10") and not is_tiff(head):
         return False
     file.seek(0)
     try:
@@ -42,12 +52,29 @@ def _is_deep(file: BinaryIO) -> bool:
         return False
 
 
-def deep_values(data: bytes) -> np.ndarray | None:
+def middle_page(image: Image.Image) -> int:
+    """Of a TIFF whose pages are slices, all of one size: the middle one. 0 of a pyramid, and of one page."""
+    count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    sizes = set()
+    for page in range(count if count > 1 else 0):
+        image.seek(page)
+        sizes.add(image.size)
+    if count > 1:
+        image.seek(0)
+    return count // 2 if len(sizes) == 1 else 0
+
+
+def deep_values(data: bytes, page: int = 0) -> Values | None:
     """uint16 or float32 (H, W) or (H, W, 3), RGB, a TIFF turned upright, a PNG not; `None` where OpenCV cannot read
     it, and where some of it is transparent."""
+    buffer = np.frombuffer(data, np.uint8)
+    values: np.ndarray | None
     try:
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        if page:
+            values = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, range=(page, page + 1))[1][0]
+        else:
+            values = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+    except (cv2.error, IndexError):
         return None
     if values is None or values.dtype not in (np.uint16, np.int16, np.float32, np.float64, np.int32):
         return None
@@ -55,54 +82,16 @@ def deep_values(data: bytes) -> np.ndarray | None:
         return None
     if values.ndim == 3:
         values = values[:, :, 2::-1] if values.shape[2] >= 3 else values[:, :, 0]
-    return values if values.dtype == np.uint16 else values.astype(np.float32)
-
-
-def scaled(values: np.ndarray, value_range: Range) -> np.ndarray:
-    """uint8 (H, W, 3)."""
-    low, high = value_range
-    gray = np.nan_to_num((values.astype(np.float32) - low) * (255.0 / (high - low)))
-    levels = np.clip(gray, 0, 255).round().astype(np.uint8)
-    return np.repeat(levels[:, :, None], 3, axis=2) if levels.ndim == 2 else levels
-
-
-def usual_range(values: np.ndarray) -> Range:
-    """Of a picture of which no set is known."""
-    return range_of(values) if values.dtype.kind == "f" else (0.0, 65535.0)
-
-
-def range_of(values: np.ndarray) -> Range:
-    """The range that a picture's own values suggest."""
-    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    return _whole(float(known.min(initial=0)), float(known.max(initial=0)), values.dtype.kind == "f")
-
-
-def _whole(low: float, high: float, is_float: bool) -> Range:
-    if is_float and low >= 0 and 0 < high <= 1:
-        return 0.0, 1.0
-    tops = [float(2**bits - 1) for bits in BITS]
-    top = next((top for top in tops if high <= top), high)
-    return min(0.0, low), top if high > 0 else 1.0
+    return Values(values if values.dtype == np.uint16 else values.astype(np.float32))
 
 
 def set_range(paths: Sequence[str]) -> tuple[Range | None, np.ndarray]:
-    """(the range of all deep pictures together, `None` where there is none; bool (N,): which are)"""
+    """(the range of all pictures together that leave it open, `None` where there is none; bool (N,): which do)"""
     deep, ranges = np.zeros(len(paths), bool), []
-    rows = [row for row, path in enumerate(paths) if path.lower().endswith(ENDINGS)]
-
-    def look(row: int) -> Range | None:
-        try:
-            with open(paths[row], "rb") as file:
-                if not _is_deep(file):
-                    return None
-                file.seek(0)
-                values = deep_values(file.read())
-        except OSError:
-            return None
-        return None if values is None else range_of(values)
+    rows = [row for row, path in enumerate(paths) if path.lower().endswith(ENDINGS) or MARK in path]
 
     with ThreadPoolExecutor(num_cores()) as pool:
-        for row, found in zip(rows, pool.map(look, rows), strict=True):
+        for row, found in zip(rows, pool.map(lambda row: _open_range(paths[row]), rows), strict=True):
             if found is not None:
                 deep[row] = True
                 ranges.append(found)
@@ -111,10 +100,18 @@ def set_range(paths: Sequence[str]) -> tuple[Range | None, np.ndarray]:
     return (min(low for low, _ in ranges), max(high for _, high in ranges)), deep
 
 
-def written(value_range: Range) -> str:
-    return f"{value_range[0]:.9g}..{value_range[1]:.9g}"
-
-
-def parsed(text: str) -> Range:
-    low, _, high = text.partition("..")
-    return float(low), float(high)
+def _open_range(path: str) -> Range | None:
+    """Of a picture whose black and white the set decides; else `None`."""
+    try:
+        if path.lower().endswith((".png", ".tif", ".tiff")):
+            with open(path, "rb") as file:
+                if not _is_deep(file):
+                    return None
+        data = read_bytes(Path(path))
+        if (known := measured(data)) is not None:
+            return range_of(known[1].array) if known[1].is_open else None
+        values = deep_values(data, middle_page(Image.open(io.BytesIO(data)))) if is_deep(data) else None
+        values = values or (tiff_values(data) if is_deep(data) and is_tiff(data) else None)
+    except (OSError, ValuesProblem):
+        return None
+    return None if values is None else range_of(values.array)

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.data.depth import Range
 from kit.data.duplicates import MINIATURE, likeness
 from kit.data.images import EXTENSIONS, ImageProblem, decode
-from kit.data.sources import read_bytes, split_row
+from kit.data.sources import read_bytes, split_name
 from kit.data.table import MEANS, VARIANCES
+from kit.data.values import Range
 from kit.errors import KitError
 from kit.processes import START_METHOD, die_with_parent, num_cores
 
@@ -94,9 +94,10 @@ def _look(path: Path, value_range: Range | None) -> tuple[dict[str, Any], np.nda
         return row | {"problem": str(error)}, black
     height, width = picture.rgb.shape[:2]
     dhash, miniature = likeness(picture.rgb)
-    row |= {"format": picture.format, "width": width, "height": height, "dhash": f"{dhash:016x}"}
+    stack = f"{picture.format} stack" if picture.is_slice else picture.format
+    row |= {"format": stack, "width": width, "height": height, "dhash": f"{dhash:016x}"}
     row |= _statistics(picture.rgb)
-    if split_row(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
+    if split_name(path)[1] is None and EXTENSIONS.get(path.suffix.lower()) != picture.format:
         row["problem"] = f"a {picture.format} named {path.suffix or 'without an extension'}"
     row["problem"] = "; ".join(filter(None, (row["problem"], picture.flaw)))
     return row, miniature

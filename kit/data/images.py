@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from kit.data.depth import MAX_PIXELS, Range, deep_values, is_deep, scaled, usual_range
+from kit.data.depth import MAX_PIXELS, deep_values, is_deep, measured, middle_page
+from kit.data.formats.dicom import dicom_size, is_dicom
+from kit.data.formats.tiff import is_tiff, tiff_values
+from kit.data.values import Range, ValuesProblem
 
 try:
     import simplejpeg
@@ -22,11 +25,28 @@ except ImportError:  # absent from Kaggle's image
 MOST_LOST = 0.1  # of the rows of a JPEG that ends too early
 EXTENSIONS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
-    ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".avif": "AVIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000",
+    ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM", ".dcm": "DICOM", ".dicom": "DICOM", ".npy": "NPY",
 }  # fmt: skip
 _EXIF_ORIENTATION = 0x0112
 DECODER = "pillow" if simplejpeg is None else "simplejpeg"
 DECODED_BY = () if DECODER == "simplejpeg" else (DECODER,)  # for fingerprints; the first caches were simplejpeg's
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """(width, height) by the header, where there is one that Pillow or pydicom reads, else by the pixels; `None` where
+    the bytes hold no picture."""
+    try:
+        if is_dicom(data):
+            return dicom_size(data)
+        return Image.open(io.BytesIO(data)).size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        pass
+    try:
+        height, width = decode(data).rgb.shape[:2]
+    except ImageProblem:
+        return None
+    return width, height
 
 
 class ImageProblem(Exception):
@@ -36,11 +56,12 @@ class ImageProblem(Exception):
 @dataclass(frozen=True)
 class Picture:
     """`rgb`: uint8 (height, width, 3), turned upright. `format`: what the bytes are (`JPEG`, `PNG`, ...). `flaw`: what
-    is wrong with it though it can be used, "" where nothing is."""
+    is wrong with it though it can be used, "" where nothing is. `is_slice`: the middle of several frames or pages."""
 
     rgb: np.ndarray
     format: str
     flaw: str = ""
+    is_slice: bool = False
 
 
 def decode(data: bytes, min_side: int | None = None, value_range: Range | None = None) -> Picture:
@@ -52,17 +73,34 @@ def decode(data: bytes, min_side: int | None = None, value_range: Range | None =
         if picture is not None:
             return picture
     try:
+        if (known := measured(data)) is not None:
+            return Picture(known[1].rgb(value_range), known[0], is_slice=bool(known[1].note))
         picture = _any_image(data, min_side if simplejpeg is None else None)
+    except ValuesProblem as error:
+        raise ImageProblem(str(error)) from None
     except ImageProblem:
+        if is_tiff(data):
+            return _unusual_tiff(data, value_range)
         if not lacks_its_end(data):
             raise
         return _without_end(data)
-    if is_deep(data) and (values := deep_values(data)) is not None:
-        rgb = scaled(values, value_range or usual_range(values))
-        turned = Image.fromarray(rgb)
+    if is_deep(data) and (values := deep_values(data, _page(data) if picture.is_slice else 0)) is not None:
+        turned = Image.fromarray(values.rgb(value_range))
         turned.getexif()[_EXIF_ORIENTATION] = _orientation_of(data) if picture.format == "PNG" else 1  # OpenCV: TIFFs
         return replace(picture, rgb=np.asarray(ImageOps.exif_transpose(turned)))
     return picture
+
+
+def _page(data: bytes) -> int:
+    return middle_page(Image.open(io.BytesIO(data)))
+
+
+def _unusual_tiff(data: bytes, value_range: Range | None) -> Picture:
+    try:
+        values = tiff_values(data)
+    except ValuesProblem as error:
+        raise ImageProblem(str(error)) from None
+    return Picture(values.rgb(value_range), "TIFF", is_slice=bool(values.note))
 
 
 def _plain_jpeg(data: bytes, min_side: int | None) -> Picture | None:
@@ -109,8 +147,10 @@ def _any_image(data: bytes, min_side: int | None) -> Picture:
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
             if min_side is not None:
                 image.draft("RGB", (min_side, min_side))
-            image.load()  # the first frame
-            return Picture(_to_rgb(ImageOps.exif_transpose(image), name), name)
+            if page := middle_page(image):
+                image.seek(page)
+            image.load()  # of an animation the first frame
+            return Picture(_to_rgb(ImageOps.exif_transpose(image), name), name, is_slice=page > 0)
     except Image.UnidentifiedImageError:
         return _opencv(data)
     except ImageProblem:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition, Labels
+from kit.data.containers import ENDINGS, names_in, other_columns, read_idx
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import read_labels
 from kit.data.matching import FileNames, Match
 from kit.data.places import walk
-from kit.data.sources import MARK, num_pictures, read_idx, read_pixel_table
+from kit.data.sources import named_in
 from kit.data.table import TARGET, require_one_row
 from kit.errors import KitError, counted, examples
 
@@ -54,12 +55,16 @@ def list_split(
 
 @dataclass(frozen=True)
 class _File:
-    folder: Path
-    inside: str  # its path within the role's folder
+    folder: Path  # or a file that holds many pictures
+    inside: str  # its path within the role's folder, or its name within that file
+    shape: tuple[int, int] | None = None  # of a row of pixels
+    is_held: bool = False  # in a file of many
 
     @property
     def path(self) -> str:
-        return os.path.join(self.folder, self.inside)
+        return (
+            named_in(self.folder, self.inside, self.shape) if self.is_held else os.path.join(self.folder, self.inside)
+        )
 
     @property
     def named(self) -> str:
@@ -75,10 +80,13 @@ class _File:
         return os.path.splitext(self.inside)[1].lower()
 
 
-def _files(folders: Sequence[Path]) -> list[_File]:
-    """Every file that may be a picture, in natural order."""
+def _files(folders: Sequence[Path], labels: Labels) -> list[_File]:
+    """Every file that may be a picture, in natural order; the pictures that a file of many holds, in its own."""
     found: list[_File] = []
     for folder in folders:
+        if folder.is_file() and folder.name.endswith(ENDINGS):
+            found += [_File(folder, name, labels.pixel_shape, is_held=True) for name in names_in(folder)]
+            continue
         if not folder.is_dir():
             raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
         files = [_File(folder, inside) for inside in sorted(walk(folder), key=_natural)]
@@ -97,7 +105,7 @@ def _list_folder(
 ) -> pd.DataFrame:
     """filename and folders: the files' paths give the class."""
     classes, labels = competition.classes, competition.labels
-    by_folder, files = labels.layout == "folders", _files(folders)
+    by_folder, files = labels.layout == "folders", _files(folders, labels)
     names = [""] * len(files)
     expected = f"in a folder named after its class: {examples(classes, 10)}"
     if not by_folder:
@@ -148,7 +156,7 @@ def _list_table(
     competition: Competition, split: str, folders: Sequence[Path], labels: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
     """csv and json: a table names the images; train and test may share a folder."""
-    files = _files(folders)
+    files = _files(folders, competition.labels)
     table = read_labels(competition, labels) if labels else pd.DataFrame({"image_id": [], "file": []})
     source = f"{' and '.join(map(str, labels))}: column '{competition.labels.id_column}'"
     if split == "test" and wanted is not None:
@@ -191,8 +199,9 @@ def _likely_pictures(files: list[_File]) -> list[_File]:
 
 
 def _list_container(competition: Competition, split: str, file: Path, labels: Path | None) -> pd.DataFrame:
-    """One file of many pictures; a row's path is `file#row`."""
-    count = num_pictures(file)
+    """One file of many pictures, by number or by name."""
+    held = names_in(file)
+    count = len(held)
     known: Sequence[str] = [""] * count
     if competition.labels.layout == "idx" and labels is not None:
         numbers = read_idx(labels)
@@ -200,7 +209,7 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
             raise KitError(f"{labels}: holds {numbers.size:,} labels for {counted(count, 'picture')} in {file.name}")
         known = _by_number(competition.classes, numbers, labels)
     if competition.labels.layout == "pixels-csv":
-        table, column = read_pixel_table(file), competition.labels.column
+        table, column = other_columns(file), competition.labels.column
         if column in table:
             known = table[column].tolist()
         elif split == "train":
@@ -214,14 +223,14 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
         raise KitError(
             f"{file}: no label is one of {examples(competition.classes, 10)} (there is {examples(set(known))})"
         )
-    paths = [f"{file}{MARK}{row}" for row in range(count)]
+    paths = [named_in(file, name, competition.labels.pixel_shape) for name in held]
     return pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
 
 
 def _ids_of_rows(competition: Competition, file: Path, count: int) -> list[str]:
     """A table's own ids, or row numbers."""
     column = competition.labels.id_column
-    if competition.labels.layout == "pixels-csv" and column in (table := read_pixel_table(file)):
+    if competition.labels.layout == "pixels-csv" and column in (table := other_columns(file)):
         require_one_row(table[column], f"{file}: column '{column}'")
         return [str(one) for one in table[column]]
     return [str(competition.labels.first_id + row) for row in range(count)]

@@ -12,7 +12,7 @@ from kit.data.images import EXTENSIONS
 from kit.errors import examples
 
 ENOUGH = 0.9  # of the names, or of the files, must be matched
-_OTHER_ENDINGS = {".dcm", ".dicom", ".npy", ".h5", ".avif", ".jp2", ".heic", ".json", ".txt"}
+_OTHER_ENDINGS = {".h5", ".heic", ".json", ".txt"}
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.data.depth import Range
 from kit.data.images import ImageProblem, decode, resize_square
 from kit.data.sources import read_bytes
+from kit.data.values import Range
 from kit.processes import num_cores
 
 CHUNK = 1024  # pictures held in memory

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kit.competition import Competition
-from kit.data.depth import Range, parsed
+from kit.data.values import Range, parsed
 from kit.errors import KitError, examples
 
 TARGET = "target_label"

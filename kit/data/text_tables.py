@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 import pandas as pd
 
+from kit.data.containers import FEW, other_columns
 from kit.data.images import EXTENSIONS
 from kit.errors import KitError, reason
 
-ENDINGS = (".csv", ".tsv")
+ENDINGS = (".csv", ".tsv", ".parquet")
 DELIMITERS = (",", ";", "\t", "|")
 LINES = 50  # looked at
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -34,6 +35,8 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
         raise KitError(f"{name}: cannot be read: {reason(error)}") from None
     if name.endswith(".json"):
         return json_table(data, name)
+    if isinstance(source, Path) and source.suffix == ".parquet":
+        return other_columns(source)
     if data[:64].lstrip()[:1] in {b"<", b"{"}:
         raise KitError(f"{name}: is not a CSV (it begins with {data[:20]!r}); get it again")
     encoding = encoding_of(data)
@@ -67,11 +70,18 @@ def json_table(data: bytes, name: str) -> pd.DataFrame:
     if isinstance(held, dict):
         held = [{"id": key} | (row if isinstance(row, dict) else {"label": row}) for key, row in held.items()]
     rows = [row if isinstance(row, dict) else {"id": row} for row in held] if isinstance(held, list) else []
+    bands = {key for row in rows[:1] for key, value in row.items() if _is_band(value)}
+    rows = [{key: value for key, value in row.items() if key not in bands} for row in rows] if bands else rows
     deep = [value for row in rows for value in row.values() if isinstance(value, dict) or _is_deep(value)]
     if deep or not rows:
         found = f"; a row holds {str(deep[0])[:60]}" if deep else ""
         raise KitError(f"{name}: is no table: expected a list of rows, each of words and numbers{found}")
     return pd.DataFrame([{key: _json_cell(value) for key, value in row.items()} for row in rows], dtype=str).fillna("")
+
+
+def _is_band(value: object) -> bool:
+    """A picture's pixels: see `containers`."""
+    return isinstance(value, list) and len(value) >= FEW and all(isinstance(one, int | float) for one in value)
 
 
 def _is_deep(value: object) -> bool:

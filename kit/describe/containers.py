@@ -1,6 +1,6 @@
 """Many pictures in one file: tables of pixels, and idx files."""
 
-from kit.data.sources import parse_idx, pixel_columns
+from kit.data.containers import parse_idx, pixel_columns
 from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry
 from kit.describe.names import is_test, is_train, plainest

@@ -3,7 +3,7 @@
 In order: what is to be handed in (`sample`), which pictures are which (`pictures`), where their labels are (`labels`),
 what is to be predicted (`targets`), by which words (`words`), in what format, by which metric (`submission`)."""
 
-from kit.data.sources import pixel_columns
+from kit.data.containers import pixel_columns
 from kit.describe.case import Case
 from kit.describe.containers import idx_files, pixel_tables
 from kit.describe.entry import Inventory

@@ -3,13 +3,15 @@
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 import pandas as pd
-from PIL import Image
 
 from kit.data.archives import unpacked_name
+from kit.data.containers import names_in, other_columns, picture_in
+from kit.data.images import size_of
 from kit.data.label_files import Coco, parse_coco
 from kit.data.matching import FileNames
 from kit.data.text_tables import ENDINGS, json_table, read_text_csv
@@ -20,12 +22,19 @@ Read = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Entry:
-    """One file or folder. `pictures`: their paths inside it. `read(path)`: a picture's bytes; "": the file's own."""
+    """One file or folder. `pictures`: their paths inside it. `read(path)`: a picture's bytes; "": the file's own.
+    `container`: a file of many pictures, on the disk."""
 
     role: str
     read: Read
     pictures: list[str] = field(default_factory=list)
     held: dict[str, Any] = field(default_factory=dict)  # the table or JSON, once read
+    container: Path | None = None
+
+    @classmethod
+    def of_container(cls, role: str, file: Path) -> Self:
+        """HDF5, parquet and the like: its pictures go by their names in it, its other columns are a table."""
+        return cls(role, partial(picture_in, file), names_in(file), container=file)
 
     @property
     def name(self) -> str:
@@ -41,7 +50,7 @@ class Entry:
     def _json_rows(self) -> pd.DataFrame | None:
         """`None` where it is no JSON, or COCO's, or of another form."""
         if "rows" not in self.held:
-            data = self.read("") if self.name.endswith(".json") else b""
+            data = self.read("") if self.name.endswith(".json") and self.container is None else b""
             try:
                 self.held["rows"] = json_table(data, self.role) if data and b'"images"' not in data else None
             except KitError:
@@ -70,8 +79,10 @@ class Entry:
         return names
 
     def table(self) -> pd.DataFrame:
-        """The CSV as text. Raises `KitError` when it is not one."""
-        if "table" not in self.held:
+        """The CSV as text; of a container what is not pixels. Raises `KitError` when it is not one."""
+        if "table" not in self.held and self.container is not None:
+            self.held["table"] = other_columns(self.container)
+        elif "table" not in self.held:
             self.held["table"] = read_text_csv(io.BytesIO(self.read("")), self.role)
         table: pd.DataFrame = self.held["table"]
         return table
@@ -87,14 +98,13 @@ class Entry:
 
     @property
     def columns(self) -> list[str]:
+        if self.container is not None:
+            return [str(column) for column in self.table()]
         return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
 
     def size_of(self, picture: str) -> tuple[int, int] | None:
-        """(width, height) from the file's header; `None` where Pillow does not know it."""
-        try:
-            return Image.open(io.BytesIO(self.read(picture))).size
-        except (OSError, ValueError, Image.DecompressionBombError):
-            return None
+        """(width, height) from the file's header; `None` where it is damaged."""
+        return size_of(self.read(picture))
 
 
 @dataclass(frozen=True)

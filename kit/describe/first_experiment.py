@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kit.competition import Competition
+from kit.data.containers import parse_idx, pixel_columns
 from kit.data.images import EXTENSIONS
 from kit.data.places import spelled
-from kit.data.sources import parse_idx, pixel_columns
 from kit.describe.case import Case
 from kit.describe.entry import Inventory
 from kit.device.accelerator import default_device, device_name
@@ -88,6 +88,8 @@ def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tup
         return [min(height, width)], count
     if competition.labels.layout == "pixels-csv":
         return [math.isqrt(len(pixel_columns(entries[0].columns)))], len(entries[0].table())
+    if competition.labels.pixel_shape is not None:
+        return [min(competition.labels.pixel_shape)], sum(len(entry.pictures) for entry in entries)
     pictures = [(entry, picture) for entry in entries for picture in entry.pictures]
     if not pictures:
         kinds = ", ".join(sorted(EXTENSIONS))

@@ -3,16 +3,21 @@
 `role` is what the competition's YAML calls an entry; it says where the entry is once it is unpacked into raw/. What was
 seen and is not understood is kept by name: it may be the reason why nothing fits."""
 
+import atexit
 import io
 import os
+import shutil
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
+from kit.data.containers import ENDINGS as CONTAINERS
+from kit.data.containers import holds_bands
 from kit.data.images import EXTENSIONS
 from kit.data.members import Member, zip_members
 from kit.data.places import only_folder, walk, wraps
@@ -22,7 +27,14 @@ from kit.describe.names import is_test, is_train, is_validation
 from kit.errors import ConfigError, KitError, counted
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
+_RECORDS = ", which the kit does not read: look for the same pictures as JPEG, or convert them"
+_SOUND, _VIDEO = ", sound: make spectrograms of it first", ", video: take frames from it first"
+_UNREAD = {
+    **dict.fromkeys((".tfrec", ".tfrecord", ".tfrecords", ".bson", ".lmdb", ".rec"), _RECORDS),
+    **dict.fromkeys((".wav", ".mp3", ".ogg", ".flac"), _SOUND), **dict.fromkeys((".mp4", ".avi", ".mov"), _VIDEO),
+}  # fmt: skip
 MOST_TABLES = 20  # in a folder of pictures; more of them belong to single pictures
+HEAD = 8192  # bytes of a JSON that show whether it holds pixels
 FEW = 20  # pictures of a tar or 7z that are read at once
 
 
@@ -67,16 +79,31 @@ class _Found:
                 self.entries.append(Entry(inner, _one(read, prefix + name)))
         known = {*pictures, *tables}
         rest = [name for name in names if name not in known and not _is_hidden(name)]
+        for name in [name for name in rest if name.endswith(CONTAINERS)]:
+            self.hold(f"{role}/{name}", _one(read, prefix + name))
+            rest.remove(name)
         others = Counter(_ending(name) or "files without an ending" for name in rest)
-        self.unseen += [f"{count:,} {ending} in {role}" for ending, count in others.most_common(3)]
+        counts = others.most_common(3)
+        self.unseen += [f"{count:,} {ending} in {role}{_UNREAD.get(ending, '')}" for ending, count in counts]
 
-    def file(self, name: str, read: Read) -> None:
-        if name.endswith((*ENDINGS, ".json")) or any(mark in name for mark in IDX):
+    def hold(self, role: str, read: Read, path: Path | None = None) -> None:
+        """A file of many pictures; from an archive it is put on the disk for a while, where its library can read it."""
+        if path is None:
+            folder = Path(tempfile.mkdtemp(prefix="kit-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            path = folder / PurePosixPath(role).name
+            path.write_bytes(read(""))
+        self.entries.append(Entry.of_container(role, path))
+
+    def file(self, name: str, read: Read, path: Path | None = None) -> None:
+        if name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(_head(read, path))):
+            self.hold(name, read, path)
+        elif name.endswith((*ENDINGS, ".json")) or any(mark in name for mark in IDX):
             self.entries.append(Entry(name, read))
         elif _is_picture(name):
             self.strays += 1
         else:
-            self.unseen.append(name)
+            self.unseen.append(f"{name}{_UNREAD.get(_ending(name), '')}")
 
 
 def _look_at(path: Path, found: _Found) -> None:
@@ -90,7 +117,14 @@ def _look_at(path: Path, found: _Found) -> None:
     elif is_archive(path):
         _look_into_other(path, found)
     else:
-        found.file(path.name, lambda _: path.read_bytes())
+        found.file(path.name, lambda _: path.read_bytes(), path)
+
+
+def _head(read: Read, path: Path | None) -> bytes:
+    if path is None:
+        return read("")[:HEAD]
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def _look_into_zip(role: str, source: Path | IO[bytes], found: _Found) -> None:

@@ -1,11 +1,16 @@
 """Which pictures are for training, and which are the test set: by names, and by the ids that are to be handed in."""
 
+import json
+import math
 from dataclasses import dataclass
 
+from kit.data.containers import likely_shapes, pixels_a_row
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest
 from kit.errors import KitError, examples
+
+CLEAR = 1.2  # the second shape is so much rougher
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,25 @@ def picture_roles(inventory: Inventory, case: Case) -> Pictures:
         case.raw["files"][role] = roles if len(roles) == 1 else [roles]
         case.used |= set(roles)
     _say(result, case)
+    _settle_shape(result, case)
     return result
+
+
+def _settle_shape(pictures: Pictures, case: Case) -> None:
+    """`labels.pixel_shape`, of rows of pixels that are not square."""
+    held = [entry.container for entry in pictures.train if entry.container is not None]
+    count = pixels_a_row(held[0]) if held else None
+    if count is None or "labels.pixel_shape" in case.given:
+        return
+    (first, rough), *others = [*likely_shapes(held[0]), ((1, count), math.inf)]
+    if others[0][1] < CLEAR * rough:
+        options = [(str(list(shape)), "height, width") for shape, _ in [(first, rough), *others][:4]]
+        question = f"{held[0].name}: what shape have {count:,} pixels a row?"
+        case.raw["labels"]["pixel_shape"] = json.loads(case.choose("labels.pixel_shape", question, options))
+        return
+    case.raw["labels"]["pixel_shape"] = list(first)
+    text = f"{held[0].name}: {count:,} pixels a row are pictures of {first[1]} x {first[0]} (width x height)"
+    case.because(f"{text}: so each pixel is most like the one below it")
 
 
 def _tests(pictures: list[Entry], trains: list[Entry], case: Case) -> list[Entry]:

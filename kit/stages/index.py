@@ -10,7 +10,7 @@ import pandas as pd
 from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
-from kit.data.depth import set_range, written
+from kit.data.depth import set_range
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
@@ -18,6 +18,7 @@ from kit.data.layouts import list_split
 from kit.data.places import require_in_raw
 from kit.data.sources import holding_file
 from kit.data.table import RANGE, SEEN, TARGET, class_counts, readable, target_columns
+from kit.data.values import written
 from kit.errors import KitError, counted, examples
 from kit.locks import lock
 from kit.run.run import Run
@@ -149,6 +150,10 @@ def _result(path: Path, index: pd.DataFrame) -> IndexResult:
 
 
 def _report(result: IndexResult, index: pd.DataFrame, competition: Competition) -> None:
+    slices = int(index["format"].str.endswith(" stack").sum())
+    if slices:
+        text = "holds" if slices == 1 else "hold"
+        console.stage("index", f"{counted(slices, 'picture')} {text} several frames or pages: the middle one is used")
     counts = class_counts(index[index["split"] == "train"], competition)
     classes = examples((f"{name}: {count:,}" for name, count in counts.items()), 20)
     inside = f" ({classes})" if counts else ""

@@ -218,12 +218,12 @@ def test_what_is_not_used_is_named(files):
     _write(files / "sample_submission_stg2.csv", "id,label\nx,cat\n")
     _pictures(files / "masks_train", ["a0.png"])
     _write(files / "notes.csv", "a,b\n1,2\n")
-    (files / "train" / "scan.dcm").write_bytes(b"dicom")
+    (files / "train" / "scan.tfrec").write_bytes(b"records")
     _init(files)
     text = (files.parent / "configs" / "competitions" / "c.yaml").read_text()
     assert "sample_submission_stg2.csv: another sample submission, not used" in text
     assert "notes.csv" in text
-    assert "1 .dcm in train" in text
+    assert "1 .tfrec in train, which the kit does not read: look for the same pictures as JPEG" in text
     assert Competition.load(files.parent / "configs" / "competitions" / "c.yaml").files.train == ("train",)
 
 
@@ -364,8 +364,8 @@ def test_json_of_places_and_of_test_images(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: [p.rename(p.with_suffix(".dcm")) for d in ("train", "test") for p in (f / d).iterdir()],
-         r"no pictures; found .*not understood: .*20 \.dcm in train"),
+        (lambda f: [p.rename(p.with_suffix(".wav")) for d in ("train", "test") for p in (f / d).iterdir()],
+         r"no pictures; found .*not understood: .*20 \.wav in train, sound: make spectrograms"),
         (lambda f: [p.unlink() for p in (f / "test").iterdir()], "none for the test set"),
         (lambda f: _labels(f, ["cat", "dog"] * 10, header="id,label") or (f / "train.csv").write_text(
             (f / "train.csv").read_text() + "a3,dog\n"), r"1 of its cells stand in several rows \(a3\)"),
