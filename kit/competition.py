@@ -4,6 +4,7 @@
 competition's name."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,7 +14,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from kit import schema
-from kit.errors import ConfigError, examples
+from kit.consistent import require_consistent
+from kit.errors import ConfigError
+from kit.joined import joined, split_joined
 from kit.metrics import Metric, find_metric
 from kit.metrics.own import is_own, own_metric
 from kit.tasks import Format, Task
@@ -68,6 +71,8 @@ class Labels:
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
     id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
+    columns: tuple[str, ...] = ()  # csv, task number: several numbers an image, instead of `column`
+    joined: str | None = None  # csv, task labels: a row per image and class, `id_column` holds ID, this, and the class
     wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
     separator: str = " "  # csv, task labels: between the classes in one cell
     empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
@@ -102,10 +107,11 @@ class Submission:
 
     format: Format
     id_column: str = "id"
-    column: str | None = "label"  # all formats but probabilities, which has a column per class
+    column: str | None = "label"  # all formats but probabilities and numbers, which have a column each
     positive: str | None = None  # format probability: whose probability
     values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
     separator: str = " "  # formats labels and top_k: between the classes in one cell
+    joined: str | None = None  # format probabilities: a row per image and class, `id_column` holds ID, this, the class
     new_class: str | None = (
         None  # format top_k: the class for none of the others; training images may or may not show it
     )
@@ -135,50 +141,7 @@ class Competition:
     hidden_test: HiddenTest = field(default_factory=HiddenTest)
 
     def __post_init__(self) -> None:
-        metric, wanted, classes = self.scoring, self.submission.format, self.labels.classes
-        layout, submission = self.labels.layout, self.submission
-        if layout in {"idx", "csv", "json"} and not self.files.train_labels:
-            raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; name it")
-        if self.task == "number" and classes:
-            raise ValueError("labels.classes: a number has none")
-        if self.task != "number" and len(classes) < (1 if self.task == "labels" else 2):
-            least = "one" if self.task == "labels" else "two"
-            raise ValueError(f"labels.classes: task {self.task} needs at least {least}")
-        if self.task not in metric.tasks:
-            raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {self.task}")
-        if wanted not in metric.formats:
-            raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
-        if metric.two_classes and len(classes) != 2:
-            raise ValueError(f"metric: {metric.name} is of the second of two classes, not of {len(classes)}")
-        if wanted == "labels" and self.task != "labels":
-            raise ValueError(f"submission.format: task {self.task} submits one class: use format label")
-        if wanted == "label" and self.task == "labels":
-            raise ValueError("submission.format: task labels submits several classes: use format labels")
-        if wanted == "probability":
-            if len(classes) != (1 if self.task == "labels" else 2):
-                raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
-            if submission.positive not in classes:
-                raise ValueError(f"submission.positive: should be one of {examples(classes, 10)}")
-        if wanted != "probabilities" and not submission.column:
-            raise ValueError("submission.column: missing")
-        if submission.values and set(submission.values) != set(classes):
-            raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
-        if strange := sorted(set(self.labels.rename.values()) - set(classes)):
-            raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes")
-        if submission.new_class is not None and wanted != "top_k":
-            raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
-        tables, files = ("csv",), ("filename", "folders")
-        suits = {
-            "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
-            "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
-            "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"),
-        }  # fmt: skip
-        usual = Labels()
-        for key, layouts in suits.items():
-            if getattr(self.labels, key) != getattr(usual, key) and layout not in layouts:
-                raise ValueError(f"labels.{key}: only layout {' or '.join(layouts)} has such, not {layout}")
-        if (self.task == "number" and layout != "csv") or (self.task == "labels" and layout not in {"csv", "json"}):
-            raise ValueError(f"task: {self.task} needs layout csv{' or json' if self.task == 'labels' else ''}")
+        require_consistent(self)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -203,21 +166,25 @@ class Competition:
         return self.labels.classes
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that are to be predicted as they are; empty where the target is a class."""
+        return () if self.task != "number" else self.labels.columns or (self.labels.column,)
+
+    @property
     def num_outputs(self) -> int:
-        """Width of the model's output: a logit per class, or one number."""
-        return len(self.classes) or 1
+        """Width of the model's output: a logit per class, or the numbers."""
+        return len(self.classes) or len(self.numbers)
 
     @property
     def targets(self) -> list[str]:
-        """Columns of the index: `target_label`, or one per label (0 or 1), or the number's."""
-        if self.task == "labels":
-            return [f"target_{name}" for name in self.classes]
-        return [f"target_{self.labels.column}" if self.task == "number" else "target_label"]
+        """Columns of the index: `target_label`, or one per label (0 or 1), or one per number."""
+        several = self.classes if self.task == "labels" else self.numbers
+        return [f"target_{name}" for name in several] or ["target_label"]
 
     @property
     def predictions(self) -> list[str]:
         """Columns of oof.csv and test.csv: `prob_<class>` each, or `pred_<target>`."""
-        return [f"prob_{name}" for name in self.classes] or [f"pred_{self.labels.column}"]
+        return [f"prob_{name}" for name in self.classes] or [f"pred_{name}" for name in self.numbers]
 
     @property
     def positive_index(self) -> int:
@@ -233,8 +200,18 @@ class Competition:
     def written(self, name: str) -> str:
         return str(self.submission.values.get(name, name))
 
+    def images_of(self, rows: Sequence[str]) -> list[str]:
+        """The images that the id cells of a submission are about, each once, in their order. Raises `ValueError`."""
+        joint = self.submission.joined
+        return list(rows) if joint is None else list(dict.fromkeys(split_joined(rows, joint, self.classes)[0]))
+
+    def rows_of(self, images: Sequence[str]) -> list[str]:
+        """The id cells of a submission about these images, in the order of `answers`."""
+        joint = self.submission.joined
+        return list(images) if joint is None else joined(images, joint, self.classes)
+
     def answers(self, decisions: np.ndarray) -> "pd.DataFrame":
-        """What is handed in for `decisions` (`Metric.decide`): the submission's columns but the id."""
+        """What is handed in for `decisions` (`Metric.decide`): the submission's columns but the id, by `rows_of`."""
         import pandas as pd
 
         wanted, column = self.submission.format, self.submission.column or ""
@@ -244,6 +221,8 @@ class Competition:
                 return pd.DataFrame({column: names[decisions]})
             rows = decisions.astype(bool) if wanted == "labels" else decisions
             return pd.DataFrame({column: [self.submission.separator.join(names[row]) for row in rows]})
-        if wanted == "probabilities":
-            return pd.DataFrame(decisions, columns=list(self.classes))
+        if self.submission.joined is not None:
+            return pd.DataFrame({column: decisions.ravel()})
+        if wanted in {"probabilities", "numbers"}:
+            return pd.DataFrame(decisions, columns=list(self.classes or self.numbers))
         return pd.DataFrame({column: decisions[:, self.positive_index if wanted == "probability" else 0]})

@@ -4,8 +4,8 @@ from typing import Literal
 
 Task = Literal["classes", "labels", "ordinal", "number"]
 """classes: one of several (softmax). labels: any of several (a sigmoid each). ordinal: one of several with an
-order (softmax; the mean class counts). number: a real value."""
+order (softmax; the mean class counts). number: a real value, or several."""
 
-Format = Literal["label", "labels", "top_k", "probability", "probabilities", "number"]
+Format = Literal["label", "labels", "top_k", "probability", "probabilities", "number", "numbers"]
 """label: a column of hard classes. labels: a column of several classes, delimited. top_k: the k likeliest, delimited.
-probability: one column. probabilities: a column per class. number: a column of real values."""
+probability: one column. probabilities: a column per class. number: a column of real values. numbers: several."""

@@ -19,8 +19,9 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
     {"data", "models", "training", "inference", "scoring", "kaggle", "tracking", "search"},
     {"device", "metrics"},
     {
-        "config", "competition", "settings", "batch", "events", "tasks", "workspace", "artifacts", "console", "errors",
-        "schema", "about", "randomness", "allocator", "processes", "figures", "following", "locks",
+        "config", "competition", "consistent", "settings", "batch", "events", "tasks", "workspace", "artifacts",
+        "console", "errors", "schema", "about", "randomness", "allocator", "processes", "figures", "following", "locks",
+        "joined",
     },
 )  # fmt: skip
 GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kit.competition import Competition
 from kit.data.table import TARGET, require_one_row
-from kit.data.text_tables import read_text_csv
+from kit.data.text_tables import a_column_each, read_text_csv
 from kit.errors import KitError, examples, nearest
 
 
@@ -29,10 +29,14 @@ def read_labels(competition: Competition, files: Sequence[Path]) -> pd.DataFrame
 def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     labels = competition.labels
     table = read_text_csv(file, str(file))
+    if labels.joined is not None:
+        table = _a_column_each(competition, table, file)
     if labels.wide:
         table = table.rename(columns=labels.rename)
     needed = {"labels.id_column": [labels.id_column]}
-    needed |= {"labels.classes": list(competition.classes)} if labels.wide else {"labels.column": [labels.column]}
+    by_column = labels.wide or labels.joined is not None
+    several = {"labels.classes": list(competition.classes)} if by_column else {"labels.columns": list(labels.columns)}
+    needed |= several if by_column or labels.columns else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
     needed["labels.only"] = list(labels.only)
     for key, columns in needed.items():
@@ -46,8 +50,22 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
-    result[competition.targets] = _wide(competition, table, file) if labels.wide else _cells(competition, table, file)
+    result[competition.targets] = _wide(competition, table, file) if by_column else _cells(competition, table, file)
     return result.assign(file="")
+
+
+def _a_column_each(competition: Competition, table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """A row per image and class -> a row per image with a column per class, "" where it has no row."""
+    labels = competition.labels
+    for key, column in (("labels.id_column", labels.id_column), ("labels.column", labels.column)):
+        if column not in table:
+            close = nearest(column, table.columns)
+            raise KitError(f"{file}: has no column '{column}'{close}; correct `{key}` in the competition's YAML")
+    try:
+        return a_column_each(table, labels.id_column, labels.column, labels.joined or "", competition.classes)
+    except ValueError as error:
+        expected = f"an id, '{labels.joined}' and one of {examples(competition.classes, 6)}, once or alike"
+        raise KitError(f"{file}: column '{labels.id_column}' holds '{error}': expected {expected}") from None
 
 
 def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
@@ -74,16 +92,12 @@ def _wide(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarr
 
 
 def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
-    """One column: a class, delimited classes, or a number -> text (N, targets), empty where the cell is."""
+    """A class, delimited classes, or numbers -> text (N, targets), empty where the cell is."""
+    if competition.task == "number":
+        return np.stack([_numbers(table[name], f"{file}: column '{name}'") for name in competition.numbers], axis=1)
     column, class_of = competition.labels.column, competition.labels.class_of
     cells = table[column].str.strip()
     where = f"{file}: column '{column}'"
-    if competition.task == "number":
-        numbers = pd.to_numeric(cells, errors="coerce")
-        wrong = cells[~np.isfinite(numbers) & (cells != "")]
-        if len(wrong):
-            raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
-        return cells.to_numpy(str)[:, None]
     if competition.task == "labels":
         sets = [[class_of(word) for word in split_cell(cell, competition.labels.separator)] for cell in cells]
         _refuse_strangers({part for parts in sets for part in parts}, competition, where)
@@ -92,6 +106,15 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
     cells = cells.map(class_of)
     _refuse_strangers(set(cells) - {""}, competition, where)
     return cells.to_numpy(str)[:, None]
+
+
+def _numbers(column: pd.Series, where: str) -> np.ndarray:
+    """Text (N,), empty where the cell is."""
+    cells = column.str.strip()
+    wrong = cells[~np.isfinite(pd.to_numeric(cells, errors="coerce")) & (cells != "")]
+    if len(wrong):
+        raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
+    return cells.to_numpy(str)
 
 
 def split_cell(cell: str, separator: str) -> list[str]:

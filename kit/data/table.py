@@ -76,7 +76,7 @@ def labelled_test(index: pd.DataFrame) -> np.ndarray:
 
 def targets(table: pd.DataFrame, competition: Competition) -> np.ndarray:
     """What is to be predicted, by row. Classes: int64 (N,), the position in `competition.classes`, -1 where unknown.
-    Labels: float32 (N, C) of 0 and 1. A number: float32 (N, 1). Unknown labels and numbers are nan."""
+    Labels: float32 (N, C) of 0 and 1. Numbers: float32 (N, C). Unknown labels and numbers are nan."""
     if competition.task in {"classes", "ordinal"}:
         place = {name: number for number, name in enumerate(competition.classes)}
         return table[TARGET].map(place).fillna(-1).to_numpy(np.int64)
@@ -103,13 +103,14 @@ def predictions(table: pd.DataFrame, competition: Competition) -> np.ndarray:
 
 def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.ndarray:
     """text (N,): the strata that every fold should hold its share of. Classes as they are; combinations of labels, rare
-    ones by their rarest label; numbers by tenths of their ranks."""
+    ones by their rarest label; numbers by tenths of their ranks, of several by those of their mean rank."""
     if competition.task in {"classes", "ordinal"}:
         return index[TARGET].to_numpy(str)
     values = targets(index, competition)
     if competition.task == "number":
         bins = min(10, max(2, len(index) // (2 * num_folds)))
-        return pd.qcut(pd.Series(values[:, 0]).rank(method="first"), bins, labels=False).to_numpy().astype(str)
+        level = pd.DataFrame(values).rank(method="first").mean(axis=1)
+        return pd.qcut(level.rank(method="first"), bins, labels=False).to_numpy().astype(str)
     combined = np.array(["".join("01"[int(v)] for v in row) for row in values])
     counts = pd.Series(combined).map(pd.Series(combined).value_counts()).to_numpy()
     frequency = np.where(values > 0, values.sum(axis=0), np.inf)

@@ -16,6 +16,7 @@ import pandas as pd
 from kit.data.containers import FEW, other_columns
 from kit.data.images import EXTENSIONS
 from kit.errors import KitError, reason
+from kit.joined import joined, split_joined
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 DELIMITERS = (",", ";", "\t", "|")
@@ -77,6 +78,21 @@ def json_table(data: bytes, name: str) -> pd.DataFrame:
         found = f"; a row holds {str(deep[0])[:60]}" if deep else ""
         raise KitError(f"{name}: is no table: expected a list of rows, each of words and numbers{found}")
     return pd.DataFrame([{key: _json_cell(value) for key, value in row.items()} for row in rows], dtype=str).fillna("")
+
+
+def a_column_each(table: pd.DataFrame, id_column: str, column: str, joint: str, names: Sequence[str]) -> pd.DataFrame:
+    """A row per image and class, `id_column` an id, `joint` and one of `names` -> a row per image, in their order, with
+    a column per name, "" where it has no row. Raises `ValueError` with a cell that is none, or an image with two
+    different answers."""
+    images, places = split_joined(table[id_column].tolist(), joint, names)
+    cells = pd.DataFrame({"image": images, "place": places, "cell": table[column]}).drop_duplicates()
+    twice = cells[cells.duplicated(["image", "place"])]
+    if len(twice):
+        raise ValueError(joined([twice["image"].iloc[0]], joint, [names[twice["place"].iloc[0]]])[0])
+    wide = cells.pivot(index="image", columns="place", values="cell").reindex(columns=range(len(names)))
+    wide = wide.fillna("").loc[list(dict.fromkeys(images))]
+    wide.columns = pd.Index(names)
+    return wide.rename_axis(id_column).reset_index()
 
 
 def _is_band(value: object) -> bool:

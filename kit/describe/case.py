@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from kit.describe.joined import RowsPerClass
 from kit.errors import ConfigError
 from kit.metrics import Metric
 from kit.tasks import Task
@@ -38,6 +39,7 @@ class Case:
     test_table: pd.DataFrame | None = None
     classes: list[str] | None = None
     numbers: dict[str, int] = field(default_factory=dict)
+    rows: RowsPerClass | None = None  # the sample has a row per image and class; `sample` a column per class
     used: set[str] = field(default_factory=set)  # roles
     chosen: dict[str, str] = field(default_factory=dict)  # what was answered, by key
 
@@ -62,6 +64,11 @@ class Case:
             return self.ask(question, options)
         meanings = "; ".join(f"{'--metric ' if key == 'metric' else f'--set {key}='}{v} ({why})" for v, why in options)
         raise ConfigError(f"{question} Say which: {meanings}")
+
+    @property
+    def asked(self) -> pd.DataFrame | None:
+        """The sample submission as its file has it."""
+        return self.sample if self.rows is None or self.sample is None else self.rows.long(self.sample)
 
     @property
     def cells(self) -> pd.Series:

@@ -11,6 +11,7 @@ from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names
 from kit.describe.groups import hold_folders_together
+from kit.describe.joined import RowsPerClass
 from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco, target_of_files, target_of_table
@@ -25,6 +26,7 @@ class Table:
     column: str
     match: Match
     rows: pd.DataFrame
+    form: RowsPerClass | None = None  # of the file, where it has a row per image and class
 
     def evidence(self, case: Case) -> int:
         """How much of it the sample asks for: columns by name, else whether a column holds its values."""
@@ -76,6 +78,8 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
             continue
         if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
             continue
+        if (form := case.rows.of(rows) if case.rows is not None else None) is not None:
+            rows = form.wide(rows)
         if (only := _split_column(rows)) is not None:
             rows = rows[rows[only[0]].isin(only[1])]
         matches = {str(c): names.match(rows[c].tolist()) for c in _candidates(rows)}
@@ -85,8 +89,8 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
         literal = {c: m for c, m in fitting.items() if not m.how}
         columns = literal or fitting
         if columns:
-            column = _id_column(columns, entry, case)
-            found.append(Table(entry, column, columns[column], rows))
+            column = _id_column(columns, rows, entry.name, case)
+            found.append(Table(entry, column, columns[column], rows, form))
     return found
 
 
@@ -96,14 +100,13 @@ def _candidates(rows: pd.DataFrame) -> list[str]:
     return [str(c) for c in rows if rows[c].is_unique and not (c == "" and rows[c].tolist() == numbers)]
 
 
-def _id_column(columns: dict[str, Match], entry: Entry, case: Case) -> str:
+def _id_column(columns: dict[str, Match], rows: pd.DataFrame, name: str, case: Case) -> str:
     best = max(match.share for match in columns.values())
     options = [name for name, match in columns.items() if match.share == best]
     if case.sample_id in options and "labels.id_column" not in case.given:
         return case.sample_id
-    table = entry.table()
-    meanings = [(name, f"{entry.name}: {examples(table[name])}") for name in options]
-    return case.choose("labels.id_column", f"{entry.name}: several columns name the pictures.", meanings)
+    meanings = [(one, f"{name}: {examples(rows[one])}") for one in options]
+    return case.choose("labels.id_column", f"{name}: several columns name the pictures.", meanings)
 
 
 def _split_column(rows: pd.DataFrame) -> tuple[str, list[str]] | None:
@@ -161,6 +164,8 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
     case.used |= set(roles)
     case.id_column = table.column
     case.raw["labels"] |= {"layout": "csv", "id_column": table.column}
+    if table.form is not None:
+        case.raw["labels"] |= {"column": table.form.column, "joined": table.form.joint}
     case.table = pd.concat([one.rows for one in used], ignore_index=True)
     how = f", {table.match.how}" if table.match.how else ""
     where = " and ".join(one.entry.name for one in used)

@@ -21,7 +21,7 @@ def is_test(name: str) -> bool:
 
 
 def is_sample(name: str) -> bool:
-    return any(word in {"sample", "submission", "submissions", "benchmark"} for word in words_of(name))
+    return any(word in {"sample", "submission", "submissions", "benchmark", "benchmarks"} for word in words_of(name))
 
 
 def is_beside(name: str) -> bool:

@@ -5,6 +5,7 @@ import pandas as pd
 from kit.data.matching import FileNames
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
+from kit.describe.joined import RowsPerClass, rows_per_class
 from kit.describe.names import is_sample, is_test, is_train, plainest
 from kit.errors import KitError, examples
 
@@ -22,7 +23,7 @@ def read_sample(inventory: Inventory, case: Case) -> None:
         found = [(entry, *_id_column(entry.table(), ids)) for entry in named]
         found.sort(key=lambda one: (-one[2], "sample" not in one[0].name.lower(), *plainest(one[0].name)))
         entry, column, share = found[0]
-        _take_sample(entry, column, share, case)
+        _take_sample(entry, column, share, ids, case)
         others = [one[0].name for one in found[1:]]
         if others:
             case.warnings.append(f"{examples(others)}: another sample submission, not used")
@@ -41,8 +42,27 @@ def read_sample(inventory: Inventory, case: Case) -> None:
         case.because("no sample submission: a row per test image")
 
 
-def _take_sample(entry: Entry, column: str, share: float, case: Case) -> None:
+def _take_rows(entry: Entry, table: pd.DataFrame, form: RowsPerClass, case: Case) -> None:
+    """As if it had a column per class."""
+    wide = form.wide(table)
+    case.sample, case.sample_id, case.answers, case.ids = (
+        wide,
+        form.id_column,
+        form.names,
+        wide[form.id_column].tolist(),
+    )
+    case.rows = form
+    case.raw["files"]["sample_submission"] = [entry.role]
+    case.used.add(entry.role)
+    what = f"{len(table):,} rows, one per image and class: '{table[form.id_column].iloc[0]}'"
+    case.because(f"sample submission {entry.name}: {what}; classes {examples(form.names, 6)}")
+
+
+def _take_sample(entry: Entry, column: str, share: float, known: FileNames, case: Case) -> None:
     table = entry.table()
+    if not share and (form := rows_per_class(table, known)) is not None:
+        _take_rows(entry, table, form, case)
+        return
     others = [str(name) for name in table if name != column and not _is_index(table, str(name))]
     answers = [name for name in others if not _is_usage(table[name])]
     if not answers:

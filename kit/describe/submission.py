@@ -24,7 +24,13 @@ def describe_submission(case: Case) -> None:
     case.metrics = fitting
     metric = fitting[0] if fitting else None
     if task == "number":
-        _settle(case, "number", "rmse", "a number per row")
+        several = "columns" in case.raw["labels"]
+        _settle(
+            case,
+            "numbers" if several else "number",
+            "rmse",
+            "a number per row and column" if several else "a number per row",
+        )
     elif len(case.answers) > 1:
         _columns_per_class(case)
     elif task == "labels":
@@ -51,7 +57,7 @@ def _settle(case: Case, form: str, likely: str, reason: str) -> None:
     target = case.raw["labels"].get("column", "label")
     column = case.answers[0] if case.answers else target
     case.raw["submission"] = {"format": form, "id_column": case.sample_id}
-    if form != "probabilities":
+    if form not in {"probabilities", "numbers"}:
         case.raw["submission"]["column"] = column
     case.because(f"{reason} -> {case.raw['metric']}")
     if not case.metrics and "metric" not in case.chosen:
@@ -75,7 +81,14 @@ def _columns_per_class(case: Case) -> None:
         raise KitError(f"the sample submission's columns ({wanted}) are not the classes ({examples(classes, 4)})")
     case.raw["labels"]["classes"] = case.answers
     likely = case.metrics[0].name if case.metrics else _probability_metric(case, "a column per class")
-    _settle(case, "probabilities", likely, "a column per class, in the sample's order -> probabilities")
+    what = "a column per class" if case.rows is None else "a row per image and class"
+    _settle(case, "probabilities", likely, f"{what}, in the sample's order -> probabilities")
+    if case.raw["metric"] == "weighted_log_loss":
+        case.warnings.append(
+            "files do not tell the weights, all are 1: the page's go into metric_options: {weights: ...}"
+        )
+    if case.rows is not None:
+        case.raw["submission"] |= {"column": case.rows.column, "joined": case.rows.joint}
 
 
 def _one_column(case: Case) -> None:

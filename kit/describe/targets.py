@@ -47,10 +47,15 @@ def target_of_table(case: Case) -> None:
         case.warnings.append(f"{counted(junk, 'row')} for hidden files ({MARKS}) are left out")
     case.table = table
     signs = [column for column in wanted if column in table and _signs(table[column])]
-    column = None if len(wanted) > 1 and signs == wanted else _target_column(case)
-    find_group(table, {case.id_column, column or "", *wanted}, case, case.test_table)
-    if column is None:
+    wide = len(wanted) > 1 and signs == wanted
+    several = not wide and len(wanted) > 1 and all(name in table and _are_numbers(table[name]) for name in wanted)
+    column = "" if wide or several else _target_column(case)
+    find_group(table, {case.id_column, column, *wanted}, case, case.test_table)
+    if wide:
         _wide(case)
+        return
+    if several:
+        _several_numbers(case)
         return
     case.raw["labels"]["column"] = column
     cells = table[column].str.strip()
@@ -68,6 +73,23 @@ def target_of_table(case: Case) -> None:
         describe_strings(case, column, values)
 
 
+def _are_numbers(column: pd.Series) -> bool:
+    known = pd.to_numeric(column[column.str.strip() != ""], errors="coerce")
+    return bool(len(known)) and bool(known.notna().all())
+
+
+def _several_numbers(case: Case) -> None:
+    """Columns of real values, as the sample's."""
+    if not case.fits("number"):
+        scores = " or ".join(case.metrics[0].tasks)
+        raise KitError(
+            f"the sample asks for {len(case.answers)} numbers an image; {case.metrics[0].name} scores {scores}"
+        )
+    case.raw["task"] = "number"
+    case.raw["labels"]["columns"] = case.answers
+    case.because(f"the sample's {len(case.answers)} columns ({examples(case.answers, 4)}) are numbers in the labels")
+
+
 def _signs(column: pd.Series) -> bool:
     numbers = set(pd.to_numeric(column[column.str.strip() != ""], errors="coerce").unique())
     return bool(numbers) and (numbers <= {0.0, 1.0} or numbers <= {-1.0, 1.0})
@@ -78,8 +100,9 @@ def _wide(case: Case) -> None:
     wanted = case.answers
     numbers = case.table[wanted].apply(pd.to_numeric, errors="coerce")
     single = bool(((numbers == 1).sum(axis=1) == 1)[numbers.notna().all(axis=1)].all())
-    case.raw["task"] = "classes" if single and case.fits("classes") else "labels"
-    case.raw["labels"] |= {"wide": True, "classes": wanted}
+    case.raw["task"] = "classes" if single and case.fits("classes") and case.rows is None else "labels"
+    by_row = "joined" in case.raw["labels"]
+    case.raw["labels"] |= {"classes": wanted} if by_row else {"wide": True, "classes": wanted}
     kind = "always one set: one class per image" if single else "any number set: several labels per image"
     case.because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
 
@@ -93,8 +116,6 @@ def _target_column(case: Case) -> str:
     if len(wanted) == 1 and wanted[0] in table:
         case.because(f"target column '{wanted[0]}', as in the sample submission")
         return wanted[0]
-    if len(wanted) > 1 and set(wanted) <= set(table):
-        raise KitError(f"several targets: the sample asks for {len(wanted)} numbers a picture ({examples(wanted)})")
     features = set(case.test_table) if case.test_table is not None else set()
     others = [str(column) for column in table if column != case.id_column and column != ""]
     if len(wanted) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from kit.figures.base import logarithmic, plt, save, sns
+from kit.figures.base import grid, logarithmic, plt, save, sns
 
 MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters per line
 
@@ -134,13 +134,15 @@ def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence
     save(figure, path)
 
 
-def scatter(wanted: np.ndarray, said: np.ndarray, name: str, title: str, path: Path) -> None:
-    """Predicted over true values, both float (N,), with the line where they agree."""
-    figure, axis = plt.subplots(figsize=(6, 6))
-    axis.scatter(wanted, said, s=8, alpha=0.4, linewidth=0)
-    ends = [min(wanted.min(), said.min()), max(wanted.max(), said.max())]
-    axis.plot(ends, ends, color="0.5", linewidth=1)
-    axis.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=title)
+def scatter(columns: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, path: Path) -> None:
+    """Predicted over true values, by number (true, predicted), both float (N,), with the line where they agree."""
+    figure, axes = grid(len(columns), 6.0)
+    for axis, (name, (wanted, said)) in zip(axes, columns.items(), strict=False):
+        axis.scatter(wanted, said, s=8, alpha=0.4, linewidth=0)
+        ends = [min(wanted.min(), said.min()), max(wanted.max(), said.max())]
+        axis.plot(ends, ends, color="0.5", linewidth=1)
+        axis.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+    figure.suptitle(title, fontsize="medium")
     save(figure, path)
 
 
@@ -156,11 +158,13 @@ def label_scores(scores: Mapping[str, float], title: str, path: Path) -> None:
     save(figure, path)
 
 
-def histogram(values: np.ndarray, name: str, title: str, path: Path) -> None:
-    """How often each value occurs; `values` float (N,)."""
-    figure, axis = plt.subplots(figsize=(8, 4))
-    axis.hist(values, bins=50)
-    axis.set(xlabel=name, ylabel="images", title=title)
+def histograms(columns: Mapping[str, np.ndarray], title: str, path: Path) -> None:
+    """How often each value occurs, by number; float (N,) each."""
+    figure, axes = grid(len(columns), 4.0)
+    for axis, (name, values) in zip(axes, columns.items(), strict=False):
+        axis.hist(values, bins=50)
+        axis.set(xlabel=name, ylabel="images")
+    figure.suptitle(title, fontsize="medium")
     save(figure, path)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -13,7 +14,7 @@ from matplotlib.ticker import NullFormatter
 
 from kit.workspace import atomic_path
 
-__all__ = ["logarithmic", "plt", "save", "sns"]
+__all__ = ["grid", "logarithmic", "plt", "save", "sns"]
 sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two $ in a name are no formula
 
 
@@ -22,6 +23,18 @@ def save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
+
+
+def grid(count: int, side: float) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` axes, the first dozen where there are more, `side` inches each where it is one."""
+    count = min(count, 12)
+    columns = min(4, count)
+    rows, each = -(-count // columns), side if count == 1 else 3.2
+    figure, axes = plt.subplots(rows, columns, figsize=(max(each, 5.0) if count == 1 else each * columns, each * rows))
+    flat = list(np.atleast_1d(axes).ravel())
+    for empty in flat[count:]:
+        empty.set_axis_off()
+    return figure, flat[:count]
 
 
 def logarithmic(axes: Axes, which: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kit.errors import nearest
 from kit.metrics.accuracy import ACCURACY
-from kit.metrics.error import MAE, R2, RMSE, SPEARMAN
+from kit.metrics.error import MAE, MCRMSE, R2, RMSE, SPEARMAN
 from kit.metrics.f1 import f_beta
 from kit.metrics.kappa import KAPPA
 from kit.metrics.log_loss import LOG_LOSS, weighted_log_loss
@@ -29,6 +29,7 @@ _METRICS = (
     KAPPA,
     PROBABILISTIC_F1,
     RMSE,
+    MCRMSE,
     MAE,
     R2,
     SPEARMAN,

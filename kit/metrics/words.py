@@ -12,6 +12,7 @@ _PHRASES = (  # in this order
     (r"receiver operating characteristics?( curve)?", " rocauc "),
     (r"\b(roc )?auc( roc)?\b|\brocauc\b|\baucroc\b|\bmcauc\b", " rocauc "),
     (r"logarithmic loss|log loss|logloss|cross entropy|multi ?class loss", " logloss "),
+    (r"(mean )?columns? ?wise (root mean squared? error|rmse)|\bmcrmse\b", " mcrmse "),
     (r"root mean squared? error|\brmse\b", " rmse "),
     (r"(mean|average) (absolute|average) (error|difference|deviation)|\bmae\b", " mae "),
     (r"coefficient of determination|r (squared?|2)\b|r\^2|\br2\b|r²", " r2 "),

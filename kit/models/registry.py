@@ -92,18 +92,22 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_classes).
-    `activate` turns outputs into predictions, by the task. A number's mean and std (`set_number_scale`) are part of the
-    weights."""
+    """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_outputs).
+    `activate` turns outputs into predictions, by the task. The numbers' means and stds (`set_number_scale`) are part of
+    the weights."""
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes") -> None:
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes",
+        num_outputs: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.target_scale: torch.Tensor
         self.task = task
         if task == "number":
-            self.register_buffer("target_scale", torch.tensor([0.0, 1.0]))
+            scale = torch.tensor([0.0, 1.0])
+            self.register_buffer("target_scale", scale if num_outputs == 1 else scale[:, None].repeat(1, num_outputs))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
         self.network = network
@@ -111,9 +115,9 @@ class Classifier(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.network(normalise(pixels, self.mean, self.std))
 
-    def set_number_scale(self, mean: float, std: float) -> None:
-        """The training targets' mean and standard deviation: the meaning of an output of 0, and of a step of 1."""
-        self.target_scale.copy_(torch.tensor([mean, std]))
+    def set_number_scale(self, scale: Sequence[float] | Sequence[Sequence[float]]) -> None:
+        """The training targets' means and standard deviations: the meaning of an output of 0, and of a step of 1."""
+        self.target_scale.copy_(torch.tensor(scale))
 
     def activate(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs (..., C), float32 -> probabilities of classes (which sum to 1) or of labels, or numbers."""
@@ -185,4 +189,4 @@ def build_classifier(
     if weights not in {"none", "timm"}:
         own = load_weights(network, weights_file(weights))[1].statistics or own_normalisation(network)
     given, fallback = statistics
-    return Classifier(network, *(given or own or fallback), task)
+    return Classifier(network, *(given or own or fallback), task, num_outputs)

@@ -50,9 +50,14 @@ def draw_oof(run: Run) -> None:
     wanted, probs = targets(oof, competition), predictions(oof, competition)
     title = f"{run.name}: OOF of {counted(len(tables), 'fold')}, {len(oof):,} images"
     if competition.task == "number":
-        figures.scatter(wanted[:, 0], probs[:, 0], competition.labels.column, title, run.files.figure("predicted"))
-        loss, wrong = np.abs(wanted - probs)[:, 0], np.ones(len(oof), bool)
-        captions = [f"{value:.4g}, true {true:.4g}" for value, true in zip(probs[:, 0], wanted[:, 0], strict=True)]
+        columns = {name: (wanted[:, c], probs[:, c]) for c, name in enumerate(competition.numbers)}
+        figures.scatter(columns, title, run.files.figure("predicted"))
+        errors = np.abs(wanted - probs) / np.maximum(wanted.std(axis=0), 1e-12)
+        loss, wrong = errors.max(axis=1), np.ones(len(oof), bool)
+        called = [f"{name}\n" for name in columns] if len(columns) > 1 else [""]
+        captions = [
+            f"{called[c]}{probs[k, c]:.4g}, true {wanted[k, c]:.4g}" for k, c in enumerate(errors.argmax(axis=1))
+        ]
     elif competition.task == "labels":
         names = np.array(competition.classes)
         aucs = [ROC_AUC.score(wanted[:, [c]], probs[:, [c]]) for c in range(len(names))]

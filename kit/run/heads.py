@@ -111,7 +111,7 @@ class FrozenHeads:
         seen = torch.from_numpy(run_features(run, self.model)[:, rows]).float()
         began, targets = time.monotonic(), torch.from_numpy(run.samples.targets[rows])
         if run.competition.task == "number":
-            mean, std = number_scale(run.samples.targets[rows])
+            mean, std = torch.tensor(number_scale(run.samples.targets[rows]))
             targets = (targets - mean) / std
         problem = Problem(seen, targets, run.competition.task, run.competition.num_outputs)
         fitted = fit_folds(problem, run.samples.folds[rows], penalties, full)
@@ -124,7 +124,7 @@ class FrozenHeads:
         run, place = self.run, 0 if fold.number == "full" else fold.number
         own = copy.deepcopy(self.model)
         if run.competition.task == "number":
-            own.set_number_scale(*number_scale(run.samples.targets[self.rows]))
+            own.set_number_scale(number_scale(run.samples.targets[self.rows]))
         with torch.no_grad():
             own.head().weight.copy_(fitted.weight[place])
             own.head().bias.copy_(fitted.bias[place])

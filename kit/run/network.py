@@ -169,7 +169,7 @@ class Networks:
             except RuntimeError as error:
                 raise KitError(f"{start.files.model}: another model: {str(error).splitlines()[1].strip()}") from None
         if self.run.competition.task == "number":
-            model.set_number_scale(*number_scale(made.samples.targets[made.own]))
+            model.set_number_scale(number_scale(made.samples.targets[made.own]))
         return model
 
     def stepper(self, fold: RunFold, step_key: StepKey | None = None) -> Stepper:

@@ -27,12 +27,13 @@ def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = (
     `KitError` when it or its id column is missing."""
     id_column, answers = competition.submission.id_column, value_columns(competition)
     if not competition.files.sample_submission and not competition.files.test_ids:
-        return pd.DataFrame({id_column: list(test_ids)} | dict.fromkeys(answers, ""))
+        return pd.DataFrame({id_column: competition.rows_of(test_ids)} | dict.fromkeys(answers, ""))
     role = "sample_submission" if competition.files.sample_submission else "test_ids"
     file = require_in_raw(competition, raw, role)[0]
     sample = read_text_csv(file, str(file))
     if role == "test_ids" and id_column in sample:
-        return sample[[id_column]].assign(**dict.fromkeys(answers, ""))
+        rows = competition.rows_of(sample[id_column].tolist())
+        return pd.DataFrame({id_column: rows} | dict.fromkeys(answers, ""))
     wanted = [id_column, *answers]
     missing = [column for column in wanted if column not in sample]
     if missing:
@@ -42,18 +43,30 @@ def read_sample(competition: Competition, raw: Path, test_ids: Sequence[str] = (
     return sample
 
 
+def images_asked_for(competition: Competition, sample: pd.DataFrame, where: str) -> list[str]:
+    """The ids of the images that a sample submission is about. Raises `KitError` with `where`."""
+    column = competition.submission.id_column
+    try:
+        return competition.images_of(sample[column].tolist())
+    except ValueError as error:
+        expected = f"an id, '{competition.submission.joined}' and one of {examples(competition.classes, 6)}"
+        raise KitError(f"{where}: column '{column}' holds '{error}': expected {expected}") from None
+
+
 def make_submission(
     competition: Competition, sample: pd.DataFrame, ids: list[str], decisions: np.ndarray
 ) -> pd.DataFrame:
     """The sample's rows, in its order, with our values. Row i of `decisions` (`scoring.metrics.decide`) is `ids[i]`.
     Raises `KitError` when the sample asks for an id that has no prediction."""
-    submission = competition.submission
     row_of = {image_id: row for row, image_id in enumerate(ids)}
-    unknown = [i for i in sample[submission.id_column] if i not in row_of]
+    images = images_asked_for(competition, sample, "the sample submission")
+    unknown = [image for image in images if image not in row_of]
     if unknown:
         text = f"the sample submission asks for {len(unknown):,} images that are not in the test set"
         raise KitError(f"{text} ({examples(unknown)}); are both from the same download?")
-    ours = competition.answers(decisions[[row_of[i] for i in sample[submission.id_column]]])
+    ours = competition.answers(decisions[[row_of[image] for image in images]])
+    if competition.submission.joined is not None:
+        ours = ours.set_axis(competition.rows_of(images)).loc[sample[competition.submission.id_column]]
     result = sample.copy()
     result[list(ours.columns)] = ours.to_numpy()
     return result
@@ -94,7 +107,7 @@ def unlike_sample(competition: Competition, sample: pd.DataFrame) -> str:
     numbers = pd.to_numeric(pd.Series(some), errors="coerce")
     if numbers.isna().any():
         return f"its answers ({shown}) are no numbers; the kit writes a {wanted}"
-    if wanted != "number" and ((numbers < 0) | (numbers > 1)).any():
+    if competition.task != "number" and ((numbers < 0) | (numbers > 1)).any():
         return f"its answers ({shown}) lie outside 0..1; the kit writes probabilities"
     return ""
 
@@ -122,7 +135,7 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
         return _places(competition, columns.iloc[:, 0])
     numbers = columns.apply(pd.to_numeric, errors="coerce").to_numpy(float)
     bad = ~np.isfinite(numbers).all(axis=1)
-    outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (wanted != "number")
+    outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (competition.task != "number")
     errors = []
     if bad.any():
         errors.append(f"{bad.sum():,} rows contain no number (ids {examples(ids[bad])})")
@@ -173,6 +186,6 @@ def _check_values(
 
 
 def value_columns(competition: Competition) -> list[str]:
-    if competition.submission.format == "probabilities":
-        return list(competition.classes)
+    if competition.submission.format in {"probabilities", "numbers"} and competition.submission.joined is None:
+        return list(competition.classes or competition.numbers)
     return [competition.submission.column or ""]

@@ -208,6 +208,6 @@ def _stack(targets: np.ndarray, logits: np.ndarray, task: Task) -> tuple[tuple[f
 
 def _loss(targets: np.ndarray, predictions: np.ndarray, task: Task) -> float:
     if task == "number":
-        spread = max(float(np.var(targets)), 1e-12)
-        return float(np.mean((predictions - targets) ** 2)) / spread
+        spread = np.maximum(np.var(targets, axis=0), 1e-12)
+        return float(np.mean(np.mean((predictions - targets) ** 2, axis=0) / spread))
     return LOG_LOSS.score(targets, predictions)

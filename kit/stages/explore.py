@@ -43,7 +43,7 @@ def explore(run: Run, force: bool = False) -> ExploreResult:
     competition, index = run.competition, run.index
     index_path, folder = run.workspace.index(competition.name), run.workspace.figures(competition.name)
     path = run.workspace.stats(competition.name)
-    inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes))
+    inputs = fingerprint(VERSION, file_hash(index_path), list(competition.classes or competition.numbers))
     first = "target" if competition.task == "number" else "classes"
     outputs = [path, *(folder / f"{name}.png" for name in (first, "sizes", "channels"))]
     for artifact in to_make("explore", [Artifact(str(path), path.with_name(".explore.json"), inputs, outputs)], force):
@@ -69,7 +69,7 @@ def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]
         "competition": competition.name,
         "images": {split: int((index["split"] == split).sum()) for split in ("train", "test")},
         "classes": class_counts(train, competition),
-        "target": _spread(pd.Series(targets(train, competition)[:, 0])) if competition.task == "number" else None,
+        "target": {name: _spread(pd.Series(column)) for name, column in _numbers(train, competition).items()} or None,
         "width": _spread(usable["width"]), "height": _spread(usable["height"]),
         "aspect": _spread(usable["width"] / usable["height"]), "bytes": _spread(usable["bytes"]),
         "formats": {str(k): int(v) for k, v in usable["format"].value_counts().items()},
@@ -92,6 +92,10 @@ def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]
 def _spread(values: pd.Series) -> dict[str, float]:
     quantiles = values.quantile([0, 0.05, 0.5, 0.95, 1]).tolist()
     return dict(zip(("min", "p5", "median", "p95", "max"), map(float, quantiles), strict=True))
+
+
+def _numbers(train: pd.DataFrame, competition: Competition) -> dict[str, np.ndarray]:
+    return dict(zip(competition.numbers, targets(train, competition).T, strict=True)) if competition.numbers else {}
 
 
 def _groups(index: pd.DataFrame) -> list[pd.DataFrame]:
@@ -122,8 +126,7 @@ def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
 def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path) -> None:
     usable, train = index[readable(index)], index[trainable(index)]
     if competition.task == "number":
-        values, title = targets(train, competition)[:, 0], f"{len(train):,} training images"
-        figures.histogram(values, competition.labels.column, title, folder / "target.png")
+        figures.histograms(_numbers(train, competition), f"{len(train):,} training images", folder / "target.png")
     else:
         figures.class_counts(class_counts(train, competition), len(train), folder / "classes.png")
     width, height, split = (usable[name].to_numpy() for name in ("width", "height", "split"))
@@ -146,7 +149,8 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
 
 
 def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, pd.DataFrame]:
-    """What gets its own contact sheet: the most frequent classes; for a number, its lowest and highest tenth."""
+    """What gets its own contact sheet: the most frequent classes; of numbers, the first one's lowest and highest
+    tenth."""
     if competition.task == "number":
         ordered = train.iloc[np.argsort(targets(train, competition)[:, 0], kind="stable")]
         tenth = max(1, len(train) // 10)

@@ -22,7 +22,7 @@ from kit.data.values import written
 from kit.errors import KitError, counted, examples
 from kit.locks import lock
 from kit.run.run import Run
-from kit.run.submission import read_sample
+from kit.run.submission import images_asked_for, read_sample
 from kit.workspace import atomic_path, fingerprint
 
 VERSION = 5
@@ -63,7 +63,8 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     places = {role: require_in_raw(competition, raw, role) for role in competition.files.roles()}
     wanted = None
     if competition.files.sample_submission or competition.files.test_ids:
-        wanted = read_sample(competition, raw)[competition.submission.id_column].tolist()
+        table = places.get("sample_submission", places.get("test_ids", []))[0]
+        wanted = images_asked_for(competition, read_sample(competition, raw), str(table))
     train = list_split(competition, "train", places["train"], places.get("train_labels", []), wanted)
     if not competition.files.test:
         return train

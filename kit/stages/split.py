@@ -79,10 +79,10 @@ def _report(seed: int, competition: Competition, table: pd.DataFrame, counts: di
     title = f"{len(counts)} folds, seed {seed}"
     sizes = table["fold"].value_counts()
     if competition.task == "number":
-        values = targets(table, competition)[:, 0]
+        values, first = targets(table, competition)[:, 0], competition.numbers[0]  # of several, the first
         means = [(fold, values[(table["fold"] == fold).to_numpy()]) for fold in counts]
         rows = [[fold, f"{np.mean(part):.3f}", f"{np.std(part):.3f}", f"{len(part):,}"] for fold, part in means]
-        console.table(title, ["fold", f"mean {competition.labels.column}", "std", "images"], rows)
+        console.table(title, ["fold", f"mean {first}", "std", "images"], rows)
         return
     names = list(competition.classes)
     if sum(len(name) + 3 for name in names) <= WIDTH:

@@ -86,7 +86,7 @@ def init(
     raw = schema.apply_overrides(raw, [f"{key}={value}" for key, value in given.items() if _is_value(key, value)])
     described = schema.build(Competition, raw, str(competition))
     settled = reading.chosen.get("submission.values") == "labels"
-    if reading.sample is not None and not settled and (unlike := unlike_sample(described, reading.sample)):
+    if reading.asked is not None and not settled and (unlike := unlike_sample(described, reading.asked)):
         raise ConfigError(f"{examples(raw['files']['sample_submission'])}: {unlike}")
     settings = first_experiment(described, inventory, reading)
     schema.build(Experiment, settings, str(experiment))

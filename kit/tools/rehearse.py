@@ -103,7 +103,9 @@ def _another_test_set(
         box.mount(slug, path, f"{unpacked_name(names[0])}/{name}{path.suffix}")
     samples = competition.files.sample_submission or competition.files.test_ids
     if samples:
-        columns = {competition.submission.id_column: ids} | dict.fromkeys(value_columns(competition), "0")
+        columns = {competition.submission.id_column: competition.rows_of(ids)} | dict.fromkeys(
+            value_columns(competition), "0"
+        )
         table = box.of("competitions", slug) / unpacked_name(str(samples[0]))
         pd.DataFrame(columns).to_csv(table, index=False)
     asked = replace(run.asked, ensemble=replace(run.asked.ensemble, models="folds"))
@@ -112,7 +114,8 @@ def _another_test_set(
     came = read_text_csv(done.working / FILE, FILE).set_index(competition.submission.id_column)
     scored = HandIn(competition, asked.ensemble, run.group_of).scored(oof)
     wanted, new = competition.answers(scored.post.decisions), dict(zip(oof["image_id"], ids, strict=True))
-    share = _share_alike(came.loc[[new[name] for name in scored.oof["image_id"]], list(wanted.columns)], wanted)
+    rows = competition.rows_of([new[name] for name in scored.oof["image_id"]])
+    share = _share_alike(came.loc[rows, list(wanted.columns)], wanted)
     metric, put = competition.scoring, f"{len(ids):,} pictures of {fold.title} in place of the test set"
     score = metric.measure(scored.truth.targets, scored.post.decisions)
     text = f"{put}: {share:.1%} of the answers are those of OOF ({metric.name} {score:.4f})"

@@ -31,7 +31,7 @@ from kit.run.member import Member, read_member
 from kit.run.predicting import FoldPredictors, settle_prediction, view_set
 from kit.run.run import Run
 from kit.run.settling import use_threads
-from kit.run.submission import make_submission, read_sample, validate
+from kit.run.submission import images_asked_for, make_submission, read_sample, validate
 from kit.runners.kaggle.cargo import TABLES
 from kit.runners.kaggle.mounts import mount, unfold
 from kit.runners.kaggle.notebook import FACTS, FILE, SHARE, Rerun
@@ -100,15 +100,16 @@ def find_test(competition: Competition, source: Path, raw: Path) -> TestSet:
         for table in _found(source, roles[role], role) if role in roles else []:
             place_table(table, raw / unpacked_name(table.name))
     sample = read_sample(competition, raw, files["image_id"].tolist())
-    wanted = sample[id_column].tolist()
+    wanted = images_asked_for(competition, sample, "the sample submission")
     path_of = dict(zip(files["image_id"], files["path"], strict=True))
     if set(wanted) - set(path_of):  # the ids are not the files' names as they stand
         with contextlib.suppress(KitError):
             listed = list_split(competition, "test", places, [], wanted)
             path_of |= dict(zip(listed["image_id"], listed["path"], strict=True))
     if not set(wanted) & set(path_of):
-        sample = pd.DataFrame({id_column: files["image_id"]} | dict.fromkeys(sample.columns.drop(id_column), ""))
-        wanted = sample[id_column].tolist()
+        wanted = files["image_id"].tolist()
+        rows = competition.rows_of(wanted)
+        sample = pd.DataFrame({id_column: rows} | dict.fromkeys(sample.columns.drop(id_column), ""))
     ids = list(dict.fromkeys(wanted))
     return TestSet(ids, [Path(path_of.get(name, source / "missing")) for name in ids], sample)
 

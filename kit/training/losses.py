@@ -33,9 +33,8 @@ def build_loss(task: Task, train: Train, targets: np.ndarray, num_classes: int) 
     if task == "number":
         if train.class_weights != "none":
             raise ConfigError("train.class_weights: task number has no classes")
-        mean, std = number_scale(targets)
         kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}[name]
-        return lambda outputs, wanted: kind(outputs, (wanted - mean) / std)
+        return partial(_numbers_loss, kind=kind, scale=torch.tensor(number_scale(targets)))
     weights = _balanced(targets, num_classes) if train.class_weights == "balanced" else None
     loss = _labels_loss if task == "labels" else _ordinal_loss if name == "ordinal" else _classes_loss
     return partial(loss, how=_How(train.label_smoothing, weights, train.focal_gamma if name == "focal" else 0.0))
@@ -46,9 +45,18 @@ def validation_loss(task: Task, targets: np.ndarray) -> Loss:
     return build_loss(task, Train(), targets, 0)
 
 
-def number_scale(targets: np.ndarray) -> tuple[float, float]:
-    """(mean, standard deviation) of a number's training targets (N, 1); the network learns the standardised rest."""
-    return float(targets.mean()), float(targets.std()) or 1.0
+def number_scale(targets: np.ndarray) -> list[float] | list[list[float]]:
+    """[mean, standard deviation] of the training targets (N, C), each a list where there are several numbers; the
+    network learns the standardised rest."""
+    if targets.shape[1] == 1:
+        return [float(targets.mean()), float(targets.std()) or 1.0]
+    spread = targets.std(axis=0)
+    return [targets.mean(axis=0).tolist(), np.where(spread > 0, spread, 1).tolist()]
+
+
+def _numbers_loss(outputs: torch.Tensor, wanted: torch.Tensor, kind: Loss, scale: torch.Tensor) -> torch.Tensor:
+    mean, std = scale.to(outputs.device)
+    return kind(outputs, (wanted - mean) / std)
 
 
 @dataclass(frozen=True)

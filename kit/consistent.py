@@ -1,0 +1,66 @@
+"""What in a competition's YAML contradicts itself: each case one line that names the key."""
+
+from typing import TYPE_CHECKING
+
+from kit.errors import examples
+
+if TYPE_CHECKING:
+    from kit.competition import Competition
+
+
+def require_consistent(of: "Competition") -> None:
+    """Raises `ValueError`."""
+    metric, wanted, classes = of.scoring, of.submission.format, of.labels.classes
+    layout, submission = of.labels.layout, of.submission
+    if of.labels.columns and of.task != "number":
+        raise ValueError("labels.columns: several numbers an image need task number")
+    if len(set(of.labels.columns)) < len(of.labels.columns):
+        raise ValueError("labels.columns: a column appears twice")
+    if layout in {"idx", "csv", "json"} and not of.files.train_labels:
+        raise ValueError(f"files.train_labels: layout {layout} keeps the labels in a file of their own; name it")
+    if of.task == "number" and classes:
+        raise ValueError("labels.classes: a number has none")
+    if of.task != "number" and len(classes) < (1 if of.task == "labels" else 2):
+        least = "one" if of.task == "labels" else "two"
+        raise ValueError(f"labels.classes: task {of.task} needs at least {least}")
+    if of.task not in metric.tasks:
+        raise ValueError(f"metric: {metric.name} scores task {' or '.join(metric.tasks)}, not {of.task}")
+    if wanted not in metric.formats:
+        raise ValueError(f"submission.format: {metric.name} needs {' or '.join(metric.formats)}, not '{wanted}'")
+    if metric.two_classes and len(classes) != 2:
+        raise ValueError(f"metric: {metric.name} is of the second of two classes, not of {len(classes)}")
+    if wanted == "labels" and of.task != "labels":
+        raise ValueError(f"submission.format: task {of.task} submits one class: use format label")
+    if wanted == "label" and of.task == "labels":
+        raise ValueError("submission.format: task labels submits several classes: use format labels")
+    if wanted == "probability":
+        if len(classes) != (1 if of.task == "labels" else 2):
+            raise ValueError(f"submission.format: one probability column fits two classes, not {len(classes)}")
+        if submission.positive not in classes:
+            raise ValueError(f"submission.positive: should be one of {examples(classes, 10)}")
+    if wanted in {"number", "numbers"} and (wanted == "numbers") != bool(of.labels.columns):
+        raise ValueError(f"submission.format: {wanted} does not fit labels.columns: {len(of.labels.columns)}")
+    if of.labels.joined is not None and of.task != "labels":
+        raise ValueError("labels.joined: a row per image and class needs task labels")
+    if submission.joined is not None and wanted != "probabilities":
+        raise ValueError(f"submission.joined: a row per image and class needs format probabilities, not {wanted}")
+    if (wanted not in {"probabilities", "numbers"} or submission.joined is not None) and not submission.column:
+        raise ValueError("submission.column: missing")
+    if submission.values and set(submission.values) != set(classes):
+        raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
+    if strange := sorted(set(of.labels.rename.values()) - set(classes)):
+        raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes")
+    if submission.new_class is not None and wanted != "top_k":
+        raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
+    tables, files = ("csv",), ("filename", "folders")
+    suits = {
+        "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
+        "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
+        "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"), "columns": tables, "joined": tables,
+    }  # fmt: skip
+    usual = type(of.labels)()
+    for key, layouts in suits.items():
+        if getattr(of.labels, key) != getattr(usual, key) and layout not in layouts:
+            raise ValueError(f"labels.{key}: only layout {' or '.join(layouts)} has such, not {layout}")
+    if (of.task == "number" and layout != "csv") or (of.task == "labels" and layout not in {"csv", "json"}):
+        raise ValueError(f"task: {of.task} needs layout csv{' or json' if of.task == 'labels' else ''}")
