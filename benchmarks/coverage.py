@@ -27,7 +27,7 @@ from averaging import UnderLogLoss
 from scipy.stats import binomtest
 
 from kit import Run
-from kit.competition import Competition, Labels
+from kit.competition import Competition
 from kit.data.folds import assign_folds
 from kit.data.table import TARGET, fold_groups, trainable
 from kit.metrics import Metric
@@ -40,6 +40,7 @@ from kit.schema import to_mapping
 from kit.scoring.blend import from_logits, mean_predictions, to_logits
 from kit.scoring.bootstrap import Unseen
 from kit.scoring.truth import Truth
+from kit.sections import Labels
 from kit.training.heads import Problem, fit_folds
 
 LEVELS, COMPONENTS = (80, 95), 64

@@ -10,12 +10,14 @@ import torch
 class Batch:
     """`pixels` uint8 (B, 3, S, S) in 0..255, a channels_last view of NHWC memory; `targets` int64 (B,), or float32
     (B, C) of labels and numbers; `rows` int64 (B,) of the index. `whole`: the number of images in the batch of which
-    several processes each take a share; `None`: this is all of it."""
+    several processes each take a share; `None`: this is all of it. `owners` int64 (P,), where samples have several
+    pictures: `pixels` are (P, 3, S, S), and this is which sample each belongs to."""
 
     pixels: torch.Tensor
     targets: torch.Tensor
     rows: torch.Tensor
     whole: int | None = None
+    owners: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -23,3 +25,14 @@ class Batch:
     def pin_memory(self) -> Self:
         """Called by torch's loader, for the copy to a GPU."""
         return replace(self, pixels=self.pixels.pin_memory(), targets=self.targets.pin_memory())
+
+
+def pooled(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Outputs (..., P, C) by picture -> their means (..., B, C) by sample."""
+    if batch.owners is None:
+        return outputs
+    owners = batch.owners.to(outputs.device, non_blocking=True)
+    counts = torch.bincount(owners, minlength=len(batch)).clamp(min=1)
+    shape = (*outputs.shape[:-2], len(batch), outputs.shape[-1])
+    sums = outputs.new_zeros(shape).index_add_(-2, owners, outputs)
+    return sums / counts[:, None]

@@ -3,11 +3,10 @@
 `Competition.load("dogs-vs-cats")` reads configs/competitions/dogs-vs-cats.yaml. Nothing else in the kit knows a
 competition's name."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +18,8 @@ from kit.errors import ConfigError
 from kit.joined import joined, split_joined
 from kit.metrics import Metric, find_metric
 from kit.metrics.own import is_own, own_metric
-from kit.tasks import Format, Task
+from kit.sections import Files, HiddenTest, Labels, Pictures, Submission
+from kit.tasks import Task
 
 if TYPE_CHECKING:  # every command imports this file
     import pandas as pd
@@ -28,101 +28,6 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME_WORDS = "letters, digits, '.', '_' and '-', a letter or digit first"
 MOST_LETTERS = 100
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MOST_LETTERS)]
-
-
-ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels", "test_ids")
-Place = str | tuple[str, ...]
-Together = tuple[str, ...]
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Files:
-    """Accepted names, in order of preference; `train.zip` also means a folder `train`. A list in the list: all of them
-    together. `train/labels.csv`: within that folder, or within train.zip."""
-
-    train: Annotated[tuple[Place, ...], Field(min_length=1)]
-    test: tuple[Place, ...] = ()  # empty: labelled pictures only, for a CV without a submission
-    sample_submission: tuple[Place, ...] = ()  # empty: a row per test image, in their order
-    train_labels: tuple[Place, ...] = ()  # layouts csv, json and idx
-    test_labels: tuple[Place, ...] = ()  # of a benchmark that publishes them; they only ever score
-    test_ids: tuple[Place, ...] = ()  # without a sample submission: a table whose id column lists the rows
-
-    def roles(self) -> dict[str, tuple[Together, ...]]:
-        """Role -> what is accepted, of the roles that this competition has."""
-        given = {role: getattr(self, role) for role in ROLES}
-        return {
-            role: tuple((one,) if isinstance(one, str) else one for one in places)
-            for role, places in given.items() if places
-        }  # fmt: skip
-
-    def names(self) -> list[str]:
-        """Of all roles and alternatives."""
-        return [name for accepted in self.roles().values() for together in accepted for name in together]
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Labels:
-    """Where a training image's target is found."""
-
-    classes: tuple[str, ...] = ()  # the order of the model's outputs; empty where the target is a number
-    # filename: class.id.ext. folders: a folder per class. csv: a table of ids. json: COCO's images and annotations.
-    # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a table (CSV, parquet, JSON) with a
-    # row per picture, its pixels in pixel0, pixel1, ... or in lists
-    layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
-    id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
-    column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
-    columns: tuple[str, ...] = ()  # csv, task number: several numbers an image, instead of `column`
-    joined: str | None = None  # csv, task labels: a row per image and class, `id_column` holds ID, this, and the class
-    wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
-    separator: str = " "  # csv, task labels: between the classes in one cell
-    empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
-    pattern: str | None = None  # filename: a regular expression for the file's name, with (?P<class>...)
-    rename: dict[str, str] = field(default_factory=dict)  # what cells, folders and names say -> the class it means
-    level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
-    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # csv: rows whose column holds one of these
-    group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
-    group_pattern: str | None = None  # folders and filename: as `pattern`, for the whole path, with (?P<group>...)
-    first_id: int = 0  # idx and pixels-csv: the first picture's id
-    pixel_shape: tuple[int, int] | None = None  # (height, width) of a table's rows of pixels that are not square
-
-    def __post_init__(self) -> None:
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: a class appears twice")
-        for key, pattern, name in (("pattern", self.pattern, "class"), ("group_pattern", self.group_pattern, "group")):
-            try:
-                named = pattern is None or name in re.compile(pattern).groupindex
-            except re.error as error:
-                raise ValueError(f"{key}: is no regular expression: {error}") from None
-            if not named:
-                raise ValueError(f"{key}: expected a group (?P<{name}>...) for the {name}")
-
-    def class_of(self, word: str) -> str:
-        """What a cell, a folder or a part of a name means."""
-        return self.rename.get(word, word)
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class Submission:
-    """What the competition expects back; columns as in its sample file."""
-
-    format: Format
-    id_column: str = "id"
-    column: str | None = "label"  # all formats but probabilities and numbers, which have a column each
-    positive: str | None = None  # format probability: whose probability
-    values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
-    separator: str = " "  # formats labels and top_k: between the classes in one cell
-    joined: str | None = None  # format probabilities: a row per image and class, `id_column` holds ID, this, the class
-    new_class: str | None = (
-        None  # format top_k: the class for none of the others; training images may or may not show it
-    )
-
-
-@dataclass(frozen=True, config=schema.STRICT)
-class HiddenTest:
-    """Of a code competition, from its page; no call of Kaggle's tells it."""
-
-    hours: Annotated[float, Field(gt=0)] = 9.0  # that the notebook may take
-    images: Annotated[int, Field(ge=1)] | None = None  # about how many are hidden; null: not known
 
 
 @dataclass(frozen=True, config=schema.STRICT)
@@ -138,6 +43,7 @@ class Competition:
     task: Task = "classes"
     slug: Name | None = None
     metric_options: dict[str, Any] = field(default_factory=dict)
+    pictures: Pictures | None = None  # null: a sample is one picture
     hidden_test: HiddenTest = field(default_factory=HiddenTest)
 
     def __post_init__(self) -> None:
@@ -174,6 +80,13 @@ class Competition:
     def num_outputs(self) -> int:
         """Width of the model's output: a logit per class, or the numbers."""
         return len(self.classes) or len(self.numbers)
+
+    @property
+    def num_channels(self) -> int:
+        """Of what the model sees."""
+        if self.pictures is None or self.pictures.together == "mean":
+            return 3
+        return len(self.pictures.endings) * (1 if self.pictures.gray else 3)
 
     @property
     def targets(self) -> list[str]:

@@ -58,6 +58,12 @@ def require_consistent(of: "Competition") -> None:
         "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
         "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"), "columns": tables, "joined": tables,
     }  # fmt: skip
+    if of.pictures is not None and layout in {"idx", "pixels-csv", "json"}:
+        raise ValueError(f"pictures: layout {layout} has one picture a sample")
+    if of.pictures is not None and of.pictures.columns and layout != "csv":
+        raise ValueError("pictures.columns: only layout csv has columns")
+    if of.pictures is not None and of.pictures.columns and of.files.test and not of.files.test_table:
+        raise ValueError("files.test_table: pictures.columns need a table of the test images too")
     usual = type(of.labels)()
     for key, layouts in suits.items():
         if getattr(of.labels, key) != getattr(usual, key) and layout not in layouts:

@@ -21,7 +21,7 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
     {
         "config", "competition", "consistent", "settings", "batch", "events", "tasks", "workspace", "artifacts",
         "console", "errors", "schema", "about", "randomness", "allocator", "processes", "figures", "following", "locks",
-        "joined",
+        "joined", "sections",
     },
 )  # fmt: skip
 GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores

@@ -6,18 +6,20 @@ fits on no disk, the same pixels are decoded from the files whenever they are ne
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from kit import console
-from kit.data.images import DECODED_BY, ImageProblem, decode, resize_square
-from kit.data.sources import read_bytes
-from kit.data.values import Range
+from kit.data.images import DECODED_BY
+from kit.data.pixels import Bags, OnDemand, Pixels
+from kit.data.reading import SEPARATOR, USUAL, Reading, located, parts_of
+from kit.data.table import readable
 from kit.errors import KitError
 from kit.locks import lock
 from kit.processes import num_cores
@@ -60,88 +62,14 @@ def _open(file: str | Path) -> np.ndarray:
     return np.load(file, mmap_mode="r").view(Cached)
 
 
-@dataclass(frozen=True)
-class Stacked:
-    """Two caches as one: rows of `second` follow those of `first`."""
-
-    first: "Pixels"
-    second: "Pixels"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.first) + len(self.second), *self.first.shape[1:])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: int | np.integer | np.ndarray) -> np.ndarray:
-        if not isinstance(rows, np.ndarray):
-            return self.first[rows] if rows < len(self.first) else self.second[rows - len(self.first)]
-        pixels, own = np.empty((len(rows), *self.shape[1:]), np.uint8), rows < len(self.first)
-        pixels[own], pixels[~own] = self.first[rows[own]], self.second[rows[~own] - len(self.first)]
-        return pixels
-
-
-@dataclass(frozen=True)
-class OnDemand:
-    """Pictures that are decoded whenever they are asked for, to the pixels that a cache would hold."""
-
-    paths: Sequence[Path]
-    md5: Sequence[str]
-    size: int
-    resize: str
-    value_range: Range | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.paths), self.size, self.size, 3)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, rows: int | np.integer | np.ndarray) -> np.ndarray:
-        if not isinstance(rows, np.ndarray):
-            if not self.md5[int(rows)]:
-                return np.zeros(self.shape[1:], np.uint8)
-            return _read_square(self.paths[int(rows)], self.size, self.resize, self.value_range)
-        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for place, picture in enumerate(self.each(rows)):
-            pixels[place] = picture
-        return pixels
-
-    def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """One after the other, by all cores except in a loader's worker."""
-        from torch.utils.data import get_worker_info  # only here: `kit download` needs no torch
-
-        if get_worker_info() is not None:
-            yield from (self[int(row)] for row in rows)
-            return
-        with ThreadPoolExecutor(num_cores()) as pool:
-            yield from pool.map(self.__getitem__, rows.tolist())
-
-
-Pixels = np.ndarray | Stacked | OnDemand
-
-
-def cores_of(pixels: Pixels) -> int:
-    """How many cores `one_by_one` keeps busy outside of a loader's worker."""
-    return num_cores() if isinstance(pixels, OnDemand) else 1
-
-
-def one_by_one(pixels: Pixels, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """uint8 (S, S, 3) of each row."""
-    return pixels.each(rows) if isinstance(pixels, OnDemand) else (np.asarray(pixels[row]) for row in rows)
-
-
 def pixel_cache(
     cache: CacheFolders, paths: Sequence[Path], md5: Sequence[str], size: int, resize: str,
-    value_range: Range | None = None,
+    reading: Reading = USUAL,
 ) -> np.ndarray | OnDemand:  # fmt: skip
-    """uint8 (N, size, size, 3), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty, which
-    means that the file has no readable picture. Built by all cores if it is not there yet."""
-    deep = () if value_range is None else (list(value_range),)
-    key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY, *deep)
-    pictures = OnDemand(paths, md5, size, resize, value_range)
+    """uint8 (N, size, size, channels), read-only, memory-mapped; row i is `paths[i]`, black where the md5 is empty: the
+    file has no readable picture. Built by all cores if it is not there yet."""
+    key = fingerprint(VERSION, list(md5), size, resize, *DECODED_BY, *reading.facts)
+    pictures = OnDemand(paths, md5, size, resize, reading)
 
     def build(path: Path) -> None:
         pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=pictures.shape)
@@ -162,6 +90,18 @@ def pixel_cache(
         speed = len(few) / (time.perf_counter() - began)
         console.warn(f"every epoch decodes the pictures anew, at {console.speed(speed)}: {error}")
         return pictures
+
+
+def pixels_of(index: pd.DataFrame, raw: Path, reading: Reading, cache: CacheFolders, size: int, resize: str) -> Pixels:
+    """Of each row of the index; `Bags` where some have several pictures that are no channels of one."""
+    md5 = index["md5"].where(readable(index), "").tolist()
+    if not reading.is_usual or not index["path"].str.contains(SEPARATOR, regex=False).any():
+        return pixel_cache(cache, [located(raw, path) for path in index["path"]], md5, size, resize, reading)
+    parts = [parts_of(path) for path in index["path"]]
+    paths = [raw / part for row in parts for part in row]
+    named = [f"{one}.{place}" if one else "" for one, row in zip(md5, parts, strict=True) for place in range(len(row))]
+    starts = np.cumsum([0, *map(len, parts)])
+    return Bags(pixel_cache(cache, paths, named, size, resize, reading), starts)
 
 
 MORE_ROOM = "machine.cache_dir names another disk, machine.cache_gb a competition's share of it"
@@ -228,11 +168,3 @@ def _drop_oldest(folder: Path, keep_bytes: int) -> None:
         keep_bytes -= file.stat().st_size
         if keep_bytes < 0:
             file.unlink()
-
-
-def _read_square(path: Path, size: int, resize: str, value_range: Range | None) -> np.ndarray:
-    """uint8 (size, size, 3) of a file. Raises `KitError` when it is gone or not a picture."""
-    try:
-        return resize_square(decode(read_bytes(path), size, value_range).rgb, size, resize)
-    except (OSError, ImageProblem) as error:
-        raise KitError(f"{path}: {error}; it has changed since `kit index`, type `kit index --force`") from None

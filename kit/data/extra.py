@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.competition import Competition, Labels
+from kit.competition import Competition
 from kit.data.duplicates import likeness, near_any
 from kit.data.facts import hash_values, look_at
-from kit.data.images import DECODED_BY, decode
+from kit.data.images import DECODED_BY
 from kit.data.layouts import list_split
-from kit.data.sources import read_bytes
+from kit.data.reading import Reading
 from kit.data.table import TARGET, read_index, readable, value_range
 from kit.errors import ConfigError, KitError, counted, examples
 from kit.locks import lock
+from kit.sections import Labels
 from kit.workspace import Workspace, atomic_path, fingerprint
 
 VERSION = 1
@@ -29,6 +30,8 @@ def extra_index(folder: Path, competition: Competition, index: pd.DataFrame, wor
     `ConfigError` where there is no such folder, `KitError` where it holds no class."""
     if competition.task not in {"classes", "ordinal"}:
         raise ConfigError(f"data.extra: needs one class per image; this competition's task is {competition.task}")
+    if competition.pictures is not None:
+        raise ConfigError("data.extra: adds single pictures; this competition's samples have several")
     if not folder.is_dir():
         raise ConfigError(f"data.extra: {folder}: no such folder; expected one that holds a folder per class")
     files = _labelled_files(folder, competition)
@@ -53,15 +56,15 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
 
 
 def _looked_at(files: pd.DataFrame, index: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    known = value_range(index)
-    facts, miniatures = look_at(files["path"].tolist(), "extra", known)
+    reading = Reading(value_range(index))
+    facts, miniatures = look_at(files["path"].tolist(), "extra", reading)
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
     seen = readable(table)
     table, miniatures = table[seen].reset_index(drop=True), miniatures[seen]
     theirs = index[readable(index)]
 
     def miniature(row: int) -> np.ndarray:
-        return likeness(decode(read_bytes(raw / theirs["path"].iloc[row]), value_range=known).rgb)[1]
+        return likeness(reading.read(raw / theirs["path"].iloc[row]).rgb)[1]
 
     hashes = hash_values(table["dhash"]), hash_values(theirs["dhash"])
     copies = near_any(hashes[0], miniatures, hashes[1], miniature)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
+from kit.data.reading import SEPARATOR
 from kit.data.table import TARGET, require_one_row
 from kit.data.text_tables import a_column_each, read_text_csv
 from kit.errors import KitError, examples, nearest
@@ -26,18 +27,22 @@ def read_labels(competition: Competition, files: Sequence[Path]) -> pd.DataFrame
     return table
 
 
-def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
+def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> pd.DataFrame:
     labels = competition.labels
     table = read_text_csv(file, str(file))
-    if labels.joined is not None:
+    if labels.joined is not None and has_labels:
         table = _a_column_each(competition, table, file)
-    if labels.wide:
+    if labels.wide and has_labels:
         table = table.rename(columns=labels.rename)
     needed = {"labels.id_column": [labels.id_column]}
     by_column = labels.wide or labels.joined is not None
     several = {"labels.classes": list(competition.classes)} if by_column else {"labels.columns": list(labels.columns)}
     needed |= several if by_column or labels.columns else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
+    needed |= {"pictures.columns": list(competition.pictures.columns)} if competition.pictures else {}
+    if not has_labels:
+        for key in ("labels.classes", "labels.columns", "labels.column", "labels.group_column", "labels.only"):
+            needed.pop(key, None)
     needed["labels.only"] = list(labels.only)
     for key, columns in needed.items():
         missing = [column for column in columns if column not in table]
@@ -45,13 +50,37 @@ def _read_csv(competition: Competition, file: Path) -> pd.DataFrame:
             close = nearest(missing[0], table.columns)
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
     table = table[~table[labels.id_column].map(is_junk).astype(bool)].reset_index(drop=True)
-    for column, values in labels.only.items():
+    for column, values in labels.only.items() if has_labels else ():
         table = table[table[column].isin(values)].reset_index(drop=True)
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
+    if (pictures := competition.pictures) is not None and pictures.columns:
+        result["sample"] = table[list(pictures.columns)].agg(pictures.separator.join, axis=1)
+    if not has_labels:
+        return result.reindex(columns=[*result, *competition.targets], fill_value="").assign(file="")
     result[competition.targets] = _wide(competition, table, file) if by_column else _cells(competition, table, file)
     return result.assign(file="")
+
+
+def read_test_table(competition: Competition, file: Path) -> pd.DataFrame:
+    """As `read_labels`, of the test images: without targets."""
+    return _read_csv(competition, file, has_labels=False)
+
+
+def one_per_sample(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
+    """A row per picture, with its `sample` -> a row per sample, in the order of their first pictures. Raises `KitError`
+    where a sample's pictures have different targets or groups."""
+    known = [name for name in (*competition.targets, "given_group") if name in table]
+    for name in known:
+        several = table[table[name] != ""].groupby("sample", sort=False)[name].nunique()
+        if (several > 1).any():
+            those = examples(several[several > 1].index)
+            advice = "correct `pictures.columns` in the competition's YAML"
+            raise KitError(f"{source}: pictures of one sample differ in {name} ({those}); {advice}")
+    first = table.groupby("sample", sort=False)[known].max()  # what is known, where some cells are empty
+    paths = table.groupby("sample", sort=False)["path"].agg(SEPARATOR.join)
+    return first.assign(path=paths, file="").rename_axis("image_id").reset_index()
 
 
 def _a_column_each(competition: Competition, table: pd.DataFrame, file: Path) -> pd.DataFrame:

@@ -1,28 +1,23 @@
 """Which pictures there are, and what is to be predicted for each, by the competition's layout."""
 
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from kit import console
-from kit.competition import Competition, Labels
-from kit.data.containers import ENDINGS, names_in, other_columns, read_idx
+from kit.competition import Competition
+from kit.data.containers import names_in, other_columns, read_idx
 from kit.data.images import EXTENSIONS
-from kit.data.label_files import read_labels
+from kit.data.label_files import one_per_sample, read_labels, read_test_table
+from kit.data.listing import File, files_in
 from kit.data.matching import FileNames, Match
-from kit.data.places import walk
 from kit.data.sources import named_in
 from kit.data.table import TARGET, require_one_row
 from kit.errors import KitError, counted, examples
-
-NO_PICTURES = {
-    ".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".log", ".zip",
-}  # fmt: skip
+from kit.sections import Labels
 
 
 def list_split(
@@ -53,59 +48,12 @@ def list_split(
     return table
 
 
-@dataclass(frozen=True)
-class _File:
-    folder: Path  # or a file that holds many pictures
-    inside: str  # its path within the role's folder, or its name within that file
-    shape: tuple[int, int] | None = None  # of a row of pixels
-    is_held: bool = False  # in a file of many
-
-    @property
-    def path(self) -> str:
-        return (
-            named_in(self.folder, self.inside, self.shape) if self.is_held else os.path.join(self.folder, self.inside)
-        )
-
-    @property
-    def named(self) -> str:
-        """`inside`, with the folder's name."""
-        return f"{self.folder.name}/{self.inside}"
-
-    @property
-    def stem(self) -> str:
-        return os.path.splitext(self.inside)[0].rpartition("/")[2]
-
-    @property
-    def ending(self) -> str:
-        return os.path.splitext(self.inside)[1].lower()
-
-
-def _files(folders: Sequence[Path], labels: Labels) -> list[_File]:
-    """Every file that may be a picture, in natural order; the pictures that a file of many holds, in its own."""
-    found: list[_File] = []
-    for folder in folders:
-        if folder.is_file() and folder.name.endswith(ENDINGS):
-            found += [_File(folder, name, labels.pixel_shape, is_held=True) for name in names_in(folder)]
-            continue
-        if not folder.is_dir():
-            raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
-        files = [_File(folder, inside) for inside in sorted(walk(folder), key=_natural)]
-        others = [file.inside for file in files if file.ending in NO_PICTURES]
-        if others and len(others) < len(files):
-            console.warn(f"{folder}: {counted(len(others), 'file')} left out, no pictures ({examples(others)})")
-            files = [file for file in files if file.ending not in NO_PICTURES]
-        found += files
-    if not found:
-        raise KitError(f"{' and '.join(map(str, folders))}: no files; expected images there")
-    return found
-
-
 def _list_folder(
     competition: Competition, split: str, folders: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
     """filename and folders: the files' paths give the class."""
     classes, labels = competition.classes, competition.labels
-    by_folder, files = labels.layout == "folders", _files(folders, labels)
+    by_folder, files = labels.layout == "folders", files_in(folders, competition)
     names = [""] * len(files)
     expected = f"in a folder named after its class: {examples(classes, 10)}"
     if not by_folder:
@@ -138,7 +86,7 @@ def class_of(labels: Labels, named: str) -> str:
     return found["class"] if found else ""
 
 
-def _ids(files: list[_File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
+def _ids(files: list[File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
     stems = [file.stem for file in files]
     if split == "test" and wanted is not None:
         matched = FileNames([file.named for file in files]).match(wanted)
@@ -156,10 +104,15 @@ def _list_table(
     competition: Competition, split: str, folders: Sequence[Path], labels: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
     """csv and json: a table names the images; train and test may share a folder."""
-    files = _files(folders, competition.labels)
-    table = read_labels(competition, labels) if labels else pd.DataFrame({"image_id": [], "file": []})
+    files = files_in(folders, competition)
+    by_row = split == "test" and competition.pictures is not None and bool(competition.pictures.columns)
+    table = pd.DataFrame({"image_id": [], "file": []})
+    if labels:
+        table = read_test_table(competition, labels[0]) if by_row else read_labels(competition, labels)
     source = f"{' and '.join(map(str, labels))}: column '{competition.labels.id_column}'"
-    if split == "test" and wanted is not None:
+    if split == "test" and "sample" in table:
+        table = table if wanted is None else table[table["sample"].isin(set(wanted))].reset_index(drop=True)
+    elif split == "test" and wanted is not None:
         table = pd.DataFrame({"image_id": list(wanted)}).merge(table, on="image_id", how="left").fillna("")
         source = "the sample submission"
     elif table.empty:
@@ -185,7 +138,8 @@ def _list_table(
         of = " and ".join(map(str, labels))
         console.warn(f"{where}: {len(files) - len(used):,} files are in no row of {of}; they are left out")
     nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
-    return table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
+    table = table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
+    return one_per_sample(table, competition, source) if "sample" in table else table
 
 
 def _say_how(matched: Match, source: str) -> None:
@@ -193,7 +147,7 @@ def _say_how(matched: Match, source: str) -> None:
         console.stage("index", f"{source}: ids are the files' names {matched.how}")
 
 
-def _likely_pictures(files: list[_File]) -> list[_File]:
+def _likely_pictures(files: list[File]) -> list[File]:
     pictures = [file for file in files if file.ending in EXTENSIONS]
     return pictures or files
 
@@ -240,8 +194,3 @@ def _by_number(classes: tuple[str, ...], numbers: np.ndarray, file: Path) -> lis
     if numbers.max() >= len(classes):
         raise KitError(f"{file}: holds the label {numbers.max()}; there are {len(classes)} classes, counted from 0")
     return [classes[number] for number in numbers]
-
-
-def _natural(file: str) -> str:
-    """cat.2 before cat.10."""
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(20), file) + f"\0{file}"

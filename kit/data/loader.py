@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kit import console
 from kit.batch import Batch
-from kit.data.cache import Pixels, one_by_one
+from kit.data.pixels import Bags, Pixels, one_by_one
 from kit.data.transforms import Augment, resized
 from kit.errors import KitError, reason
 from kit.processes import START_METHOD
@@ -46,17 +46,29 @@ class Batches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         whole, (rank, world) = self.order[step * self.batch_size : (step + 1) * self.batch_size], self.share
         rows = np.array_split(whole, world)[rank]
-        if self.augment is None and self.pixels.shape[1] == self.image_size:
-            images = self.pixels[rows]
+        held, shown, owners = self._pictures(rows)
+        if self.augment is None and held.shape[1] == self.image_size:
+            images = held[shown]
         else:
-            images = np.empty((len(rows), self.image_size, self.image_size, 3), np.uint8)
-            for place, (row, image) in enumerate(zip(rows, one_by_one(self.pixels, rows), strict=True)):
+            images = np.empty((len(shown), self.image_size, self.image_size, held.shape[3]), np.uint8)
+            for place, image in enumerate(one_by_one(held, shown)):
                 if self.augment is not None:
-                    image = self.augment(image, key("image", *self.image_key, int(row)))
+                    image = self.augment(image, key("image", *self.image_key, int(rows[place])))
                 images[place] = resized(image, self.image_size)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         targets = torch.from_numpy(self.targets[rows])
-        return Batch(pixels, targets, torch.from_numpy(rows), len(whole) if world > 1 else None)
+        return Batch(pixels, targets, torch.from_numpy(rows), len(whole) if world > 1 else None, owners)
+
+    def _pictures(self, rows: np.ndarray) -> tuple[Pixels, np.ndarray, torch.Tensor | None]:
+        """(where the pictures are, which rows of it; whose each is, where samples have several). In training, where
+        there is an `image_key`, one of each sample's, drawn anew in every epoch."""
+        if not isinstance(self.pixels, Bags):
+            return self.pixels, rows, None
+        if self.image_key:
+            drawn = [self.pixels.one_of(int(row), key("picture", *self.image_key, int(row))) for row in rows]
+            return self.pixels.pictures, np.array(drawn, np.int64), None
+        shown, owners = self.pixels.all_of(rows)
+        return self.pixels.pictures, shown, torch.from_numpy(owners)
 
     def stream(self, start: int = 0, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
         """The batches from step `start` on, in order, prepared by `num_workers` processes, or as many as the shared

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from kit.competition import Competition, Together
+from kit.competition import Competition
 from kit.data.archives import ENDINGS, unpacked_name
 from kit.errors import KitError
+from kit.sections import Together
 
 HIDDEN = ("Thumbs.db", "desktop.ini")
 

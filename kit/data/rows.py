@@ -30,7 +30,7 @@ def write_rows(table: pd.DataFrame, path: Path) -> None:
 
 def read_rows(path: Path) -> pd.DataFrame:
     """A CSV of images (folds, OOF, test predictions): ids and targets stay text, so `NA` and `007` survive."""
-    table, beside = read_csv(path, ("image_id",), {}), path.with_suffix(".npz")
+    table, beside = read_csv(path, ("image_id",), ()), path.with_suffix(".npz")
     if not beside.is_file():
         return table
     with np.load(beside) as held:

@@ -27,20 +27,33 @@ RANGE = "value_range"  # a column only where some picture is deeper than 8 bits
 _TEXT = (RANGE, "image_id", "split", "path", "given_group", "format", "md5", "dhash", "problem")
 
 
+def channel_columns(count: int) -> tuple[list[str], list[str]]:
+    """(means, variances) of a picture's channels: those beyond RGB go by number."""
+    names = [*CHANNELS, *map(str, range(3, count))][:count]
+    return [f"mean_{name}" for name in names], [f"var_{name}" for name in names]
+
+
+def _channels(index: pd.DataFrame) -> int:
+    """How many a picture of the index has."""
+    return sum(str(name).startswith("mean_") and bool(index[name].notna().any()) for name in index)
+
+
 def read_index(path: Path) -> pd.DataFrame:
     """The index with ids and targets as text and empty text as ""; raises `KitError` where there is none."""
     if not path.is_file():
         raise KitError(f"{path}: no such file; type `kit index` first")
-    index = read_csv(path, _TEXT, {c: [""] for c in [*MEANS, *VARIANCES]})
+    index = read_csv(path, _TEXT, ("mean_", "var_"))
     missing = [column for column in [*LISTED, *SEEN] if column not in index]
     if missing or not target_columns(index):
         raise KitError(f"{path}: column {(missing or ['target_'])[0]} is missing; `kit index --force` writes it again")
     return index
 
 
-def read_csv(path: Path, text: Sequence[str], empty: dict[str, list[str]]) -> pd.DataFrame:
+def read_csv(path: Path, text: Sequence[str], numbers: tuple[str, ...]) -> pd.DataFrame:
+    """`numbers`: what columns begin with whose empty cells are nan."""
     header = pd.read_csv(path, nrows=0).columns
     kinds = {name: str for name in header if name in text or name.startswith("target_")}
+    empty = {name: [""] for name in header if name.startswith(numbers)}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
 
 
@@ -140,8 +153,8 @@ def require_one_row(ids: pd.Series, what: str) -> None:
 
 
 def channel_statistics(index: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """RGB mean and std over all pixels of these rows, in [0, 1], every image with equal weight. Law of total variance:
-    var = mean of the images' variances + variance of the images' means."""
-    means, variances = index[MEANS].to_numpy(float), index[VARIANCES].to_numpy(float)
+    """The channels' mean and std over all pixels of these rows, in [0, 1], every image with equal weight. Law of total
+    variance: var = mean of the images' variances + variance of the images' means."""
+    means, variances = (index[names].to_numpy(float) for names in channel_columns(_channels(index)))
     std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-    return means.mean(axis=0).tolist(), std.tolist()
+    return means.mean(axis=0).tolist(), np.where(std > 0, std, 1.0).tolist()  # an empty channel stays what it is

@@ -4,6 +4,7 @@ In order: what is to be handed in (`sample`), which pictures are which (`picture
 what is to be predicted (`targets`), by which words (`words`), in what format, by which metric (`submission`)."""
 
 from kit.data.containers import pixel_columns
+from kit.describe.bags import find_samples
 from kit.describe.case import Case
 from kit.describe.containers import idx_files, pixel_tables
 from kit.describe.entry import Inventory
@@ -12,16 +13,20 @@ from kit.describe.labels import find_labels
 from kit.describe.names import is_beside
 from kit.describe.pictures import picture_roles
 from kit.describe.sample import read_sample
+from kit.describe.stacks import gather_files
 from kit.describe.submission import describe_submission
 from kit.describe.words import rename_classes
 from kit.errors import KitError, examples
 
 
-def describe_files(inventory: Inventory, case: Case) -> None:
-    """files, labels, task, metric and submission of a competition, into `case.raw`. Raises `KitError` where nothing
+def describe_files(inventory: Inventory, case: Case) -> Inventory:
+    """files, labels, task, metric and submission of a competition, into `case.raw`; returns the inventory with a name
+    per sample. Raises `KitError` where nothing
     fits, `ConfigError` where the metric does not, or where a question is open and nobody can be asked."""
+    inventory = gather_files(inventory, case)
     entries = inventory.entries
     read_sample(inventory, case)
+    find_samples(inventory, case)
     pixels = [e for e in entries if e.is_table and e.role not in case.used and len(pixel_columns(e.columns)) > 3]
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]
     names: list[str] = []
@@ -42,3 +47,4 @@ def describe_files(inventory: Inventory, case: Case) -> None:
         case.because(f"not used: {examples(rest, 6)}")
     if inventory.unseen:
         case.because(f"not understood: {examples(inventory.unseen, 6)}")
+    return inventory

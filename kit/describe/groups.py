@@ -46,7 +46,8 @@ def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFr
             continue
         values = table[column][table[column] != ""]
         count = values.nunique()
-        if values.is_unique or count < FEW * FOLDS * (0.2 if sure else 1) or count < FOLDS:
+        part = sure and column in case.raw.get("pictures", {}).get("columns", ())  # of what a sample is
+        if values.is_unique or count < FOLDS or (count < FEW * FOLDS * (0.2 if sure else 1) and not part):
             continue
         facts = f"column '{column}' repeats ({count:,} values)"
         theirs = set(test[column]) if test is not None and column in test else set()

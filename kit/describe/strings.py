@@ -65,6 +65,8 @@ def _is_one_class(case: Case, column: str, distinct: list[str], words: list[str]
         return False
     if as_sets and not as_names:  # the sample's own cell is no name
         return False
+    if all(word.isdecimal() for word in words):  # `16 0` is no name
+        return False
     if alone and separator in "|;":  # no name is written so
         return False
     if len(parts & set(distinct)) >= 0.5 * len(parts):  # most words are cells of their own elsewhere

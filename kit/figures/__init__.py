@@ -206,10 +206,13 @@ def image_sizes(width: np.ndarray, height: np.ndarray, split: np.ndarray, path: 
 
 
 def channel_histograms(means: np.ndarray, stds: np.ndarray, title: str, path: Path) -> None:
-    """Each image's mean and standard deviation by channel; both float (N, 3), RGB in [0, 1]."""
+    """Each image's mean and standard deviation by channel; both float (N, 3), RGB in [0, 1], nan where an image has
+    fewer channels."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4))
     for axis, values, name in ((axes[0], means, "mean"), (axes[1], stds, "standard deviation")):
         for channel, color in enumerate(("tab:red", "tab:green", "tab:blue")):
+            if np.isnan(values[:, channel]).all():
+                continue
             label = f"{'RGB'[channel]}: {values[:, channel].mean():.4f}"
             axis.hist(values[:, channel], bins=60, histtype="step", color=color, label=label, linewidth=1.5)
         axis.set(xlabel=f"{name} of an image's pixels", ylabel="images")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kit.batch import Batch, pooled
 from kit.device.accelerator import is_out_of_memory, release_memory
 from kit.device.precision import DTYPES, Compute
 from kit.inference.fusion import cast_weights, fold_batch_norms
@@ -52,11 +53,12 @@ def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torc
 
 
 @torch.inference_mode()
-def features(network: Predictor, batches: Iterable[torch.Tensor], views: ViewSet) -> Iterator[torch.Tensor]:
-    """Pixels (B, 3, P, P) batch by batch -> the network's outputs for each view, float32 (views, B, D)."""
-    for pixels in batches:
-        shown = views.show(pixels.to(network.device, non_blocking=True))
-        yield torch.stack([network.forward(shown.through(view)) for view in views.views]).cpu()
+def features(network: Predictor, batches: Iterable[Batch], views: ViewSet) -> Iterator[torch.Tensor]:
+    """Batch by batch the network's outputs for each view, float32 (views, B, D); of a sample's pictures their mean."""
+    for batch in batches:
+        shown = views.show(batch.pixels.to(network.device, non_blocking=True))
+        outputs = torch.stack([network.forward(shown.through(view)) for view in views.views])
+        yield pooled(outputs, batch).cpu()
 
 
 @torch.inference_mode()
@@ -66,19 +68,21 @@ def predict_heads(heads: Sequence[tuple[nn.Linear, Activate]], seen: torch.Tenso
 
 
 @torch.inference_mode()
-def predict(predictors: Sequence[Predictor], batches: Iterable[torch.Tensor], views: ViewSet) -> torch.Tensor:
-    """Pixels (B, 3, P, P) batch by batch -> float32 (predictors, N, C). Each batch is read once for all of them."""
+def predict(predictors: Sequence[Predictor], batches: Iterable[Batch], views: ViewSet) -> torch.Tensor:
+    """Float32 (predictors, N, C). Each batch is read once for all of them. A sample's pictures are averaged as views
+    are."""
     parts: list[list[torch.Tensor]] = [[] for _ in predictors]
-    for pixels in batches:
-        shown = views.show(pixels.to(predictors[0].device, non_blocking=True))
+    for batch in batches:
+        shown = views.show(batch.pixels.to(predictors[0].device, non_blocking=True))
         for predictor, done in zip(predictors, parts, strict=True):
             outputs = torch.stack([predictor.forward(shown.through(view)) for view in views.views])
-            done.append(_mean(predictor.activate, outputs, views.average).cpu())
+            done.append(_mean(predictor.activate, outputs, views.average, batch).cpu())
     return torch.stack([torch.cat(done) if done else torch.empty(0, 0) for done in parts])
 
 
-def _mean(activate: Activate, outputs: torch.Tensor, average: str) -> torch.Tensor:
-    """Outputs (views, B, C) -> predictions (B, C)."""
+def _mean(activate: Activate, outputs: torch.Tensor, average: str, batch: Batch | None = None) -> torch.Tensor:
+    """Outputs (views, P, C) by picture -> predictions (B, C)."""
+    pool = (lambda one: pooled(one, batch)) if batch is not None else (lambda one: one)
     if average == "logits":
-        return activate(outputs.mean(dim=0))
-    return torch.stack([activate(one) for one in outputs]).mean(dim=0)
+        return activate(pool(outputs.mean(dim=0)))
+    return pool(torch.stack([activate(one) for one in outputs]).mean(dim=0))

@@ -92,9 +92,9 @@ def network_options(name: str) -> dict[str, Any]:
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation inside: pixels (N, 3, H, W) in 0..255, any dtype -> outputs (N, num_outputs).
-    `activate` turns outputs into predictions, by the task. The numbers' means and stds (`set_number_scale`) are part of
-    the weights."""
+    """A network with its normalisation inside: pixels (N, channels, H, W) in 0..255, any dtype -> outputs
+    (N, num_outputs). `activate` turns outputs into predictions, by the task. The numbers' means and stds
+    (`set_number_scale`) are part of the weights."""
 
     def __init__(
         self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes",
@@ -108,8 +108,8 @@ class Classifier(nn.Module):
         if task == "number":
             scale = torch.tensor([0.0, 1.0])
             self.register_buffer("target_scale", scale if num_outputs == 1 else scale[:, None].repeat(1, num_outputs))
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255)
         self.network = network
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -169,14 +169,15 @@ UNKNOWN: Statistics = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 def build_classifier(
     model: Model, num_outputs: int, task: Task = "classes", image_size: int | None = None,
-    statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN),
+    statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN), channels: int = 3,
 ) -> Classifier:  # fmt: skip
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation. The option
     `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of one or two
     pixels a side, else `imagenet`.
 
     Normalises by the first of `statistics` where given, else by what pretrained weights were trained with (for a file
-    for our own networks, ImageNet's, as for all published ones), else by the second."""
+    for our own networks, ImageNet's, as for all published ones), else by the second. Weights for RGB serve other
+    `channels` too, as timm adapts them; what normalised RGB says nothing of those."""
     name, weights, options = model.name, model.weights, model.options
     for key in OURS.intersection(options):
         raise ConfigError(f"model.options.{key}: set by the kit (from the competition, model.weights); leave it out")
@@ -184,9 +185,14 @@ def build_classifier(
         options = {**options, "stem": "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"}
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
-    network = build_model(name, num_outputs, **options, **({"download": True} if weights == "timm" else {}))
+    loaded = {"download": True} if weights == "timm" else {}
+    network = build_model(name, num_outputs, channels, **options, **loaded)
     own = own_normalisation(network) if weights == "timm" else None
     if weights not in {"none", "timm"}:
         own = load_weights(network, weights_file(weights))[1].statistics or own_normalisation(network)
     given, fallback = statistics
+    if own is not None and len(own[0]) != channels:
+        own = None
+    if len(fallback[0]) != channels:  # not known yet
+        fallback = ([0.5] * channels, [0.25] * channels)
     return Classifier(network, *(given or own or fallback), task, num_outputs)

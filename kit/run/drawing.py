@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kit import console, figures
+from kit.data.reading import as_rgb
 from kit.data.table import predictions, targets
 from kit.errors import counted
 from kit.metrics import LOG_LOSS, ROC_AUC
@@ -74,7 +75,7 @@ def draw_oof(run: Run) -> None:
     worst = [k for k in np.argsort(-np.asarray(loss), kind="stable")[:WORST] if wrong[k]]
     if worst:
         row_of = samples.row_of()
-        pictures = [np.asarray(samples.pixels[row_of[oof["image_id"].iloc[k]]]) for k in worst]
+        pictures = [as_rgb(np.asarray(samples.pixels[row_of[oof["image_id"].iloc[k]]])) for k in worst]
         texts = [f"{oof['image_id'].iloc[k]}\n{captions[k]}" for k in worst]
         title = f"{run.name}: the {len(worst)} worst errors (id; what the model predicted)"
         figures.contact_sheet(pictures, texts, title, run.files.figure("worst_errors"))

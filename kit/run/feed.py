@@ -8,6 +8,7 @@ import numpy as np
 
 from kit.batch import Batch
 from kit.data.loader import Batches, epoch_order
+from kit.data.pixels import most_pictures
 from kit.data.transforms import build_augment
 from kit.device.accelerator import pins_memory
 from kit.run.run import RunFold
@@ -37,7 +38,8 @@ def feed_of(fold: RunFold, made: TrainingSet, num_workers: int, share: Share | N
 
     def watched(rows: np.ndarray) -> Callable[[], Iterable[Batch]] | None:
         own = rows if share is None else share.of(rows)
-        return (lambda: scored(order=own).stream(0, pin_memory=pin)) if len(rows) else None
+        few = max(1, size // most_pictures(samples.pixels))
+        return (lambda: scored(order=own, batch_size=few).stream(0, pin_memory=pin)) if len(rows) else None
 
     order = epoch_order(rows, size, experiment.seed, number, 0)
     return Feed(

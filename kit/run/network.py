@@ -8,8 +8,8 @@ import torch
 
 from kit import console
 from kit.artifacts import Artifact, to_make
-from kit.data.cache import cores_of
 from kit.data.loader import workers_needed
+from kit.data.pixels import cores_of
 from kit.data.table import channel_statistics
 from kit.data.transforms import check_augment
 from kit.device.precision import Compute
@@ -213,11 +213,11 @@ class Networks:
 
 
 def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
-    """The experiment's model; `fallback`: RGB statistics where neither the config nor the weights name them."""
+    """The experiment's model; `fallback`: the channels' statistics, where neither config nor weights name any."""
     model, data = run.experiment.model, run.experiment.data
     given = (data.mean, data.std) if data.mean is not None and data.std is not None else None
     outputs, task = run.competition.num_outputs, run.competition.task
-    return build_classifier(model, outputs, task, data.image_size, (given, fallback))
+    return build_classifier(model, outputs, task, data.image_size, (given, fallback), run.competition.num_channels)
 
 
 def start_of(fold: RunFold) -> RunFold | None:

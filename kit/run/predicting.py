@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ import torch
 
 from kit import console
 from kit.artifacts import Artifact
+from kit.batch import Batch
 from kit.competition import Competition
-from kit.data.cache import Pixels, cached
+from kit.data.cache import cached
 from kit.data.images import DECODED_BY
 from kit.data.loader import Batches
+from kit.data.pixels import Pixels, most_pictures
 from kit.data.rows import write_rows
 from kit.device.accelerator import pins_memory
 from kit.device.measuring import Meter
@@ -87,7 +89,7 @@ def check_views(run: Run, model: Classifier) -> None:
     views, model = view_set(run), copy.deepcopy(model).eval()
     for side in sorted({views.side(view) for view in views.views}):
         try:
-            model(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+            model(torch.zeros(1, run.competition.num_channels, side, side, dtype=torch.uint8))
         except (AssertionError, RuntimeError, ValueError) as error:
             if side == views.image_size:
                 raise does_not_run(run, [side], error) from None
@@ -95,13 +97,13 @@ def check_views(run: Run, model: Classifier) -> None:
             raise ConfigError(f"tta.views: {name} cannot take the {side} px that a view shows: {why}") from None
 
 
-def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterator[torch.Tensor]:
-    """Those rows' pixels (B, 3, P, P), batch by batch, with a progress bar."""
-    side = pixels.shape[1]
-    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, prediction_batch(run), side)
+def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterable[Batch]:
+    """Those rows at the pixels' own size, batch by batch, with a progress bar."""
+    side, size = pixels.shape[1], max(1, prediction_batch(run) // most_pictures(pixels))
+    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, size, side)
     workers = run.experiment.machine.num_workers
     loaded = batches.stream(0, 0 if workers == "auto" else workers, pins_memory(run.device))  # gathering needs no help
-    return (batch.pixels for batch in console.track(loaded, title, len(batches)))
+    return console.track(loaded, title, len(batches))
 
 
 def run_features(run: Run, model: Classifier) -> np.ndarray:

@@ -7,17 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.data.cache import CacheFolders, OnDemand, pixel_cache
+from kit.data.cache import CacheFolders, pixels_of
 from kit.data.corrections import apply_corrections, touched_images
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
+from kit.data.pixels import Pixels
+from kit.data.reading import Reading
 from kit.data.rows import read_rows
-from kit.data.table import read_index, readable, targets, training_groups, value_range
+from kit.data.table import read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
 from kit.events import Line, Listener
 from kit.locks import lock
@@ -68,7 +69,8 @@ class RunFold:
 
         experiment, competition = self.run.experiment, self.run.competition
         random = replace(experiment.model, weights="none")
-        built = build_classifier(random, competition.num_outputs, competition.task, experiment.data.image_size)
+        outputs, size = competition.num_outputs, experiment.data.image_size
+        built = build_classifier(random, outputs, competition.task, size, channels=competition.num_channels)
         built.load_state_dict(load_model(self.files.model)[0])
         return built
 
@@ -232,11 +234,11 @@ class Run:
         machine, own = self.experiment.machine, self.workspace.cache(self.competition.name)
         return CacheFolders.of(own, self.competition.name, machine.cache_dir, machine.cache_gb)
 
-    def _pixels(self, index: pd.DataFrame) -> np.ndarray | OnDemand:
-        """uint8 (N, S, S, 3) at the experiment's cache size."""
+    def _pixels(self, index: pd.DataFrame) -> Pixels:
+        """uint8 (N, S, S, channels) at the experiment's cache size."""
         raw, data = self.workspace.raw(self.competition.name), self.experiment.data
-        paths, md5 = [raw / path for path in index["path"]], index["md5"].where(readable(index), "").tolist()
-        return pixel_cache(self.cache, paths, md5, data.cache_size or data.image_size, data.resize, value_range(index))
+        made_of = self.cache, data.cache_size or data.image_size, data.resize
+        return pixels_of(index, raw, Reading.of(self.competition, index), *made_of)
 
     def fold(self, number: Fold) -> RunFold:
         if number not in self._folds:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from kit.data.cache import Pixels, Stacked
+from kit.data.pixels import Pixels, Stacked
 from kit.data.table import labelled_test, readable, trainable
 from kit.workspace import Fold
 

@@ -1,7 +1,9 @@
 """explore: what the data is like -> `data/<competition>/stats.json` and `figures/`."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,19 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from kit import console, figures
 from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
-from kit.data.images import decode as decode_image
 from kit.data.images import resize_square
-from kit.data.sources import read_bytes
-from kit.data.table import MEANS, TARGET, VARIANCES, channel_statistics, class_counts, readable, targets, trainable
+from kit.data.reading import Reading, as_rgb, located, parts_of
+from kit.data.table import (
+    MEANS,
+    TARGET,
+    VARIANCES,
+    channel_columns,
+    channel_statistics,
+    class_counts,
+    readable,
+    targets,
+    trainable,
+)
 from kit.errors import counted
 from kit.randomness import key
 from kit.run.run import Run
@@ -28,6 +39,8 @@ VERSION = 2
 PER_SHEET = 40
 SHEETS = 20  # classes with a sheet
 THUMBNAIL = 128
+Thumbnail = Callable[[str], np.ndarray]
+"""A path of the index -> uint8 (THUMBNAIL, THUMBNAIL, 3)"""
 MIN_FOR_ADVERSARIAL = 50  # images of each split; fewer say nothing
 
 
@@ -49,7 +62,8 @@ def explore(run: Run, force: bool = False) -> ExploreResult:
     for artifact in to_make("explore", [Artifact(str(path), path.with_name(".explore.json"), inputs, outputs)], force):
         with artifact.making():
             stats = _statistics(index, competition)
-            _draw(index, competition, run.workspace.raw(competition.name), folder)
+            raw, reading = run.workspace.raw(competition.name), Reading.of(competition, index)
+            _draw(index, competition, partial(_thumbnail, raw, reading), folder)
             write_json(path, stats)
     stats = read_json(path)
     _report(stats, folder)
@@ -59,6 +73,7 @@ def explore(run: Run, force: bool = False) -> ExploreResult:
 def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]:
     usable, train = index[readable(index)], index[trainable(index)]
     mean, std = channel_statistics(train)
+    means, variances = channel_columns(len(mean))
     pixels = (train["width"] * train["height"]).to_numpy(float)
     problems = index.loc[index["problem"] != "", ["path", "problem"]]
     groups = _groups(usable)
@@ -76,8 +91,8 @@ def _statistics(index: pd.DataFrame, competition: Competition) -> dict[str, Any]
         "channels": {
             "of": "training pixels, RGB in [0, 1], every image with equal weight",
             "mean": mean, "std": std, "variance": [value**2 for value in std],
-            "mean_by_pixels": np.average(train[MEANS].to_numpy(float), axis=0, weights=pixels).tolist(),
-            "mean_of_image_variances": train[VARIANCES].mean().tolist(),
+            "mean_by_pixels": np.average(train[means].to_numpy(float), axis=0, weights=pixels).tolist(),
+            "mean_of_image_variances": train[variances].mean().tolist(),
         },
         "problems": dict(zip(problems["path"], problems["problem"], strict=True)),
         "near_identical": {
@@ -123,7 +138,13 @@ def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
     return {"auc": auc, "chance": [0.5 - 1.96 * error, 0.5 + 1.96 * error], "most_telling": telling}
 
 
-def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path) -> None:
+def _thumbnail(raw: Path, reading: Reading, path: str) -> np.ndarray:
+    """uint8 (THUMBNAIL, THUMBNAIL, 3); of several pictures the first, of channels the first three."""
+    shown = located(raw, path if not reading.is_usual else parts_of(path)[0])
+    return resize_square(as_rgb(reading.read(shown, THUMBNAIL).rgb), THUMBNAIL, "pad")
+
+
+def _draw(index: pd.DataFrame, competition: Competition, thumbnail: Thumbnail, folder: Path) -> None:
     usable, train = index[readable(index)], index[trainable(index)]
     if competition.task == "number":
         figures.histograms(_numbers(train, competition), f"{len(train):,} training images", folder / "target.png")
@@ -137,15 +158,15 @@ def _draw(index: pd.DataFrame, competition: Competition, raw: Path, folder: Path
     for name, members in _classes_shown(train, competition).items():
         some = members.iloc[np.sort(generator.choice(len(members), min(PER_SHEET, len(members)), replace=False))]
         file = folder / ("class-" + re.sub(r"[^\w.-]+", "_", name) + ".png")
-        _sheet(some, some["image_id"].tolist(), f"{name}: {len(some)} of {len(members):,}", raw, file)
+        _sheet(some, some["image_id"].tolist(), f"{name}: {len(some)} of {len(members):,}", thumbnail, file)
     groups = _groups(usable)
     pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)
     captions = [f"{row.split} {row.image_id}\ngroup {row.group}" for row in pairs.itertuples()]
     title = f"near-identical: {len(groups)} groups ({len(pairs)} images shown)"
-    _sheet(pairs, captions, title, raw, folder / "near_identical.png")
+    _sheet(pairs, captions, title, thumbnail, folder / "near_identical.png")
     odd = usable[usable["problem"] != ""].head(PER_SHEET)
     captions = [f"{row.image_id}\n{str(row.problem)[:24]}" for row in odd.itertuples()]
-    _sheet(odd, captions, "readable, with a problem", raw, folder / "problems.png")
+    _sheet(odd, captions, "readable, with a problem", thumbnail, folder / "problems.png")
 
 
 def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, pd.DataFrame]:
@@ -162,16 +183,18 @@ def _classes_shown(train: pd.DataFrame, competition: Competition) -> dict[str, p
     return {name: train[train[TARGET] == name] for name in names}
 
 
-def _sheet(rows: pd.DataFrame, captions: list[str], title: str, raw: Path, path: Path) -> None:
+def _sheet(rows: pd.DataFrame, captions: list[str], title: str, thumbnail: Thumbnail, path: Path) -> None:
     path.unlink(missing_ok=True)  # an outdated sheet, in case there is nothing left to show
     if len(rows):
-        pictures = (decode_image(read_bytes(raw / name), THUMBNAIL).rgb for name in rows["path"])
-        figures.contact_sheet([resize_square(rgb, THUMBNAIL, "pad") for rgb in pictures], captions, title, path)
+        figures.contact_sheet([thumbnail(one) for one in rows["path"]], captions, title, path)
 
 
 def _report(stats: dict[str, Any], folder: Path) -> None:
     channels = stats["channels"]
-    rows = [[name, *(f"{channels[key][c]:.5f}" for key in ("mean", "std", "variance"))] for c, name in enumerate("RGB")]
+    called = ["R", "G", "B", *map(str, range(4, 1 + len(channels["mean"])))][: len(channels["mean"])]
+    rows = [
+        [name, *(f"{channels[key][c]:.5f}" for key in ("mean", "std", "variance"))] for c, name in enumerate(called)
+    ]
     console.table("Channels over the training pixels", ["channel", "mean", "std", "variance"], rows)
     names = ("width", "height", "aspect", "bytes")
     rows = [[name, *(f"{value:,.2f}".removesuffix(".00") for value in stats[name].values())] for name in names]

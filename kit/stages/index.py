@@ -1,7 +1,7 @@
 """index: every image file read once -> `data/<competition>/index.csv`, a row per image."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,20 @@ from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
 from kit.data.layouts import list_split
 from kit.data.places import require_in_raw
+from kit.data.reading import SEPARATOR, Reading, parts_of
+from kit.data.samples_seen import linked, one_row_each
 from kit.data.sources import holding_file
-from kit.data.table import RANGE, SEEN, TARGET, class_counts, readable, target_columns
+from kit.data.table import (
+    MEANS,
+    RANGE,
+    SEEN,
+    TARGET,
+    VARIANCES,
+    channel_columns,
+    class_counts,
+    readable,
+    target_columns,
+)
 from kit.data.values import written
 from kit.errors import KitError, counted, examples
 from kit.locks import lock
@@ -44,14 +56,16 @@ def index(run: Run, force: bool = False) -> IndexResult:
     raw, path = run.workspace.raw(competition.name), run.workspace.index(competition.name)
     files = list_competition(competition, raw)
     with lock(path.with_name(".index.lock"), str(path)):
-        held = dict.fromkeys(map(holding_file, files["path"]))
+        held = dict.fromkeys(holding_file(part) for path in files["path"] for part in parts_of(path))
         listing = [(_within(raw, file), *facts) for file in held if (facts := _facts(file)) is not None]
         described = files.drop(columns=["path", "problem"]).to_numpy().tolist()
-        inputs = fingerprint(VERSION, list(files.columns), described, listing, *DECODED_BY)
+        inputs = fingerprint(
+            VERSION, list(files.columns), described, listing, *DECODED_BY, *Reading.of(competition).facts
+        )
         made = Artifact(str(path), path.with_name(".index.json"), inputs, [path])
         for artifact in to_make("index", [made], force):
             with artifact.making(), atomic_path(path) as temporary:
-                _index(files, raw).to_csv(temporary, index=False)
+                _index(files, raw, competition).to_csv(temporary, index=False)
         run.refresh()
     result = _result(path, run.index)
     _report(result, run.index, competition)
@@ -68,7 +82,8 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     train = list_split(competition, "train", places["train"], places.get("train_labels", []), wanted)
     if not competition.files.test:
         return train
-    test = list_split(competition, "test", places["test"], places.get("test_labels", []), wanted)
+    tables = places.get("test_labels", places.get("test_table", []))
+    test = list_split(competition, "test", places["test"], tables, wanted)
     _check(competition, train, test, wanted, places)
     return pd.concat([train, test], ignore_index=True)
 
@@ -111,31 +126,44 @@ def _facts(file: str) -> tuple[int, int] | None:
     return seen.st_size, seen.st_mtime_ns
 
 
-def _index(files: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    paths = files["path"].tolist()
-    depth, deep = set_range(paths)
-    facts, miniatures = look_at(paths, "index", depth)
+def _index(files: pd.DataFrame, raw: Path, competition: Competition) -> pd.DataFrame:
+    parts = [parts_of(path) for path in files["path"]]
+    each = [part for row in parts for part in row]
+    depth, deep_parts = set_range(each)
+    owners = np.repeat(np.arange(len(files)), [len(row) for row in parts])
+    deep = np.bincount(owners, deep_parts, len(files)) > 0
+    reading = replace(Reading.of(competition), value_range=depth)
+    if reading.is_usual and len(each) > len(files):
+        seen, miniatures = look_at(each, "index", reading)
+        facts, paths = one_row_each(seen, parts)
+    else:
+        paths, owners = files["path"].tolist(), np.arange(len(files))
+        facts, miniatures = look_at(paths, "index", reading)
+        seen = facts
     table = pd.concat([files.drop(columns="problem"), facts], axis=1)
+    means, variances = channel_columns(reading.channels)
+    more = [*means[len(MEANS) :], *variances[len(VARIANCES) :]]
     extra = {} if depth is None else {RANGE: np.where(deep, written(depth), "")}
     if depth is not None:
         console.stage("index", f"{int(deep.sum()):,} pictures deeper than 8 bits: black to white is {written(depth)}")
     table["problem"] = [" ; ".join(filter(None, both)) for both in zip(files["problem"], facts["problem"], strict=True)]
-    table["path"] = [_within(raw, path) for path in files["path"]]
-    seen = readable(table)
-    if not seen.any():
+    table["path"] = [SEPARATOR.join(_within(raw, part) for part in parts_of(path)) for path in paths]
+    if not readable(table).any():
         first = f"{table['path'].iloc[0]}: {table['problem'].iloc[0]}"
         raise KitError(f"{raw}: none of {len(table):,} files is a readable picture ({first}); get them again")
-    table["group"] = np.arange(len(table))
-    hashes = hash_values(table.loc[seen, "dhash"])
-    groups, apart = near_identical_groups(table.loc[seen, "md5"].tolist(), hashes, miniatures[seen])
+    good = readable(seen)
+    hashes = hash_values(seen.loc[good, "dhash"])
+    groups, apart = near_identical_groups(seen.loc[good, "md5"].tolist(), hashes, miniatures[good])
     if apart:
         limit = f"a group is what is near one image, at most {MAX_GROUP}"
         console.warn(
             f"{counted(apart, 'pair')} of near-identical images in different groups ({limit}): where folds separate "
             f"them, the CV is optimistic"
         )
-    table.loc[seen, "group"] = np.flatnonzero(seen)[groups]
-    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN]].assign(**extra)
+    of_pictures = np.arange(len(seen))
+    of_pictures[good] = np.flatnonzero(good)[groups]
+    table["group"] = of_pictures if len(seen) == len(table) else linked(of_pictures, owners, len(table))
+    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN, *more]].assign(**extra)
 
 
 def _within(raw: Path, path: str) -> str:

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from kit import console, figures
 from kit.competition import Competition
+from kit.data.reading import as_rgb
 from kit.data.table import predictions, targets
 from kit.errors import KitError, counted
 from kit.inference.views import FIVE, ViewSet
@@ -151,7 +152,7 @@ def _interleaved(lists: list[pd.DataFrame]) -> pd.DataFrame:
 def _draw(suspects: pd.DataFrame, run: Run) -> Path:
     row_of, shown, path = run.samples.row_of(), suspects.head(SHOWN), run.files.figure("suspects")
     if len(shown):
-        pictures = [np.asarray(run.samples.pixels[row_of[image_id]]) for image_id in shown["image_id"]]
+        pictures = [as_rgb(np.asarray(run.samples.pixels[row_of[image_id]])) for image_id in shown["image_id"]]
         rows = shown.itertuples()
         captions = [f"{row.image_id}\n{row.target} -> {row.suggested}\n{row.kind} {row.score:.3f}" for row in rows]
         title = f"{run.name}: the {len(shown)} worst suspects (id; label -> prediction)"

@@ -15,8 +15,8 @@ import torch
 
 from kit import console
 from kit.batch import Batch
-from kit.data.cache import cores_of
 from kit.data.images import decode
+from kit.data.pixels import cores_of
 from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.inference.predictor import predict, prepare
@@ -140,7 +140,8 @@ def prediction_speed(trial: Run) -> Speed:
         for _ in range(rounds * len(views)):
             ready.forward(resident).cpu()
 
-    cached = torch.from_numpy(pixels[np.arange(len(seen))]).permute(0, 3, 1, 2)
+    rows = torch.arange(len(seen))
+    cached = Batch(torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2), rows, rows)
     limit = _median_speed(rounds * len(seen), alone)
     whole = _median_speed(rounds * len(seen), lambda: predict([ready], [cached] * rounds, views))
     return Speed("predict, all views", whole, whole / limit, f"the network alone, {len(views)} views")

@@ -86,7 +86,8 @@ def _precision(run: Run) -> Finding:
     try:
         outputs = trial.competition.num_outputs
         random = replace(model, weights="none")
-        network = build_classifier(random, outputs, trial.competition.task, size)
+        channels = trial.competition.num_channels
+        network = build_classifier(random, outputs, trial.competition.task, size, channels=channels)
         train = replace(trial.experiment.train, batch_size=min(trial.experiment.train.batch_size, BATCH))
         work = TrainingSteps(network, (size,), train, outputs, trial.device).workload((model.name,))
         option = Wanted(machine.precision, machine.memory_format).candidates(trial.device)[0]

@@ -22,7 +22,8 @@ from kit.metrics.words import corrected, percent_in
 from kit.run.submission import unlike_sample
 from kit.workspace import Workspace, write_text
 
-SECTIONS = ("files", "labels", "submission", "task", "metric_options")
+PARTS = ("files", "task", "pictures", "labels", "metric", "submission")  # in the YAML's order
+SECTIONS = ("files", "labels", "submission", "task", "metric_options", "pictures")
 BARE = {"from", "data", "input", "raw", "files", "download", "downloads"}  # folders that name no competition
 
 
@@ -68,20 +69,24 @@ def init(
     there = [path for path in (competition, experiment) if path.exists()]
     if there and not force:
         raise ConfigError(f"{there[0]}: already exists; --force replaces it, --name gives another name")
-    inventory = scan(source)
-    console.stage("init", f"{source}: {examples((entry.role for entry in inventory.entries), 8)}")
+    scanned = scan(source)
+    console.stage("init", f"{source}: {examples((entry.role for entry in scanned.entries), 8)}")
     reading = Case(metrics, given, ask)
     try:
-        describe_files(inventory, reading)
+        inventory = describe_files(scanned, reading)
     except ConfigError as error:
         if metric is not None or not metrics or not str(error).startswith("--metric"):
             raise
         console.warn(f"Kaggle's metric does not fit what the files show ({error}); check `metric` in the YAML")
         reading = Case([], given, ask)
-        describe_files(inventory, reading)
+        inventory = describe_files(scanned, reading)
     raw: dict[str, Any] = {"name": name, "title": name.replace("-", " ").replace("_", " ").title()}
     raw |= {"slug": slug} if slug else {}
-    raw |= {key: reading.raw[key] for key in ("files", "task", "labels", "metric", "submission")}
+    raw |= {
+        key: reading.raw[key]
+        for key in ("files", "task", "labels", "pictures", "metric", "submission")
+        if key in reading.raw
+    }
     raw |= _metric_options(raw["metric"], metric or "")
     raw = schema.apply_overrides(raw, [f"{key}={value}" for key, value in given.items() if _is_value(key, value)])
     described = schema.build(Competition, raw, str(competition))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kit import console
+from kit.data.reading import Reading
 from kit.data.squares import CHUNK, read_squares
-from kit.data.table import value_range
 from kit.errors import ConfigError, KitError
 from kit.run.predicting import FoldPredictors, prediction_columns, settle_prediction, view_set
 from kit.run.run import Run
@@ -33,16 +33,18 @@ def predict_images(
     for it; `folds` chooses others."""
     if not folder.is_dir():
         raise ConfigError(f"--images {folder}: no such folder")
+    if run.competition.pictures is not None:
+        raise ConfigError("--images: takes single pictures; this competition's samples have several")
     trained, full = trained_folds(run, folds), run.experiment.ensemble.models == "full"
     chosen = trained if folds is not None else [fold for fold in trained if (fold.number == "full") is full] or trained
     use_threads(run)
     numbers, data = [fold.number for fold in chosen], run.experiment.data
     size = data.cache_size or data.image_size
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    tables, predictors, depth = [], None, value_range(run.index)
+    tables, predictors, reading = [], None, Reading.of(run.competition, run.index)
     for start in range(0, len(files), CHUNK):
         part = files[start : start + CHUNK]
-        pixels, problems = read_squares(part, size, data.resize, depth)
+        pixels, problems = read_squares(part, size, data.resize, reading)
         for place, problem in sorted(problems.items()):
             console.warn(f"{part[place]}: {problem}; left out")
         names = [str(file.relative_to(folder)) for place, file in enumerate(part) if place not in problems]

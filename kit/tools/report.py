@@ -14,6 +14,7 @@ import pandas as pd
 from kit import console
 from kit.competition import Competition
 from kit.data.corrections import ACTIONS, read_corrections
+from kit.data.reading import as_rgb
 from kit.errors import ConfigError, nearest
 from kit.run.files import RunFiles
 from kit.run.run import Run
@@ -110,7 +111,7 @@ def _suspects(run: Run) -> tuple[list[dict[str, Any]], list[list[str]], int]:
 
 
 def _picture(rgb: np.ndarray) -> str:
-    jpeg = cv2.imencode(".jpg", np.asarray(rgb)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+    jpeg = cv2.imencode(".jpg", as_rgb(np.asarray(rgb))[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     return _encoded(jpeg.tobytes())
 
 

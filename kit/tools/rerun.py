@@ -20,9 +20,11 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.archives import is_archive, unpack_archive, unpacked_name
 from kit.data.layouts import list_split
+from kit.data.pixels import Pixels
 from kit.data.places import in_downloads
-from kit.data.squares import CHUNK, read_squares
-from kit.data.table import read_index, targets, value_range
+from kit.data.reading import Reading
+from kit.data.squares import CHUNK, read_samples
+from kit.data.table import read_index, targets
 from kit.errors import KitError, counted, examples
 from kit.run.blending import blend_runs
 from kit.run.hand_in import HandIn
@@ -167,14 +169,14 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
     folds = [run.fold("full")] if full else [fold for fold in run.folds() if fold.files.predicted.is_file()]
     numbers = [fold.number for fold in folds]
     use_threads(run)
-    data, depth = run.experiment.data, value_range(run.index)
+    data, how = run.experiment.data, Reading.of(run.competition, run.index)
     size = data.cache_size or data.image_size
     made = np.tile(_prior(held.oof, run.competition), (len(folds), len(test.ids), 1))
     plan, predictors = Plan(len(folds), len(view_set(run)), 0.0), None
     lost: list[str] = []
     for start in range(0, len(test.paths), CHUNK):
         began = time.monotonic()
-        pixels, problems = read_squares(test.paths[start : start + CHUNK], size, data.resize, depth)
+        pixels, problems = read_samples(test.paths[start : start + CHUNK], size, data.resize, how)
         reading = (time.monotonic() - began) / len(pixels)
         lost += [f"{test.paths[start + place].name}: {why}" for place, why in sorted(problems.items())]
         rows = np.array([place for place in range(len(pixels)) if place not in problems], np.int64)
@@ -183,7 +185,7 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
         if predictors is None:
             settle_prediction(run, folds[0].model(), pixels[rows], len(test.ids) * plan.folds * plan.views)
             predictors = FoldPredictors(run, folds, pixels[rows])
-            plan = _pilot(run, predictors, numbers, pixels[rows], reading, len(test.ids), deadline)
+            plan = _pilot(run, predictors, numbers, (pixels, rows), reading, len(test.ids), deadline)
             if plan.views < len(view_set(run)):
                 run.settle(replace(run.experiment, tta=replace(run.experiment.tta, views=("identity",))))
         made[: plan.folds, start + rows] = predictors.predict(numbers[: plan.folds], rows, pixels)
@@ -201,11 +203,12 @@ def _prior(oof: pd.DataFrame, competition: Competition) -> np.ndarray:
 
 
 def _pilot(
-    run: Run, predictors: FoldPredictors, numbers: Sequence[Fold], pixels: np.ndarray, reading: float, count: int,
-    deadline: float,
+    run: Run, predictors: FoldPredictors, numbers: Sequence[Fold], shown: tuple[Pixels, np.ndarray], reading: float,
+    count: int, deadline: float,
 ) -> Plan:  # fmt: skip
-    """All folds and views where the clock allows it; else one view; else fewer folds. `reading`: seconds a picture."""
-    some = np.arange(min(len(pixels), PILOT))
+    """All folds and views where the clock allows it; else one view; else fewer folds. `shown`: pixels, and rows of them
+    to try; `reading`: seconds a sample."""
+    pixels, some = shown[0], shown[1][:PILOT]
     predictors.predict(numbers, some[:1], pixels)  # the first time is slower
     began = time.monotonic()
     predictors.predict(numbers, some, pixels)

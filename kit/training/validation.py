@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kit.batch import Batch
+from kit.batch import Batch, pooled
 from kit.metrics.metric import Metric
 from kit.training.step import Stepper
 
@@ -33,7 +33,7 @@ def scores(model: nn.Module, batches: Iterable[Batch], stepper: Stepper, metric:
     for batch in batches:
         with compute.autocast():
             outputs = model(compute.arranged(batch.pixels.to(compute.device, non_blocking=True)))
-        parts.append((outputs.float().cpu(), batch.targets))
+        parts.append((pooled(outputs.float().cpu(), batch), batch.targets))
     model.train(was_training)
     if stepper.share is not None:
         parts = [part for each in stepper.share.listed(parts) for part in each]

@@ -22,6 +22,12 @@ GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network 
 COMPARED = 16  # images: enough to compare a step
 
 
+def channels_of(model: nn.Module) -> int:
+    """That a classifier takes."""
+    mean = getattr(model, "mean", None)
+    return len(mean.flatten()) if isinstance(mean, torch.Tensor) else 3
+
+
 class TrainingSteps:
     """`model`: in its training mode, with frozen layers set (`optim.set_training`); it is left unchanged. `sizes`:
     pixels a side; the first is measured, and training must be right at all of them."""
@@ -30,12 +36,14 @@ class TrainingSteps:
         self, model: nn.Module, sizes: Sequence[int], train: Train, outputs: int, device: torch.device
     ) -> None:
         self.model, self.sizes, self.train, self.device, batch = model, sizes, train, device, train.batch_size
-        self.pixels = torch.randint(0, 256, (batch, 3, sizes[0], sizes[0]), dtype=torch.uint8, device=device)
+        shape = (batch, channels_of(model), sizes[0], sizes[0])
+        self.pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
         self.targets, self.outputs = torch.arange(batch, device=device) % outputs, outputs
 
     def workload(self, subject: tuple[Any, ...]) -> Workload:
         """`subject` names the model and what else decides its speed."""
         steps = (self.train.optimizer, self.train.ema_decay, *subject, *self.sizes, len(self.pixels), self.outputs)
+        steps += () if self.pixels.shape[1] == 3 else (self.pixels.shape[1],)
         asked = ("training", *steps, torch.get_num_threads())
         return Workload(asked, len(self.pixels), self.start, self.is_right)
 
@@ -103,7 +111,7 @@ class TrainingSteps:
         hooks = [module.register_forward_pre_hook(look) for module in trial.modules()]
         with torch.inference_mode():
             for side in self.sizes:
-                trial(torch.zeros(2, 3, side, side, dtype=torch.uint8, device=self.device))
+                trial(torch.zeros(2, channels_of(trial), side, side, dtype=torch.uint8, device=self.device))
         for hook in hooks:
             hook.remove()
         return any(met)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from kit.data.cache import CacheFolders, NoRoom, OnDemand, Stacked, cached, pixel_cache
+from kit.data.cache import CacheFolders, NoRoom, cached, pixel_cache
 from kit.data.loader import Batches, epoch_order, workers_needed
+from kit.data.pixels import OnDemand, Stacked
 from kit.data.transforms import build_augment
 from kit.errors import KitError
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kit.competition import Competition, Files, Labels, Submission
+from kit.competition import Competition
 from kit.errors import KitError
 from kit.run.submission import make_submission, read_sample, validate
+from kit.sections import Files, Labels, Submission
 
 IDS = ["3", "1", "2", "10"]
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [1.0, 0.0], [0.4, 0.6]])

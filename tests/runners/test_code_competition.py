@@ -210,24 +210,25 @@ def test_complete_without_a_score_is_a_failure(cloud, run, fate):
         submit.submit(run, wait_minutes=2)
 
 
-@pytest.mark.parametrize("old_shape", [False, True])
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "This competition only accepts Submissions from Notebooks.",
-        "Your Notebook cannot use internet access in this competition.",
-        "Your Notebook must include this competition as a data source.",
-        "Your Notebook cannot use P100 GPUs in this competition.",
-        'Submission files must be named "submission.csv"',
-        "cannot find submission.csv",
-        "You have used your 5 submissions of today.",
-    ],
+REFUSALS = (
+    "This competition only accepts Submissions from Notebooks.",
+    "Your Notebook cannot use internet access in this competition.",
+    "Your Notebook must include this competition as a data source.",
+    "Your Notebook cannot use P100 GPUs in this competition.",
+    'Submission files must be named "submission.csv"',
+    "cannot find submission.csv",
+    "You have used your 5 submissions of today.",
 )
-def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run, reason, old_shape):
-    cloud.program, cloud.refusal, cloud.old_shape = QUICK, reason, old_shape
-    with pytest.raises(KitError, match=rf"refuses the request \(400\) .*{reason}") as raised:
-        submit.submit(run, wait_minutes=2)
-    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("old_shape", [False, True])
+def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run, old_shape):
+    cloud.program, cloud.old_shape = QUICK, old_shape
+    for reason in REFUSALS:
+        cloud.refusal = reason
+        with pytest.raises(KitError, match=rf"refuses the request \(400\) .*{reason}") as raised:
+            submit.submit(run, wait_minutes=2)
+        assert "\n" not in str(raised.value)
     cloud.refusal = ""
     assert submit.submit(run, wait_minutes=2).status == "COMPLETE"
     assert [len(versions) for versions in cloud.kernels.values()] == [1], "the notebook is not run anew"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from quick import QUICK, describe, go
 
 from kit.competition import Competition
 from kit.config import Experiment
@@ -16,17 +17,9 @@ from kit.metrics import find_metric, spelled
 from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.stages import submit
-from kit.tools import init
 from kit.workspace import Workspace
 
 NUM, TEST = 60, 6
-QUICK = (
-    "data.image_size=16", "data.cache_size=16", "data.num_folds=2", "model.name=resnet18",
-    "model.options={width: 0.125}",
-    "train.epochs=16", "train.learning_rate=0.01", "train.batch_size=10", "train.warmup_epochs=0", "augment=[]",
-    "machine.precision=fp32", "machine.memory_format=contiguous", "machine.num_threads=1", "tta.views=[identity]",
-    "machine.predict_precision=fp32", "machine.predict_memory_format=contiguous", "machine.predict_compile=false",
-)  # fmt: skip
 COLOURS = ("red", "blue.part")
 
 
@@ -48,12 +41,9 @@ def files(tmp_path) -> Path:
     return folder
 
 
-def _run(folder: Path, metric: str, *overrides: str) -> tuple[Run, Competition]:
-    root = folder.parent
-    result = init.init(Workspace(root), folder, name="c", metric=metric, force=True, overrides=overrides)
-    run = Run.open(Experiment.load(result.experiment, QUICK), Workspace(root))
-    run_pipeline(run.asked, Workspace(root), folder)
-    return run, Competition.load(result.competition)
+def _run(folder: Path, metric: str) -> tuple[Run, Competition]:
+    competition = describe(folder, metric)
+    return go(folder), competition
 
 
 def test_several_numbers_go_the_whole_way(files):
@@ -143,7 +133,7 @@ def test_wrong_rows_are_one_line(files, spoil, message):
     text = _long([f"a{k}" for k in range(NUM)], labels)
     (files / "train.csv").write_text(text)
     (files / "sample_submission.csv").write_text(_long([f"t{k}" for k in range(TEST)], np.full((TEST, 2), 0.5)))
-    init.init(Workspace(files.parent), files, name="c", metric="log_loss")
+    describe(files, "log_loss")
     (files / "train.csv").write_text(spoil(text))
     with pytest.raises(KitError, match=message):
         run_pipeline(Experiment.load(files.parent / "configs" / "c.yaml", QUICK), Workspace(files.parent), files)
