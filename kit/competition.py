@@ -18,7 +18,7 @@ from kit.errors import ConfigError
 from kit.joined import joined, split_joined
 from kit.metrics import Metric, find_metric
 from kit.metrics.own import is_own, own_metric
-from kit.sections import Files, HiddenTest, Labels, Pictures, Submission
+from kit.sections import Columns, Files, HiddenTest, Labels, Pictures, Submission
 from kit.tasks import Task
 
 if TYPE_CHECKING:  # every command imports this file
@@ -44,6 +44,7 @@ class Competition:
     slug: Name | None = None
     metric_options: dict[str, Any] = field(default_factory=dict)
     pictures: Pictures | None = None  # null: a sample is one picture
+    columns: Columns | None = None
     hidden_test: HiddenTest = field(default_factory=HiddenTest)
 
     def __post_init__(self) -> None:

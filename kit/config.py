@@ -136,6 +136,8 @@ class Experiment:
         for key, usual in (("augment_strength", 1.0), ("searched_folds", [])):
             if raw[key] == usual:
                 del raw[key]
+        if not raw["data"]["columns"]:
+            del raw["data"]["columns"]
         if raw["machine"]["gpus_per_fold"] is None:
             del raw["machine"]["gpus_per_fold"]
         return raw | {"members": [member.facts() for member in self.members]}

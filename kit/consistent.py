@@ -64,6 +64,12 @@ def require_consistent(of: "Competition") -> None:
         raise ValueError("pictures.columns: only layout csv has columns")
     if of.pictures is not None and of.pictures.columns and of.files.test and not of.files.test_table:
         raise ValueError("files.test_table: pictures.columns need a table of the test images too")
+    if of.columns is not None:
+        if layout != "csv" or (of.files.test and not (of.files.test_table or of.files.test_labels)):
+            raise ValueError("columns: need layout csv, and files.test_table for the test images")
+        target = {*of.labels.columns, of.labels.column, of.labels.id_column}
+        if taken := sorted({*of.columns.numbers, *of.columns.categories} & target):
+            raise ValueError(f"columns: '{taken[0]}' is the target or the id")
     usual = type(of.labels)()
     for key, layouts in suits.items():
         if getattr(of.labels, key) != getattr(usual, key) and layout not in layouts:

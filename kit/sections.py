@@ -114,6 +114,19 @@ def _require_group(key: str, pattern: str, name: str) -> None:
 
 
 @dataclass(frozen=True, config=schema.STRICT)
+class Columns:
+    """What the labels' table, and the test images' (`files.test_table`), say beside the picture: for `data.columns`."""
+
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        both = (*self.numbers, *self.categories)
+        if not both or len(set(both)) < len(both):
+            raise ValueError("columns: expected different ones, of numbers and categories together")
+
+
+@dataclass(frozen=True, config=schema.STRICT)
 class Submission:
     """What the competition expects back; columns as in its sample file."""
 

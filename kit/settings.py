@@ -31,6 +31,7 @@ class Data:
     num_folds: Annotated[int, Field(ge=2, le=100)] = 5
     split_seed: NonNegativeInt | None = None  # of the folds, which runs of several seeds share; null: `seed`
     corrections: str | None = None  # a corrections.csv, from `kit audit` and the report: images to drop, relabel
+    columns: bool = False  # train with the competition's `columns` beside the picture
     extra: str | None = None  # a folder with a folder per class: pictures for training only, never for a score
     mean: Channels | None = None  # RGB in [0, 1], for weights with colours of their own (CLIP's); null: as known
     std: Channels | None = None

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
+from kit.data.columns import PREFIX, names_of, require_numbers
 from kit.data.reading import SEPARATOR
 from kit.data.table import TARGET, require_one_row
 from kit.data.text_tables import a_column_each, read_text_csv
@@ -40,6 +41,8 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
     needed |= several if by_column or labels.columns else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
     needed |= {"pictures.columns": list(competition.pictures.columns)} if competition.pictures else {}
+    if competition.columns is not None:
+        needed["columns"] = [name.removeprefix(PREFIX) for name in names_of(competition)]
     if not has_labels:
         for key in ("labels.classes", "labels.columns", "labels.column", "labels.group_column", "labels.only"):
             needed.pop(key, None)
@@ -57,6 +60,10 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
     result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
     if (pictures := competition.pictures) is not None and pictures.columns:
         result["sample"] = table[list(pictures.columns)].agg(pictures.separator.join, axis=1)
+    if competition.columns is not None:
+        require_numbers(table, competition, str(file))
+        known = [name.removeprefix(PREFIX) for name in names_of(competition)]
+        result[names_of(competition)] = table[known].apply(lambda column: column.str.strip())
     if not has_labels:
         return result.reindex(columns=[*result, *competition.targets], fill_value="").assign(file="")
     result[competition.targets] = _wide(competition, table, file) if by_column else _cells(competition, table, file)
@@ -79,8 +86,18 @@ def one_per_sample(table: pd.DataFrame, competition: Competition, source: str) -
             advice = "correct `pictures.columns` in the competition's YAML"
             raise KitError(f"{source}: pictures of one sample differ in {name} ({those}); {advice}")
     first = table.groupby("sample", sort=False)[known].max()  # what is known, where some cells are empty
+    for name in names_of(competition):
+        cells = table[table[name] != ""].groupby("sample", sort=False)[name].agg(lambda one: _common(one, competition))
+        first[name] = cells.reindex(first.index).fillna("")
     paths = table.groupby("sample", sort=False)["path"].agg(SEPARATOR.join)
     return first.assign(path=paths, file="").rename_axis("image_id").reset_index()
+
+
+def _common(cells: pd.Series, competition: Competition) -> str:
+    """A column of a sample's pictures: numbers have a mean; of a category that differs nothing is known."""
+    if competition.columns is not None and str(cells.name).removeprefix(PREFIX) in competition.columns.numbers:
+        return f"{pd.to_numeric(cells, errors='coerce').mean():.9g}"
+    return str(cells.iloc[0]) if cells.nunique() == 1 else ""
 
 
 def _a_column_each(competition: Competition, table: pd.DataFrame, file: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit import console
 from kit.competition import Competition
+from kit.data.columns import names_of
 from kit.data.containers import names_in, other_columns, read_idx
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import one_per_sample, read_labels, read_test_table
@@ -40,7 +41,7 @@ def list_split(
     if len(repeated):
         there = " and ".join(map(str, places))
         raise KitError(f"{there}: files share an id: {examples(Path(p).name for p in repeated['path'])}; rename one")
-    columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem"]
+    columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem", *names_of(competition)]
     table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
     if split == "train":
         unknown = (table[competition.targets] == "").any(axis=1) & (table["problem"] == "")
@@ -105,10 +106,10 @@ def _list_table(
 ) -> pd.DataFrame:
     """csv and json: a table names the images; train and test may share a folder."""
     files = files_in(folders, competition)
-    by_row = split == "test" and competition.pictures is not None and bool(competition.pictures.columns)
     table = pd.DataFrame({"image_id": [], "file": []})
     if labels:
-        table = read_test_table(competition, labels[0]) if by_row else read_labels(competition, labels)
+        has_labels = split == "train" or bool(competition.files.test_labels)
+        table = read_labels(competition, labels) if has_labels else read_test_table(competition, labels[0])
     source = f"{' and '.join(map(str, labels))}: column '{competition.labels.id_column}'"
     if split == "test" and "sample" in table:
         table = table if wanted is None else table[table["sample"].isin(set(wanted))].reset_index(drop=True)

@@ -38,6 +38,7 @@ class Batches(Dataset):
     image_size: int
     augment: Augment | None = None
     image_key: tuple[int | str, ...] = ()
+    columns: np.ndarray | None = None  # float32 (N, F)
     share: tuple[int, int] = (0, 1)  # (rank, world): the part of each batch that is this process's
 
     def __len__(self) -> int:
@@ -57,7 +58,8 @@ class Batches(Dataset):
                 images[place] = resized(image, self.image_size)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         targets = torch.from_numpy(self.targets[rows])
-        return Batch(pixels, targets, torch.from_numpy(rows), len(whole) if world > 1 else None, owners)
+        columns = torch.from_numpy(self.columns[rows]) if self.columns is not None else None
+        return Batch(pixels, targets, torch.from_numpy(rows), len(whole) if world > 1 else None, owners, columns)
 
     def _pictures(self, rows: np.ndarray) -> tuple[Pixels, np.ndarray, torch.Tensor | None]:
         """(where the pictures are, which rows of it; whose each is, where samples have several). In training, where

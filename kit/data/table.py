@@ -52,7 +52,7 @@ def read_index(path: Path) -> pd.DataFrame:
 def read_csv(path: Path, text: Sequence[str], numbers: tuple[str, ...]) -> pd.DataFrame:
     """`numbers`: what columns begin with whose empty cells are nan."""
     header = pd.read_csv(path, nrows=0).columns
-    kinds = {name: str for name in header if name in text or name.startswith("target_")}
+    kinds = {name: str for name in header if name in text or name.startswith(("target_", "column_"))}
     empty = {name: [""] for name in header if name.startswith(numbers)}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
 

@@ -50,7 +50,7 @@ def _take(entry: Entry, rows: pd.DataFrame, pictures: str, columns: list[str], j
     case.raw["pictures"] = {"columns": columns} | ({"separator": joint} if joint != "_" else {})
     case.raw["files"]["test_table"] = [entry.role]
     case.used.add(entry.role)
-    case.test_table, case.ids = rows, rows[pictures].tolist()
+    case.test_table, case.test_role, case.ids = rows, entry.role, rows[pictures].tolist()
     count = rows.groupby(columns).size()
     what = f"a sample has up to {count.max()} pictures, the rows of {entry.name} that share {' and '.join(columns)}"
     case.because(f"{what} ({examples(case.sample[case.sample_id], 2) if case.sample is not None else ''})")

@@ -37,6 +37,7 @@ class Case:
     table: pd.DataFrame | None = None
     id_column: str = ""
     test_table: pd.DataFrame | None = None
+    test_role: str | None = None  # its file
     classes: list[str] | None = None
     numbers: dict[str, int] = field(default_factory=dict)
     rows: RowsPerClass | None = None  # the sample has a row per image and class; `sample` a column per class

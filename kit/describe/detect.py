@@ -5,6 +5,7 @@ what is to be predicted (`targets`), by which words (`words`), in what format, b
 
 from kit.data.containers import pixel_columns
 from kit.describe.bags import find_samples
+from kit.describe.beside import propose_columns
 from kit.describe.case import Case
 from kit.describe.containers import idx_files, pixel_tables
 from kit.describe.entry import Inventory
@@ -42,6 +43,8 @@ def describe_files(inventory: Inventory, case: Case) -> Inventory:
         raise KitError(f"no pictures; found {examples(entry.name for entry in entries)}{inventory.also()}")
     rename_classes(inventory, names, case)
     describe_submission(case)
+    if case.raw["labels"]["layout"] == "csv":
+        propose_columns(case)
     rest = [entry.name for entry in entries if entry.role not in case.used and not is_beside(entry.name)]
     if rest:
         case.because(f"not used: {examples(rest, 6)}")

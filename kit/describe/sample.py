@@ -33,7 +33,7 @@ def read_sample(inventory: Inventory, case: Case) -> None:
     lists = [one for one in lists if one[2] == 1 and "pixel0" not in one[0].columns]
     if lists:
         entry, column, _ = min(lists, key=lambda one: plainest(one[0].name))
-        case.test_table = entry.table()
+        case.test_table, case.test_role = entry.table(), entry.role
         case.sample_id, case.ids = column, case.test_table[column].tolist()
         case.raw["files"]["test_ids"] = [entry.role]
         case.used.add(entry.role)
@@ -84,6 +84,7 @@ def _test_table(tables: list[Entry], case: Case) -> pd.DataFrame | None:
         known = is_test(entry.name) and entry.role not in case.used
         if known and any(len(ids & set(cells)) > 0.5 * len(ids) for _, cells in entry.table().items()):
             case.used.add(entry.role)
+            case.test_role = entry.role
             return entry.table()
     return None
 

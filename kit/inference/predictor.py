@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kit.batch import Batch, pooled
+from kit.batch import Batch, beside, pooled
 from kit.device.accelerator import is_out_of_memory, release_memory
 from kit.device.precision import DTYPES, Compute
 from kit.inference.fusion import cast_weights, fold_batch_norms
@@ -18,9 +18,10 @@ Activate = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Predictor:
-    """One model, ready. `forward`: pixels float (B, 3, S, S) in 0..255, on `device` -> outputs float32 (B, C)."""
+    """One model, ready. `forward`: pixels float (B, 3, S, S) in 0..255, on `device`, and what is `beside` them ->
+    outputs float32 (B, C)."""
 
-    forward: Callable[[torch.Tensor], torch.Tensor]
+    forward: Callable[..., torch.Tensor]
     activate: Activate  # outputs -> predictions
     device: torch.device
 
@@ -34,20 +35,22 @@ def prepare(model: nn.Module, activate: Activate, compute: Compute, pixels: torc
         ready = cast_weights(ready, DTYPES[name])
     run, whole = compute.compile(compute.place(ready)), len(pixels) if compute.precision.compiled else 0
 
-    def forward(images: torch.Tensor) -> torch.Tensor:
+    def forward(images: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
         nonlocal whole
-        filled = images
+        seen = (images, *rows)
         if len(images) < whole:
-            filled = torch.cat([images, images[-1:].expand(whole - len(images), -1, -1, -1)])
+            seen = tuple(torch.cat([one, one[-1:].repeat_interleave(whole - len(images), 0)]) for one in seen)
         try:
             with compute.autocast():
-                return run(compute.arranged(filled)).float()[: len(images)]
+                return run(compute.arranged(seen[0]), *seen[1:]).float()[: len(images)]
         except RuntimeError as error:
-            if not is_out_of_memory(error) or len(filled) == 1:
+            if not is_out_of_memory(error) or len(seen[0]) == 1:
                 raise
         whole = 0  # it does not fit
         release_memory(device)  # outside of the exception, which holds what the failed batch made
-        return torch.cat([forward(half) for half in images.chunk(2)])
+        return torch.cat(
+            [forward(*half) for half in zip(images.chunk(2), *(one.chunk(2) for one in rows), strict=True)]
+        )
 
     return Predictor(forward, activate, device)
 
@@ -73,9 +76,10 @@ def predict(predictors: Sequence[Predictor], batches: Iterable[Batch], views: Vi
     are."""
     parts: list[list[torch.Tensor]] = [[] for _ in predictors]
     for batch in batches:
-        shown = views.show(batch.pixels.to(predictors[0].device, non_blocking=True))
+        device = predictors[0].device
+        shown, rows = views.show(batch.pixels.to(device, non_blocking=True)), beside(batch, device)
         for predictor, done in zip(predictors, parts, strict=True):
-            outputs = torch.stack([predictor.forward(shown.through(view)) for view in views.views])
+            outputs = torch.stack([predictor.forward(shown.through(view), *rows) for view in views.views])
             done.append(_mean(predictor.activate, outputs, views.average, batch).cpu())
     return torch.stack([torch.cat(done) if done else torch.empty(0, 0) for done in parts])
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from kit.errors import ConfigError, nearest
+from kit.models.columns import ColumnShape, WithColumns
 from kit.models.pretrained import (
     build_timm,
     head_names,
@@ -112,8 +114,8 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255)
         self.network = network
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network(normalise(pixels, self.mean, self.std))
+    def forward(self, pixels: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
+        return self.network(normalise(pixels, self.mean, self.std), *columns)
 
     def set_number_scale(self, scale: Sequence[float] | Sequence[Sequence[float]]) -> None:
         """The training targets' means and standard deviations: the meaning of an output of 0, and of a step of 1."""
@@ -143,7 +145,16 @@ class Classifier(nn.Module):
 
     def layer_depths(self) -> dict[str, int]:
         """Every parameter's name -> how many layers lie between it and the logits; 0 for the head's."""
+        if isinstance(self.network, WithColumns):
+            depths = dict.fromkeys((f"network.{name}" for name, _ in self.network.named_parameters()), 0)
+            inside = layer_depths(self.network.backbone).items()
+            return depths | {f"network.backbone.{name}": depth for name, depth in inside}
         return {f"network.{name}": depth for name, depth in layer_depths(self.network).items()}
+
+    def learn_columns(self, rows: np.ndarray) -> None:
+        """Where it sees a table's columns: how its own training rows (N, F) scale them, and which values they hold."""
+        if isinstance(self.network, WithColumns):
+            self.network.columns.learn(rows)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that weight decay leaves alone beside biases and norms, as timm's models name them."""
@@ -170,6 +181,7 @@ UNKNOWN: Statistics = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 def build_classifier(
     model: Model, num_outputs: int, task: Task = "classes", image_size: int | None = None,
     statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN), channels: int = 3,
+    columns: ColumnShape | None = None,
 ) -> Classifier:  # fmt: skip
     """The model of an experiment: network, initial weights (`none`, `timm`, or a file) and normalisation. The option
     `stem: auto` becomes `small` up to 40 px of `image_size`, where the ImageNet stem would leave a map of one or two
@@ -195,4 +207,7 @@ def build_classifier(
         own = None
     if len(fallback[0]) != channels:  # not known yet
         fallback = ([0.5] * channels, [0.25] * channels)
-    return Classifier(network, *(given or own or fallback), task, num_outputs)
+    made = Classifier(network, *(given or own or fallback), task, num_outputs)
+    if columns is not None:
+        made.network = WithColumns(network, made.head(), columns)
+    return made

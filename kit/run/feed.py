@@ -11,7 +11,7 @@ from kit.data.loader import Batches, epoch_order
 from kit.data.pixels import most_pictures
 from kit.data.transforms import build_augment
 from kit.device.accelerator import pins_memory
-from kit.run.run import RunFold
+from kit.run.fold import RunFold
 from kit.run.training_set import TrainingSet
 from kit.training.loop import Feed
 from kit.training.share import Share
@@ -24,7 +24,14 @@ def feed_of(fold: RunFold, made: TrainingSet, num_workers: int, share: Share | N
     experiment, samples, rows = run.experiment, made.samples, made.rows
     size, pin = experiment.train.batch_size, pins_memory(run.device)
     learned, scored = (
-        partial(Batches, samples.pixels, targets, batch_size=size, image_size=experiment.data.image_size)
+        partial(
+            Batches,
+            samples.pixels,
+            targets,
+            batch_size=size,
+            image_size=experiment.data.image_size,
+            columns=samples.columns,
+        )
         for targets in (samples.targets, samples.given)
     )
 

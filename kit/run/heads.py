@@ -17,9 +17,10 @@ from kit.events import Line
 from kit.locks import lock
 from kit.models import Classifier
 from kit.randomness import key
+from kit.run.fold import RunFold
 from kit.run.network import initial_model
 from kit.run.predicting import check_views, run_features, settle_prediction, view_set
-from kit.run.run import Run, RunFold
+from kit.run.run import Run
 from kit.run.settling import environment
 from kit.settings import Train
 from kit.tracking.metrics_file import read_history, write_history
@@ -44,6 +45,8 @@ class FrozenHeads:
         train = experiment.train
         if experiment.model.start or train.pseudo_run or experiment.data.extra:
             raise ConfigError("train.mode: features does not go with model.start, train.pseudo_run or data.extra")
+        if experiment.data.columns:
+            raise ConfigError("train.mode: features fits heads on the pictures alone; set data.columns=false")
         if experiment.data.num_folds < 3:
             raise ConfigError("train.mode: features chooses each fold's penalty on the others: data.num_folds >= 3")
         names = ("loss", "class_weights", "label_smoothing", "mixup", "cutmix")

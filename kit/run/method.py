@@ -3,10 +3,11 @@
 from typing import Any, Protocol
 
 from kit.events import Line
+from kit.run.fold import RunFold
 from kit.run.heads import FrozenHeads
 from kit.run.network import Networks
 from kit.run.predicting import has_frozen_network
-from kit.run.run import Run, RunFold
+from kit.run.run import Run
 
 
 class Method(Protocol):

@@ -8,12 +8,13 @@ import torch
 
 from kit import console
 from kit.artifacts import Artifact, to_make
+from kit.data.columns import names_of
 from kit.data.loader import workers_needed
 from kit.data.pixels import cores_of
 from kit.data.table import channel_statistics
 from kit.data.transforms import check_augment
 from kit.device.precision import Compute
-from kit.errors import KitError, counted
+from kit.errors import ConfigError, KitError, counted
 from kit.events import Line
 from kit.models import Classifier, build_classifier
 from kit.models.pretrained import weights_file
@@ -23,8 +24,9 @@ from kit.randomness import key
 from kit.run.drawing import draw_curves
 from kit.run.feed import feed_of
 from kit.run.files import run_names
+from kit.run.fold import RunFold
 from kit.run.predicting import check_views
-from kit.run.run import Run, RunFold
+from kit.run.run import Run
 from kit.run.settling import (
     environment,
     require_shareable,
@@ -63,6 +65,10 @@ class Networks:
         size = experiment.data.image_size
         check_augment(experiment.augment, experiment.data.cache_size or size, size, experiment.augment_strength)
         require_shareable(self.run)
+        if experiment.data.columns and (experiment.train.mixup or experiment.train.cutmix):
+            raise ConfigError("data.columns: mixup and cutmix mix pictures alone; set train.mixup=0 and train.cutmix=0")
+        if experiment.data.columns and experiment.data.extra:
+            raise ConfigError("data.columns: nothing is known of the pictures of data.extra; use one of them")
         samples = self.run.training_samples
         seen = samples.targets[samples.training_rows("full")]
         build_loss(competition.task, experiment.train, seen, competition.num_outputs)
@@ -152,6 +158,8 @@ class Networks:
             weights = file_hash(weights_file(weights))
         images = made.samples.index.iloc[made.rows]
         parts = [images["image_id"].tolist(), images["md5"].tolist(), made.targets.tolist()]
+        if made.samples.columns is not None:
+            parts.append(images[names_of(self.run.competition)].to_numpy(str).tolist())
         start = start_of(fold)
         starts = [file_hash(start.files.model)] if start is not None else []
         inputs = fingerprint(VERSION, fold.number, parts, weights, *starts)
@@ -168,6 +176,8 @@ class Networks:
                 model.load_state_dict(load_model(start.files.model)[0])
             except RuntimeError as error:
                 raise KitError(f"{start.files.model}: another model: {str(error).splitlines()[1].strip()}") from None
+        if made.samples.columns is not None:
+            model.learn_columns(made.samples.columns[made.own])
         if self.run.competition.task == "number":
             model.set_number_scale(number_scale(made.samples.targets[made.own]))
         return model
@@ -217,7 +227,8 @@ def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
     model, data = run.experiment.model, run.experiment.data
     given = (data.mean, data.std) if data.mean is not None and data.std is not None else None
     outputs, task = run.competition.num_outputs, run.competition.task
-    return build_classifier(model, outputs, task, data.image_size, (given, fallback), run.competition.num_channels)
+    statistics, channels = (given, fallback), run.competition.num_channels
+    return build_classifier(model, outputs, task, data.image_size, statistics, channels, run.column_shape)
 
 
 def start_of(fold: RunFold) -> RunFold | None:

@@ -14,6 +14,7 @@ from kit.artifacts import Artifact
 from kit.batch import Batch
 from kit.competition import Competition
 from kit.data.cache import cached
+from kit.data.columns import names_of
 from kit.data.images import DECODED_BY
 from kit.data.loader import Batches
 from kit.data.pixels import Pixels, most_pictures
@@ -26,7 +27,8 @@ from kit.inference.predictor import features, predict, predict_heads, prepare
 from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
-from kit.run.run import Run, RunFold
+from kit.run.fold import RunFold
+from kit.run.run import Run
 from kit.run.settling import does_not_run, warn_of_decoder, warn_of_emulation
 from kit.schema import to_mapping
 from kit.settings import TTA, View
@@ -97,10 +99,12 @@ def check_views(run: Run, model: Classifier) -> None:
             raise ConfigError(f"tta.views: {name} cannot take the {side} px that a view shows: {why}") from None
 
 
-def stream(run: Run, pixels: Pixels, rows: np.ndarray, title: str) -> Iterable[Batch]:
+def stream(
+    run: Run, pixels: Pixels, rows: np.ndarray, title: str, columns: np.ndarray | None = None
+) -> Iterable[Batch]:
     """Those rows at the pixels' own size, batch by batch, with a progress bar."""
     side, size = pixels.shape[1], max(1, prediction_batch(run) // most_pictures(pixels))
-    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, size, side)
+    batches = Batches(pixels, np.zeros(len(pixels), np.int64), rows, size, side, columns=columns)
     workers = run.experiment.machine.num_workers
     loaded = batches.stream(0, 0 if workers == "auto" else workers, pins_memory(run.device))  # gathering needs no help
     return console.track(loaded, title, len(batches))
@@ -164,8 +168,11 @@ class FoldPredictors:
         compute, seen = prediction_compute(run), sample(run, self._pixels)
         self._ready = {number: prepare(model, model.activate, compute, seen) for number, model in self._models.items()}
 
-    def predict(self, folds: Sequence[Fold], rows: np.ndarray, pixels: Pixels | None = None) -> np.ndarray:
-        """float32 (folds, rows, C), mean over the views; `rows` of the pixels, read once for all folds."""
+    def predict(
+        self, folds: Sequence[Fold], rows: np.ndarray, pixels: Pixels | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """float32 (folds, rows, C), mean over the views; `rows` of the pixels, read once for all folds. `columns`: of
+        other pixels than the run's own."""
         run, views = self._run, view_set(self._run)
         if not len(rows):
             return np.empty((len(folds), 0, run.competition.num_outputs), np.float32)
@@ -173,13 +180,14 @@ class FoldPredictors:
             heads = [(self._models[fold].head(), self._models[fold].activate) for fold in folds]
             seen = torch.from_numpy(self._features[:, rows]).float()
             return predict_heads(heads, seen, views.average).numpy()
-        pixels = self._pixels if pixels is None else pixels
-        batches = stream(run, pixels, rows, f"predict with fold {', '.join(map(str, folds))}")
+        if pixels is None:
+            pixels, columns = self._pixels, run.samples.columns
+        batches = stream(run, pixels, rows, f"predict with fold {', '.join(map(str, folds))}", columns)
         made = predict([self._ready[fold] for fold in folds], batches, views).numpy()
         for place, fold in enumerate(folds):
             if not np.isfinite(made[place]).all():
                 self._make_exact(fold)
-                made[place] = self.predict([fold], rows, pixels)[0]
+                made[place] = self.predict([fold], rows, pixels, columns)[0]
         return made
 
     def _make_exact(self, fold: Fold) -> None:
@@ -201,7 +209,8 @@ def predictions_of(fold: RunFold) -> Artifact:
     tta = to_mapping(run.experiment.tta)
     tta |= {key.removeprefix("predict_"): getattr(run.experiment.machine, key) for key in PREDICT_KEYS}
     looked_at = [samples.scored_rows(fold.number), np.flatnonzero(samples.index["split"] == "test")]
-    images = samples.index.iloc[np.concatenate(looked_at)][["image_id", "md5", *run.competition.targets]]
+    known = ["image_id", "md5", *run.competition.targets, *(names_of(run.competition) if run.column_shape else [])]
+    images = samples.index.iloc[np.concatenate(looked_at)][known]
     facts = {"model": file_hash(fold.files.model), "tta": tta}
     made_of = (TABLES_VERSION, facts, images.to_numpy().tolist(), list(run.competition.classes))
     outputs = [fold.files.test] + ([fold.files.oof] if fold.number != "full" else [])

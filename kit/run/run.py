@@ -1,7 +1,6 @@
 """A run: one experiment in one workspace. What stages and tools share, opened once, loaded on demand."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,75 +11,25 @@ import pandas as pd
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import CacheFolders, pixels_of
+from kit.data.columns import column_values, vocabulary
 from kit.data.corrections import apply_corrections, touched_images
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
 from kit.data.pixels import Pixels
 from kit.data.reading import Reading
-from kit.data.rows import read_rows
 from kit.data.table import read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
-from kit.events import Line, Listener
-from kit.locks import lock
+from kit.events import Listener
 from kit.run.files import RunFiles, run_names
+from kit.run.fold import RunFold
 from kit.run.frozen import Computing, continued, with_moved_weights, write_frozen
 from kit.run.samples import Samples
-from kit.tracking.metrics_file import read_history
 from kit.workspace import Fold, Workspace, expanded, fingerprint, read_json, write_json, write_text
 
 if TYPE_CHECKING:  # most verbs need no torch
     import torch
 
-    from kit.models import Classifier
-
-
-class RunFold:
-    """One fold of a run: its model, its predictions, what they are made from, and its lock."""
-
-    def __init__(self, run: "Run", number: Fold) -> None:
-        self.run, self.number, self.files = run, number, run.files.fold(number)
-        self.title = f"fold {number}"
-
-    def locked(self) -> AbstractContextManager[None]:
-        return lock(self.files.lock, str(self.files.folder))
-
-    @property
-    def is_trained(self) -> bool:
-        return self.files.trained.is_file()
-
-    @property
-    def computing(self) -> Computing:
-        """How its training computes: as it began, if it has, else as the run does."""
-        begun = read_json(self.files.started) if self.files.started.is_file() else {}
-        return Computing(**begun["machine"]) if "machine" in begun else Computing.of(self.run.experiment.machine)
-
-    def begin(self, inputs: str) -> None:
-        """Record what a training is made from, before it writes anything else."""
-        write_json(self.files.started, {"inputs": inputs, "machine": vars(self.computing)})
-
-    @property
-    def history(self) -> list[Line]:
-        return read_history(self.files.metrics)
-
-    def model(self) -> "Classifier":
-        """The model as its training left it."""
-        from kit.models import build_classifier
-        from kit.training.checkpoint import load_model
-
-        experiment, competition = self.run.experiment, self.run.competition
-        random = replace(experiment.model, weights="none")
-        outputs, size = competition.num_outputs, experiment.data.image_size
-        built = build_classifier(random, outputs, competition.task, size, channels=competition.num_channels)
-        built.load_state_dict(load_model(self.files.model)[0])
-        return built
-
-    def oof(self) -> pd.DataFrame:
-        """image_id, fold, targets, predictions of the images that its model never saw."""
-        return read_rows(self.files.oof)
-
-    def test(self) -> pd.DataFrame:
-        """image_id, predictions of the test images."""
-        return read_rows(self.files.test)
+    from kit.models.columns import ColumnShape
 
 
 class Run:
@@ -189,7 +138,7 @@ class Run:
 
     def refresh(self) -> None:
         """Forget the tables and pixels that were loaded: a stage rewrote them."""
-        for name in ("index", "group_of", "samples", "training_samples"):
+        for name in ("index", "group_of", "samples", "training_samples", "column_shape"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -208,11 +157,24 @@ class Run:
         experiment, index = self.experiment, self.index
         file = self.files.folds if self.exists else self.competition_folds
         folds = read_folds(file, index, experiment.data.num_folds)
-        samples = Samples.plain(index, folds, self._pixels(index), targets(index, self.competition))
+        beside = column_values(index, self.competition) if self.column_shape is not None else None
+        samples = Samples.plain(index, folds, self._pixels(index), targets(index, self.competition), beside)
         if experiment.data.corrections is None:
             return samples
         corrected, dropped = apply_corrections(expanded(experiment.data.corrections), index, self.competition)
         return replace(samples, targets=targets(corrected, self.competition), dropped=dropped)
+
+    @cached_property
+    def column_shape(self) -> "ColumnShape | None":
+        """Of the columns that its network sees beside the picture; `None` where it sees the picture alone."""
+        from kit.models.columns import ColumnShape  # with torch
+
+        if not self.experiment.data.columns:
+            return None
+        columns = self.competition.columns
+        if columns is None:
+            raise ConfigError(f"data.columns: {self.asked.competition}: names no `columns`")
+        return ColumnShape(len(columns.numbers), tuple(map(len, vocabulary(self.index, self.competition))))
 
     def touched_images(self) -> set[str]:
         """The training images that the experiment's corrections drop or relabel."""

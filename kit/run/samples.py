@@ -16,7 +16,8 @@ NOTHING = np.empty(0, np.int64)
 @dataclass(frozen=True)
 class Samples:
     """Row by row of `index`: `folds` int64 (N,), -1 for test and unreadable images; `pixels` uint8 (N, S, S, 3); as in
-    `data.table` the `given` targets, which score, and the `targets` to learn; `dropped` bool (N,): never learned."""
+    `data.table` the `given` targets, which score, and the `targets` to learn; `dropped` bool (N,): never learned.
+    `columns` float32 (N, F), as in `data.columns`: what tables say beside the picture, where the experiment asks."""
 
     index: pd.DataFrame
     folds: np.ndarray
@@ -24,11 +25,15 @@ class Samples:
     given: np.ndarray
     targets: np.ndarray
     dropped: np.ndarray
+    columns: np.ndarray | None = None
 
     @classmethod
-    def plain(cls, index: pd.DataFrame, folds: np.ndarray, pixels: Pixels, given: np.ndarray) -> Self:
+    def plain(
+        cls, index: pd.DataFrame, folds: np.ndarray, pixels: Pixels, given: np.ndarray,
+        columns: np.ndarray | None = None,
+    ) -> Self:  # fmt: skip
         """Learned as given."""
-        return cls(index, folds, pixels, given, given, np.zeros(len(index), bool))
+        return cls(index, folds, pixels, given, given, np.zeros(len(index), bool), columns)
 
     def with_extra(self, index: pd.DataFrame, pixels: Pixels, targets: np.ndarray) -> Self:
         """Followed by more pictures, which no fold scores."""

@@ -10,6 +10,7 @@ import pandas as pd
 from kit import console
 from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
+from kit.data.columns import names_of
 from kit.data.depth import set_range
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
@@ -163,7 +164,9 @@ def _index(files: pd.DataFrame, raw: Path, competition: Competition) -> pd.DataF
     of_pictures = np.arange(len(seen))
     of_pictures[good] = np.flatnonzero(good)[groups]
     table["group"] = of_pictures if len(seen) == len(table) else linked(of_pictures, owners, len(table))
-    return table[["image_id", "split", *target_columns(table), "path", "given_group", *SEEN, *more]].assign(**extra)
+    return table[
+        ["image_id", "split", *target_columns(table), "path", "given_group", *SEEN, *more, *names_of(competition)]
+    ].assign(**extra)
 
 
 def _within(raw: Path, path: str) -> str:

@@ -22,8 +22,8 @@ from kit.metrics.words import corrected, percent_in
 from kit.run.submission import unlike_sample
 from kit.workspace import Workspace, write_text
 
-PARTS = ("files", "task", "pictures", "labels", "metric", "submission")  # in the YAML's order
-SECTIONS = ("files", "labels", "submission", "task", "metric_options", "pictures")
+PARTS = ("files", "task", "labels", "pictures", "columns", "metric", "submission")  # in the YAML's order
+SECTIONS = ("files", "labels", "submission", "task", "metric_options", "pictures", "columns")
 BARE = {"from", "data", "input", "raw", "files", "download", "downloads"}  # folders that name no competition
 
 
@@ -82,11 +82,7 @@ def init(
         inventory = describe_files(scanned, reading)
     raw: dict[str, Any] = {"name": name, "title": name.replace("-", " ").replace("_", " ").title()}
     raw |= {"slug": slug} if slug else {}
-    raw |= {
-        key: reading.raw[key]
-        for key in ("files", "task", "labels", "pictures", "metric", "submission")
-        if key in reading.raw
-    }
+    raw |= {key: reading.raw[key] for key in PARTS if key in reading.raw}
     raw |= _metric_options(raw["metric"], metric or "")
     raw = schema.apply_overrides(raw, [f"{key}={value}" for key, value in given.items() if _is_value(key, value)])
     described = schema.build(Competition, raw, str(competition))

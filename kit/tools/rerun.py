@@ -19,6 +19,7 @@ from kit import console, schema
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.archives import is_archive, unpack_archive, unpacked_name
+from kit.data.columns import column_values, names_of
 from kit.data.layouts import list_split
 from kit.data.pixels import Pixels
 from kit.data.places import in_downloads
@@ -51,6 +52,7 @@ class TestSet:
     ids: list[str]
     paths: list[Path]
     sample: pd.DataFrame
+    columns: pd.DataFrame  # what their table says beside the picture, as the index has it
 
 
 @dataclass(frozen=True)
@@ -97,23 +99,27 @@ def find_test(competition: Competition, source: Path, raw: Path) -> TestSet:
     files, where the sample knows none of them. `raw`: a folder for what has to be unpacked, and the sample."""
     roles, id_column = competition.files.roles(), competition.submission.id_column
     places = [_unpacked(place, raw) for place in _found(source, roles["test"], "test pictures")]
-    files = list_split(competition, "test", places, [], None)
-    for role in ("sample_submission", "test_ids"):
+    role = "test_table"
+    tables = [raw / unpacked_name(one.name) for one in _found(source, roles[role], role)] if role in roles else []
+    for role in ("sample_submission", "test_ids", "test_table"):
         for table in _found(source, roles[role], role) if role in roles else []:
             place_table(table, raw / unpacked_name(table.name))
+    files = list_split(competition, "test", places, tables, None)
     sample = read_sample(competition, raw, files["image_id"].tolist())
     wanted = images_asked_for(competition, sample, "the sample submission")
     path_of = dict(zip(files["image_id"], files["path"], strict=True))
     if set(wanted) - set(path_of):  # the ids are not the files' names as they stand
         with contextlib.suppress(KitError):
-            listed = list_split(competition, "test", places, [], wanted)
+            listed = list_split(competition, "test", places, tables, wanted)
             path_of |= dict(zip(listed["image_id"], listed["path"], strict=True))
     if not set(wanted) & set(path_of):
         wanted = files["image_id"].tolist()
         rows = competition.rows_of(wanted)
         sample = pd.DataFrame({id_column: rows} | dict.fromkeys(sample.columns.drop(id_column), ""))
     ids = list(dict.fromkeys(wanted))
-    return TestSet(ids, [Path(path_of.get(name, source / "missing")) for name in ids], sample)
+    columns = files.drop_duplicates("image_id").set_index("image_id")[names_of(competition)].reindex(ids).fillna("")
+    paths = [Path(path_of.get(name, source / "missing")) for name in ids]
+    return TestSet(ids, paths, sample, columns.reset_index(drop=True))
 
 
 def _unpacked(place: Path, raw: Path) -> Path:
@@ -158,6 +164,7 @@ def _append_test(run: Run, test: TestSet) -> None:
     first = int(known["group"].max()) + 1
     rows = pd.DataFrame({"image_id": test.ids, "split": "test", "width": 1, "height": 1})
     rows["group"] = first + np.arange(len(rows))
+    rows = rows.join(test.columns)
     table = pd.concat([known, rows], ignore_index=True)
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
@@ -174,6 +181,7 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
     made = np.tile(_prior(held.oof, run.competition), (len(folds), len(test.ids), 1))
     plan, predictors = Plan(len(folds), len(view_set(run)), 0.0), None
     lost: list[str] = []
+    columns = column_values(run.index, run.competition)[-len(test.ids) :] if run.column_shape is not None else None
     for start in range(0, len(test.paths), CHUNK):
         began = time.monotonic()
         pixels, problems = read_samples(test.paths[start : start + CHUNK], size, data.resize, how)
@@ -188,7 +196,8 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
             plan = _pilot(run, predictors, numbers, (pixels, rows), reading, len(test.ids), deadline)
             if plan.views < len(view_set(run)):
                 run.settle(replace(run.experiment, tta=replace(run.experiment.tta, views=("identity",))))
-        made[: plan.folds, start + rows] = predictors.predict(numbers[: plan.folds], rows, pixels)
+        beside = None if columns is None else columns[start : start + CHUNK]
+        made[: plan.folds, start + rows] = predictors.predict(numbers[: plan.folds], rows, pixels, beside)
     if lost:
         console.warn(f"{counted(len(lost), 'picture')} cannot be read and get the prior: {examples(lost)}")
     return replace(held, test_ids=test.ids, tests=list(made[: plan.folds].astype(float))), plan.seconds

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from kit.batch import Batch
+from kit.batch import Batch, beside
 from kit.device.precision import Compute
 from kit.randomness import key
 from kit.settings import Train
@@ -63,7 +63,8 @@ class Stepper:
         mixed = mix(pixels, self.train, epoch, drawn_by)
         pixels = self.compute.arranged(mixed.pixels if mixed is not None else pixels)
         with self.compute.autocast(), nullcontext() if share is None else WholeBatchNorms():
-            outputs = (self.forward if share is None else share.wrapped(self.forward))(pixels).float()
+            network = self.forward if share is None else share.wrapped(self.forward)
+            outputs = network(pixels, *beside(batch, device)).float()
         wanted = batch.targets.to(device, non_blocking=True)
         if share is not None and mixed is None:
             outputs, wanted = (share.gathered(one, batch.whole or len(batch)) for one in (outputs, wanted))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kit.batch import Batch, pooled
+from kit.batch import Batch, beside, pooled
 from kit.metrics.metric import Metric
 from kit.training.step import Stepper
 
@@ -32,7 +32,8 @@ def scores(model: nn.Module, batches: Iterable[Batch], stepper: Stepper, metric:
     parts = []
     for batch in batches:
         with compute.autocast():
-            outputs = model(compute.arranged(batch.pixels.to(compute.device, non_blocking=True)))
+            pixels = compute.arranged(batch.pixels.to(compute.device, non_blocking=True))
+            outputs = model(pixels, *beside(batch, compute.device))
         parts.append((pooled(outputs.float().cpu(), batch), batch.targets))
     model.train(was_training)
     if stepper.share is not None:
