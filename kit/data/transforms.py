@@ -45,17 +45,18 @@ def build_augment(lines: Lines, image_size: int, strength: float = 1.0) -> Augme
     return Augment(A.Compose([_build_one(name, dict(params or {}), image_size) for name, params in steps]), image_size)
 
 
-def check_augment(lines: Lines, kept: int, image_size: int, strength: float = 1.0) -> None:
+def check_augment(lines: Lines, kept: int, image_size: int, strength: float = 1.0, channels: int = 3) -> None:
     """Raise `ConfigError` where `augment` does not make a uint8 picture of one of `kept` pixels a side."""
-    shown = np.full((kept, kept, 3), 128, np.uint8)
+    shown = np.full((kept, kept, channels), 128, np.uint8)
     for number, line in enumerate(lines, 1):
         name, augment = next(iter(line)), build_augment(lines[:number], image_size, strength)
         for key in range(TRIES):
             try:
                 made = augment(shown, key) if augment is not None else shown
             except Exception as error:  # a transform may raise anything
-                raise ConfigError(f"augment.{name}: does not run on {kept} px: {reason(error)}") from None
-            if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != (3,):
+                what = f"{kept} px" if channels == 3 else f"{channels} channels"
+                raise ConfigError(f"augment.{name}: does not run on {what}: {reason(error)}") from None
+            if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape[2:] != (channels,):
                 raise ConfigError(f"augment.{name}: should leave pixels at 0 to 255; the model normalises them itself")
 
 

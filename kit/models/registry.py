@@ -203,6 +203,8 @@ def build_classifier(
     if weights not in {"none", "timm"}:
         own = load_weights(network, weights_file(weights))[1].statistics or own_normalisation(network)
     given, fallback = statistics
+    if given is not None and len(given[0]) != channels:
+        raise ConfigError(f"data.mean: is of {len(given[0])} channels; a picture has {channels} here; leave it out")
     if own is not None and len(own[0]) != channels:
         own = None
     if len(fallback[0]) != channels:  # not known yet

@@ -63,7 +63,13 @@ class Networks:
     def check(self) -> None:
         experiment, competition = self.run.experiment, self.run.competition
         size = experiment.data.image_size
-        check_augment(experiment.augment, experiment.data.cache_size or size, size, experiment.augment_strength)
+        check_augment(
+            experiment.augment,
+            experiment.data.cache_size or size,
+            size,
+            experiment.augment_strength,
+            competition.num_channels,
+        )
         require_shareable(self.run)
         if experiment.data.columns and (experiment.train.mixup or experiment.train.cutmix):
             raise ConfigError("data.columns: mixup and cutmix mix pictures alone; set train.mixup=0 and train.cutmix=0")

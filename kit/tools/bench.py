@@ -17,6 +17,7 @@ from kit import console
 from kit.batch import Batch
 from kit.data.images import decode
 from kit.data.pixels import cores_of
+from kit.data.reading import parts_of
 from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.inference.predictor import predict, prepare
@@ -77,7 +78,7 @@ def _median_speed(count: int, once: Callable[[], Any]) -> float:
 
 def _reading(index: pd.DataFrame, raw: Path) -> Speed:
     """Files to full-size pixels on all cores, against the same from memory."""
-    files = [raw / name for name in index.loc[readable(index), "path"].iloc[:DECODED]]
+    files = [raw / parts_of(name)[0] for name in index.loc[readable(index), "path"].iloc[:DECODED]]
     held = [read_bytes(file) for file in files]
     with ThreadPoolExecutor(num_cores()) as pool:
         from_memory = _median_speed(len(held), lambda: list(pool.map(decode, held)))

@@ -90,6 +90,9 @@ def _another_test_set(
     if len(names) > 1 or "/" in names[0] or competition.labels.layout in {"idx", "pixels-csv"}:
         console.stage("rehearse", "another test set in place of this one was not tried: it is no folder of pictures")
         return None
+    if competition.pictures is not None or competition.files.test_table:
+        console.stage("rehearse", "another test set was not tried: its samples are more than a picture with a name")
+        return None
     oof, raw = fold.oof(), run.workspace.raw(run.competition.name)
     path_of = run.index[run.index["split"] == "train"].set_index("image_id")["path"]
     paths = [raw / path_of[image_id] for image_id in oof["image_id"]]

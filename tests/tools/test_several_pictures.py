@@ -104,6 +104,12 @@ def test_a_channel_that_is_gone_is_black_and_said(files, capsys):
     assert "1 sample without all of _red, _green (a3)" in said.out + said.err
 
 
+def test_an_augmentation_that_needs_colours_says_so(files):
+    describe(files, "accuracy")
+    with pytest.raises(ConfigError, match=r"augment\.HueSaturationValue: does not run on 2 channels"):
+        go(files, "augment=[{HueSaturationValue: {p: 1.0}}]")
+
+
 def test_weights_for_rgb_serve_other_channels(tmp_path):
     """timm's way: the first convolution's are repeated, at a third of their strength each."""
     from timm.models import adapt_input_conv
