@@ -1,14 +1,33 @@
 """What in a competition's YAML contradicts itself: each case one line that names the key."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kit.errors import examples
+from kit.metrics import Metric
+from kit.sections import Columns, Files, Labels, Pictures, Submission
+from kit.tasks import Task
 
-if TYPE_CHECKING:
-    from kit.competition import Competition
+
+class Described(Protocol):
+    """A competition."""
+
+    @property
+    def files(self) -> Files: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def submission(self) -> Submission: ...
+    @property
+    def task(self) -> Task: ...
+    @property
+    def pictures(self) -> Pictures | None: ...
+    @property
+    def columns(self) -> Columns | None: ...
+    @property
+    def scoring(self) -> Metric: ...
 
 
-def require_consistent(of: "Competition") -> None:
+def require_consistent(of: Described) -> None:
     """Raises `ValueError`."""
     metric, wanted, classes = of.scoring, of.submission.format, of.labels.classes
     layout, submission = of.labels.layout, of.submission

@@ -36,6 +36,11 @@ class Data:
     mean: Channels | None = None  # RGB in [0, 1], for weights with colours of their own (CLIP's); null: as known
     std: Channels | None = None
 
+    @property
+    def kept_size(self) -> int:
+        """Pixels a side of what the cache holds."""
+        return self.cache_size or self.image_size
+
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std: give both or neither")

@@ -24,7 +24,10 @@ FLOORS = (  # from the top: what stands in one imports what is below it, and wit
         "joined", "sections",
     },
 )  # fmt: skip
-GROUND_ASKS = {("competition", "metrics")}  # a competition's YAML asks a metric what it scores
+GROUND_ASKS = {
+    ("competition", "metrics"),
+    ("consistent", "metrics"),
+}  # a competition's YAML asks a metric what it scores
 SEAMS = {
     "albumentations": "data/transforms.py", "timm": "models/pretrained.py", "matplotlib": "figures/",
     "seaborn": "figures/base.py", "rich": "console.py", "jinja2": "tools/report.py", "cleanlab": "tools/audit.py",

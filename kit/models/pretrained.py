@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import group_parameters
+from timm.models import adapt_input_conv, group_parameters
 from torch import nn
 
 from kit import console
@@ -85,7 +85,21 @@ _say_once = cache(console.stage)
 
 def fit_file(model: nn.Module, weights: Weights, path: Path) -> Fit:
     in_order = path.suffix != ".safetensors"  # that sorts by name
-    return fit_weights(model.state_dict(), weights.tensors, head_names(model), architecture_filter(model), in_order)
+    own = model.state_dict()
+    return fit_weights(
+        own, _for_other_channels(own, weights.tensors), head_names(model), architecture_filter(model), in_order
+    )
+
+
+def _for_other_channels(own: Tensors, tensors: Tensors) -> Tensors:
+    """Weights for RGB, for a network that sees another number of channels: the first convolution's are repeated, or
+    summed, as timm does it."""
+    adapted = dict(tensors)
+    for name, value in tensors.items():
+        wanted = own[name].shape if name in own else value.shape
+        if value.ndim == 4 == len(wanted) and value.shape[1] == 3 != wanted[1] and value.shape[0] == wanted[0]:
+            adapted[name] = adapt_input_conv(wanted[1], value).to(value.dtype)
+    return adapted
 
 
 def timm_of_file(path: Path) -> list[str]:

@@ -127,21 +127,7 @@ def fit_weights(
     return fit
 
 
-def _other_channels(own: Tensors, weights: Tensors) -> Tensors:
-    """Weights for RGB, for a network that sees another number of channels: the first convolution's are repeated, or
-    summed, as timm does it."""
-    from timm.models import adapt_input_conv
-
-    adapted = dict(weights)
-    for name, value in weights.items():
-        wanted = own[name].shape if name in own else value.shape
-        if value.ndim == 4 == len(wanted) and value.shape[1] == 3 != wanted[1] and value.shape[0] == wanted[0]:
-            adapted[name] = adapt_input_conv(wanted[1], value).to(value.dtype)
-    return adapted
-
-
 def _by_name(own: Tensors, weights: Tensors, head: tuple[str, ...]) -> Fit:
-    weights = _other_channels(own, weights)
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
     missing = [name for name in own if name not in fitting and not name.endswith(COUNTER)]
     left_over = [name for name in weights if name not in own and not name.startswith(head)]

@@ -11,7 +11,7 @@ from kit.data.loader import Batches, epoch_order
 from kit.data.pixels import most_pictures
 from kit.data.transforms import build_augment
 from kit.device.accelerator import pins_memory
-from kit.run.fold import RunFold
+from kit.run.run import RunFold
 from kit.run.training_set import TrainingSet
 from kit.training.loop import Feed
 from kit.training.share import Share

@@ -17,10 +17,9 @@ from kit.events import Line
 from kit.locks import lock
 from kit.models import Classifier
 from kit.randomness import key
-from kit.run.fold import RunFold
 from kit.run.network import initial_model
 from kit.run.predicting import check_views, run_features, settle_prediction, view_set
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.run.settling import environment
 from kit.settings import Train
 from kit.tracking.metrics_file import read_history, write_history

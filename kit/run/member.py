@@ -11,8 +11,7 @@ from kit.data.rows import files_of
 from kit.data.table import predictions
 from kit.errors import KitError, examples
 from kit.run.files import run_names
-from kit.run.fold import RunFold
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.workspace import file_hash, fingerprint, read_json
 
 

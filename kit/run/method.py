@@ -3,11 +3,10 @@
 from typing import Any, Protocol
 
 from kit.events import Line
-from kit.run.fold import RunFold
 from kit.run.heads import FrozenHeads
 from kit.run.network import Networks
 from kit.run.predicting import has_frozen_network
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 
 
 class Method(Protocol):

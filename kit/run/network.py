@@ -24,9 +24,8 @@ from kit.randomness import key
 from kit.run.drawing import draw_curves
 from kit.run.feed import feed_of
 from kit.run.files import run_names
-from kit.run.fold import RunFold
 from kit.run.predicting import check_views
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.run.settling import (
     environment,
     require_shareable,

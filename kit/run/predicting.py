@@ -27,8 +27,7 @@ from kit.inference.predictor import features, predict, predict_heads, prepare
 from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import Classifier
-from kit.run.fold import RunFold
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.run.settling import does_not_run, warn_of_decoder, warn_of_emulation
 from kit.schema import to_mapping
 from kit.settings import TTA, View

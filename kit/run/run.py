@@ -1,6 +1,7 @@
 """A run: one experiment in one workspace. What stages and tools share, opened once, loaded on demand."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,25 +12,70 @@ import pandas as pd
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import CacheFolders, pixels_of
-from kit.data.columns import column_values, vocabulary
+from kit.data.columns import column_values
 from kit.data.corrections import apply_corrections, touched_images
 from kit.data.extra import extra_index
 from kit.data.folds import read_folds
 from kit.data.pixels import Pixels
 from kit.data.reading import Reading
+from kit.data.rows import read_rows
 from kit.data.table import read_index, targets, training_groups
 from kit.errors import ConfigError, KitError, nearest
-from kit.events import Listener
+from kit.events import Line, Listener
+from kit.locks import lock
+from kit.run.building import column_shape, loaded_model
 from kit.run.files import RunFiles, run_names
-from kit.run.fold import RunFold
 from kit.run.frozen import Computing, continued, with_moved_weights, write_frozen
 from kit.run.samples import Samples
+from kit.tracking.metrics_file import read_history
 from kit.workspace import Fold, Workspace, expanded, fingerprint, read_json, write_json, write_text
 
 if TYPE_CHECKING:  # most verbs need no torch
     import torch
 
+    from kit.models import Classifier
     from kit.models.columns import ColumnShape
+
+
+class RunFold:
+    """One fold of a run: its model, its predictions, what they are made from, and its lock."""
+
+    def __init__(self, run: "Run", number: Fold) -> None:
+        self.run, self.number, self.files = run, number, run.files.fold(number)
+        self.title = f"fold {number}"
+
+    def locked(self) -> AbstractContextManager[None]:
+        return lock(self.files.lock, str(self.files.folder))
+
+    @property
+    def is_trained(self) -> bool:
+        return self.files.trained.is_file()
+
+    @property
+    def computing(self) -> Computing:
+        """How its training computes: as it began, if it has, else as the run does."""
+        begun = read_json(self.files.started) if self.files.started.is_file() else {}
+        return Computing(**begun["machine"]) if "machine" in begun else Computing.of(self.run.experiment.machine)
+
+    def begin(self, inputs: str) -> None:
+        """Record what a training is made from, before it writes anything else."""
+        write_json(self.files.started, {"inputs": inputs, "machine": vars(self.computing)})
+
+    @property
+    def history(self) -> list[Line]:
+        return read_history(self.files.metrics)
+
+    def model(self) -> "Classifier":
+        """The model as its training left it."""
+        return loaded_model(self.files.model, self.run.experiment, self.run.competition, self.run.column_shape)
+
+    def oof(self) -> pd.DataFrame:
+        """image_id, fold, targets, predictions of the images that its model never saw."""
+        return read_rows(self.files.oof)
+
+    def test(self) -> pd.DataFrame:
+        """image_id, predictions of the test images."""
+        return read_rows(self.files.test)
 
 
 class Run:
@@ -167,14 +213,7 @@ class Run:
     @cached_property
     def column_shape(self) -> "ColumnShape | None":
         """Of the columns that its network sees beside the picture; `None` where it sees the picture alone."""
-        from kit.models.columns import ColumnShape  # with torch
-
-        if not self.experiment.data.columns:
-            return None
-        columns = self.competition.columns
-        if columns is None:
-            raise ConfigError(f"data.columns: {self.asked.competition}: names no `columns`")
-        return ColumnShape(len(columns.numbers), tuple(map(len, vocabulary(self.index, self.competition))))
+        return column_shape(self.experiment, self.competition, lambda: self.index)
 
     def touched_images(self) -> set[str]:
         """The training images that the experiment's corrections drop or relabel."""
@@ -199,8 +238,7 @@ class Run:
     def _pixels(self, index: pd.DataFrame) -> Pixels:
         """uint8 (N, S, S, channels) at the experiment's cache size."""
         raw, data = self.workspace.raw(self.competition.name), self.experiment.data
-        made_of = self.cache, data.cache_size or data.image_size, data.resize
-        return pixels_of(index, raw, Reading.of(self.competition, index), *made_of)
+        return pixels_of(index, raw, Reading.of(self.competition, index), self.cache, data.kept_size, data.resize)
 
     def fold(self, number: Fold) -> RunFold:
         if number not in self._folds:

@@ -17,9 +17,8 @@ from kit.device.precision import Wanted, is_emulated
 from kit.errors import ConfigError, KitError, counted, reason
 from kit.models import Classifier
 from kit.processes import num_cores
-from kit.run.fold import RunFold
 from kit.run.frozen import Computing, decoder_of, weights_hash
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.settings import Train
 from kit.training.optim import set_training
 from kit.training.workload import TrainingSteps

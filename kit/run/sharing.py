@@ -11,7 +11,7 @@ from kit import console
 from kit.device.accelerator import release_memory
 from kit.errors import KitError
 from kit.processes import PARENT, end
-from kit.run.fold import RunFold
+from kit.run.run import RunFold
 from kit.training.loop import OutOfTime
 
 TRIES = 3  # in a row, without a new checkpoint

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from kit import schema
-from kit.run.fold import RunFold
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.tracking.metrics_file import read_history
 from kit.tracking.tracker import Name, Place, attempt, open_tracker, send_history
 from kit.workspace import read_json

@@ -8,7 +8,7 @@ import numpy as np
 from kit import console
 from kit.data.table import labelled_test, predictions, readable
 from kit.errors import ConfigError, KitError, examples
-from kit.run.fold import RunFold
+from kit.run.run import RunFold
 from kit.run.samples import Samples
 
 

@@ -15,7 +15,6 @@ from kit.data.table import predictions, targets
 from kit.errors import ConfigError, KitError, counted, nearest
 from kit.run.drawing import draw_oof
 from kit.run.files import run_names
-from kit.run.fold import RunFold
 from kit.run.predicting import (
     FoldPredictors,
     check_views,
@@ -24,7 +23,7 @@ from kit.run.predicting import (
     view_set,
     write_predictions,
 )
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.run.settling import use_threads
 from kit.runners import Job, choose_runner, is_cluster
 from kit.workspace import Fold

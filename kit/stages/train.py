@@ -17,12 +17,11 @@ from kit.locks import lock
 from kit.metrics.own import is_own
 from kit.processes import die_with_parent
 from kit.run.drawing import draw_curves
-from kit.run.fold import RunFold
 from kit.run.frozen import Computing
 from kit.run.hand_in import try_metric
 from kit.run.method import Method, method_of
 from kit.run.network import Networks
-from kit.run.run import Run
+from kit.run.run import Run, RunFold
 from kit.run.settling import too_large, use_threads
 from kit.run.sharing import gpus_needed
 from kit.runners import Job, address_of, choose_runner, is_cluster

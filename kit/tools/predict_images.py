@@ -39,7 +39,7 @@ def predict_images(
     chosen = trained if folds is not None else [fold for fold in trained if (fold.number == "full") is full] or trained
     use_threads(run)
     numbers, data = [fold.number for fold in chosen], run.experiment.data
-    size = data.cache_size or data.image_size
+    size = data.kept_size
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
     tables, predictors, reading = [], None, Reading.of(run.competition, run.index)
     for start in range(0, len(files), CHUNK):

@@ -177,7 +177,7 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
     numbers = [fold.number for fold in folds]
     use_threads(run)
     data, how = run.experiment.data, Reading.of(run.competition, run.index)
-    size = data.cache_size or data.image_size
+    size = data.kept_size
     made = np.tile(_prior(held.oof, run.competition), (len(folds), len(test.ids), 1))
     plan, predictors = Plan(len(folds), len(view_set(run)), 0.0), None
     lost: list[str] = []

@@ -92,6 +92,7 @@ def test_monochrome1_is_turned_over(facts):
 
 
 def test_a_lookup_table_is_followed():
+    pytest.importorskip("pydicom", reason="the extra `formats`")
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 

@@ -7,6 +7,7 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional as F
 
 from kit import console
@@ -82,7 +83,7 @@ def test_a_prediction_comes_home_in_one_copy_a_batch(monkeypatch, task):
     compute = Compute(META, Precision("fp32", "channels_last"))
     ready = predictor.prepare(model, model.activate, compute, torch.zeros(2, 3, 40, 40))
     views = ViewSet(tuple(expand(["identity", "hflip", "five_crop"])), 32)
-    batches = [torch.zeros(4, 3, 40, 40, dtype=torch.uint8)] * 3
+    batches = [batch_of(torch.zeros(4, 3, 40, 40, dtype=torch.uint8))] * 3
     made = predictor.predict([ready, ready], batches, views)
     assert made.shape[:2] == (2, 12)
     assert homes == ["meta"] * 6, "each model's each batch, after the mean over its views"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import batch_of
 from machine import DEVICE
 from torch import nn
 
@@ -75,7 +76,7 @@ def test_what_cannot_be_folded_stays():
 def test_several_models_share_one_reading(precision):
     models = [_trained("resnet18", stem="small", width=0.25), _trained("vgg11", width=0.125)]
     ready = [prepare(model, model.activate, Compute(DEVICE, precision), PIXELS) for model in models]
-    batches = iter([PIXELS[:4], PIXELS[4:]])  # could not be read again
+    batches = iter([batch_of(PIXELS[:4]), batch_of(PIXELS[4:])])  # could not be read again
     found = predict(ready, batches, ViewSet.of(TTA(views=("identity", "hflip")), 32))
     with torch.no_grad():
         expected = [(model(PIXELS).softmax(1) + model(PIXELS.flip(3)).softmax(1)) / 2 for model in models]

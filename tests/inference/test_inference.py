@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from batches import batch_of
 from machine import DEVICE
 from torchvision.transforms import functional as TF
 
@@ -35,7 +36,7 @@ class _Model(torch.nn.Module):
 
 
 def _predict(views, average="probs"):
-    batches = [PIXELS[:3], PIXELS[3:]]
+    batches = [batch_of(PIXELS[:3]), batch_of(PIXELS[3:])]
     model = Predictor(_Model().eval().to(DEVICE), lambda logits: logits.softmax(1), DEVICE)
     return predict([model], batches, ViewSet(tuple(views), 32, average))[0]
 
@@ -94,7 +95,8 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does():
     compute = Compute(DEVICE, Precision("fp32", "contiguous"))
     ready = prepare(_Small(), lambda logits: logits.softmax(1), compute, PIXELS[:2])
     views = ViewSet(tuple(expand(["identity", "hflip"])), 32)
-    assert torch.allclose(predict([ready], [PIXELS], views)[0], _predict(expand(["identity", "hflip"])), atol=1e-6)
+    made = predict([ready], [batch_of(PIXELS)], views)[0]
+    assert torch.allclose(made, _predict(expand(["identity", "hflip"])), atol=1e-6)
 
 
 @pytest.mark.parametrize("most", [3, 2], ids=["it fits", "a whole batch does not"])
@@ -117,14 +119,14 @@ def test_a_compiled_model_meets_one_batch_size(monkeypatch, most):
         Compute(DEVICE, Precision("fp32", "contiguous", True)), PIXELS[:3],
     )  # fmt: skip
     views = ViewSet(tuple(expand(["identity"])), 32)
-    made = predict([ready], [PIXELS[:3], PIXELS[3:]], views)[0]
+    made = predict([ready], [batch_of(PIXELS[:3]), batch_of(PIXELS[3:])], views)[0]
     assert torch.allclose(made, _predict(expand(["identity"])), atol=1e-6)
     assert met == ([3, 3] if most == 3 else [3, 2, 1, 1])
 
 
 def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     """A network whose activations pass 65,504."""
-    monkeypatch.setattr(predicting, "stream", lambda *_: [PIXELS])
+    monkeypatch.setattr(predicting, "stream", lambda *_: [batch_of(PIXELS)])
     monkeypatch.setattr(predicting, "sample", lambda *_: PIXELS.float())
     monkeypatch.setattr(predicting, "view_set", lambda _: ViewSet(tuple(expand(["identity"])), 32))
     machine = SimpleNamespace(predict_precision="fp16", predict_memory_format="contiguous", predict_compile=False)
@@ -134,7 +136,7 @@ def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     model.activate = lambda logits: (logits / 1e5).softmax(1)
     run = SimpleNamespace(
         experiment=SimpleNamespace(machine=machine, train=SimpleNamespace(mode="network")),
-        device=DEVICE, samples=SimpleNamespace(pixels=PIXELS), competition=SimpleNamespace(num_outputs=3),
+        device=DEVICE, samples=SimpleNamespace(pixels=PIXELS, columns=None), competition=SimpleNamespace(num_outputs=3),
         fold=lambda number: SimpleNamespace(files=SimpleNamespace(model="fold_0/model.safetensors")),
     )  # fmt: skip
     fold = SimpleNamespace(number=0, model=lambda: model)
