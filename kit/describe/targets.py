@@ -54,6 +54,11 @@ def target_of_table(case: Case) -> None:
     if wide:
         _wide(case)
         return
+    if several and case.rows is not None:
+        first = f"'{wanted[0]}' has {table[wanted[0]].nunique():,} different values"
+        raise KitError(
+            f"rows of several questions an image ({examples(wanted)}; {first}): the kit reads rows of 0 and 1"
+        )
     if several:
         _several_numbers(case)
         return

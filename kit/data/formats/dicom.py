@@ -20,8 +20,12 @@ def is_dicom(data: bytes) -> bool:
 
 def dicom_size(data: bytes) -> tuple[int, int] | None:
     """(width, height), by the header; `None` where it tells none."""
-    header = _pydicom().dcmread(io.BytesIO(data), stop_before_pixels=True)
-    return (int(header.Columns), int(header.Rows)) if "Columns" in header and "Rows" in header else None
+    pydicom = _pydicom()
+    try:
+        header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+        return int(header.Columns), int(header.Rows)
+    except Exception:  # whatever pydicom raises on damaged bytes
+        return None
 
 
 def _pydicom() -> Any:
