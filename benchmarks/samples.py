@@ -34,7 +34,7 @@ HALVES = {"endings": ["_left", "_right"]}
 WAYS = {  # name -> (the competition's further keys, the experiment's)
     "photos": ({}, []),
     "photos, weight and place": ({"columns": {"numbers": ["weight"], "categories": ["place"]}}, ["data.columns=true"]),
-    "photos, the meaningless number": ({"columns": {"numbers": ["nothing"]}}, ["data.columns=true"]),
+    "photos, the number that means nothing": ({"columns": {"numbers": ["nothing"]}}, ["data.columns=true"]),
     "halves, as channels of one picture": ({"pictures": HALVES | {"together": "channels"}}, []),
     "halves, their predictions averaged": ({"pictures": HALVES}, []),
 }

@@ -217,7 +217,15 @@ def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
     if rgb.shape[:2] == (size, size):
         return np.ascontiguousarray(rgb)
     shrinks = max(rgb.shape[:2]) > size
-    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return scaled(rgb, size, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def scaled(pixels: np.ndarray, size: int, interpolation: int) -> np.ndarray:
+    """uint8 (size, size, C); OpenCV takes four channels at once."""
+    if pixels.shape[2] <= 4:
+        return cv2.resize(pixels, (size, size), interpolation=interpolation).reshape(size, size, -1)
+    parts = [pixels[:, :, start : start + 3] for start in range(0, pixels.shape[2], 3)]
+    return np.dstack([scaled(np.ascontiguousarray(part), size, interpolation) for part in parts])
 
 
 def halved(rgb: np.ndarray, least: int) -> np.ndarray:

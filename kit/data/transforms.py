@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kit.data.images import scaled as scaled_to
 from kit.data.strength import Lines, scaled
 from kit.errors import ConfigError, nearest, reason
 
@@ -65,7 +66,7 @@ def resized(image: np.ndarray, image_size: int) -> np.ndarray:
     if image.shape[:2] == (image_size, image_size):
         return image
     shrinks = max(image.shape[:2]) > image_size
-    return cv2.resize(image, (image_size, image_size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return scaled_to(image, image_size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:

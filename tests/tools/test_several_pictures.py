@@ -15,11 +15,13 @@ from kit.batch import Batch, pooled
 from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.cache import pixels_of
+from kit.data.images import resize_square
 from kit.data.loader import Batches
 from kit.data.pixels import Bags
 from kit.data.reading import Reading
 from kit.data.squares import read_samples
 from kit.data.table import fold_groups, predictions
+from kit.data.transforms import resized
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.pipeline import run_pipeline
@@ -102,6 +104,17 @@ def test_a_channel_that_is_gone_is_black_and_said(files, capsys):
     assert rows.loc["a3", "mean_r"] == 0
     said = capsys.readouterr()
     assert "1 sample without all of _red, _green (a3)" in said.out + said.err
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 12])
+def test_any_number_of_channels_is_resized(channels):
+    """Each as it would be alone."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 30, channels)).astype(np.uint8)
+    for size in (16, 64):
+        for made in (resize_square(pixels, size, "squash"), resized(pixels, size)):
+            assert made.shape == (size, size, channels)
+        alone = cv2.resize(pixels[..., -1], (16, 16), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(resize_square(pixels, 16, "squash")[..., -1], alone)
 
 
 def test_an_augmentation_that_needs_colours_says_so(files):
