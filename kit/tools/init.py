@@ -113,8 +113,10 @@ def _given(overrides: Sequence[str]) -> dict[str, str]:
         key, equals, value = override.partition("=")
         if key in {"metric", "name", "slug"}:
             raise ConfigError(f"--set {override}: init has an option for it: --{key} {value}")
-        if not equals or key.split(".")[0] not in SECTIONS:
-            expected = f"KEY=VALUE with a key of the competition's YAML, such as labels.column{nearest(key, SECTIONS)}"
+        section = key.split(".")[0]
+        if not equals or section not in SECTIONS:
+            close = nearest(section, SECTIONS)
+            expected = f"KEY=VALUE with a key of the competition's YAML, such as labels.column{close}"
             raise ConfigError(f"--set {override}: expected {expected}")
         given[key] = f"[{value}]" if key in {"files.train", "files.test"} and value[:1] != "[" else value
     return given
