@@ -99,9 +99,9 @@ def frozen(images: Images, shifted: Path | None) -> Iterator[Split]:
     for number, out in enumerate(images.parts()):
         folds = assign_folds(targets[~out].astype(str), groups[~out], experiment.data.num_folds, number)
         known = seen[:, ~out]
-        problem = Problem(known, torch.from_numpy(targets[~out]), competition.task, competition.num_outputs)
+        problem = Problem(known, torch.from_numpy(targets[~out]), competition.outputs)
         heads = fit_folds(problem, folds, experiment.train.head_l2)
-        oof = np.empty((len(folds), competition.num_outputs))
+        oof = np.empty((len(folds), competition.outputs.count))
         for fold in range(experiment.data.num_folds):
             oof[folds == fold] = says(known[:, folds == fold], heads.weight[fold], heads.bias[fold])
         tests = [says(unlike[:, out], *head) for head in zip(heads.weight, heads.bias, strict=True)]

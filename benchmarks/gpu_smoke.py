@@ -60,7 +60,7 @@ def measure(config: str, name: str, compiled: bool, workspace: Path) -> dict[str
     settings = replace(run.experiment.train, batch_size=16)
     set_training(model, settings, 0)
     option = Precision(name, prediction_compute(run).precision.memory_format, compiled)
-    steps = TrainingSteps(model, [run.experiment.side(0)], settings, run.competition.num_outputs, run.device)
+    steps = TrainingSteps(model, [run.experiment.side(0)], settings, run.competition.outputs.count, run.device)
     batches = PredictionBatches(model.eval(), model.activate, sample(run, run.samples.pixels), run.device)
     right = steps.is_right(option) and batches.is_right(option)
     return {

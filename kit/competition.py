@@ -16,10 +16,10 @@ from kit import schema
 from kit.consistent import require_consistent
 from kit.errors import ConfigError
 from kit.joined import joined, split_joined
-from kit.metrics import Metric, find_metric
+from kit.metrics import Metric, find_metric, shown_metrics
 from kit.metrics.own import is_own, own_metric
 from kit.sections import Columns, Files, HiddenTest, Labels, Pictures, Submission
-from kit.tasks import Task
+from kit.tasks import Outputs, Task
 
 if TYPE_CHECKING:  # every command imports this file
     import pandas as pd
@@ -66,7 +66,17 @@ class Competition:
     def scoring(self) -> Metric:
         if is_own(self.metric):
             return own_metric(self.metric, self.metric_options, self.submission, self.answers)
-        return find_metric(self.metric, self.metric_options, self.labels.classes)
+        return find_metric(self.metric, self.metric_options, self.labels.classes, self.questions)
+
+    @property
+    def shown(self) -> list[Metric]:
+        """The competition's metric, and those that are shown beside it."""
+        return shown_metrics(self.outputs, self.scoring, self.questions)
+
+    @property
+    def questions(self) -> dict[str, int]:
+        """Of several questions an image (task labels with `labels.columns`), how many classes each has; else empty."""
+        return dict(zip(self.labels.columns, self.labels.parts, strict=False))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,9 +88,9 @@ class Competition:
         return () if self.task != "number" else self.labels.columns or (self.labels.column,)
 
     @property
-    def num_outputs(self) -> int:
-        """Width of the model's output: a logit per class, or the numbers."""
-        return len(self.classes) or len(self.numbers)
+    def outputs(self) -> Outputs:
+        """Of the model: a logit per class, or the numbers."""
+        return Outputs(len(self.classes) or len(self.numbers), self.task, self.labels.parts)
 
     @property
     def num_channels(self) -> int:
@@ -112,31 +122,42 @@ class Competition:
         return self.classes if new is None or new in self.classes else (*self.classes, new)
 
     def written(self, name: str) -> str:
-        return str(self.submission.values.get(name, name))
+        """What is handed in for a class."""
+        usual = name.partition("=")[2] if self.questions else name
+        return str(self.submission.values.get(name, usual))
 
     def images_of(self, rows: Sequence[str]) -> list[str]:
         """The images that the id cells of a submission are about, each once, in their order. Raises `ValueError`."""
         joint = self.submission.joined
-        return list(rows) if joint is None else list(dict.fromkeys(split_joined(rows, joint, self.classes)[0]))
+        return list(rows) if joint is None else list(dict.fromkeys(split_joined(rows, joint, self.labels.asked)[0]))
 
     def rows_of(self, images: Sequence[str]) -> list[str]:
         """The id cells of a submission about these images, in the order of `answers`."""
         joint = self.submission.joined
-        return list(images) if joint is None else joined(images, joint, self.classes)
+        return list(images) if joint is None else joined(images, joint, self.labels.asked)
 
     def answers(self, decisions: np.ndarray) -> "pd.DataFrame":
         """What is handed in for `decisions` (`Metric.decide`): the submission's columns but the id, by `rows_of`."""
         import pandas as pd
 
         wanted, column = self.submission.format, self.submission.column or ""
+        if self.questions and wanted == "label":
+            decisions = self._words_of(decisions)
+        if self.submission.joined is not None:
+            return pd.DataFrame({column: decisions.ravel()})
+        if self.questions and wanted == "label":
+            return pd.DataFrame(decisions, columns=list(self.questions))
         if wanted in {"label", "labels", "top_k"}:
             names = np.array([self.written(name) for name in self.handed_in], dtype=object)
             if wanted == "label":
                 return pd.DataFrame({column: names[decisions]})
             rows = decisions.astype(bool) if wanted == "labels" else decisions
             return pd.DataFrame({column: [self.submission.separator.join(names[row]) for row in rows]})
-        if self.submission.joined is not None:
-            return pd.DataFrame({column: decisions.ravel()})
         if wanted in {"probabilities", "numbers"}:
             return pd.DataFrame(decisions, columns=list(self.classes or self.numbers))
         return pd.DataFrame({column: decisions[:, self.positive_index if wanted == "probability" else 0]})
+
+    def _words_of(self, decisions: np.ndarray) -> np.ndarray:
+        """int (N, questions), an answer's place among its question's -> what is handed in for it."""
+        first = np.cumsum([0, *self.labels.parts[:-1]])
+        return np.array([self.written(name) for name in self.classes], dtype=object)[decisions + first]

@@ -31,8 +31,11 @@ def require_consistent(of: Described) -> None:
     """Raises `ValueError`."""
     metric, wanted, classes = of.scoring, of.submission.format, of.labels.classes
     layout, submission = of.labels.layout, of.submission
-    if of.labels.columns and of.task != "number":
-        raise ValueError("labels.columns: several numbers an image need task number")
+    if of.labels.columns and of.task not in {"number", "labels"}:
+        raise ValueError("labels.columns: need task number (several numbers an image) or labels (several questions)")
+    questions = of.task == "labels" and bool(of.labels.columns)
+    if questions:
+        _require_questions(of.labels)
     if len(set(of.labels.columns)) < len(of.labels.columns):
         raise ValueError("labels.columns: a column appears twice")
     if layout in {"idx", "csv", "json"} and not of.files.train_labels:
@@ -50,7 +53,7 @@ def require_consistent(of: Described) -> None:
         raise ValueError(f"metric: {metric.name} is of the second of two classes, not of {len(classes)}")
     if wanted == "labels" and of.task != "labels":
         raise ValueError(f"submission.format: task {of.task} submits one class: use format label")
-    if wanted == "label" and of.task == "labels":
+    if wanted == "label" and of.task == "labels" and not questions:
         raise ValueError("submission.format: task labels submits several classes: use format labels")
     if wanted == "probability":
         if len(classes) != (1 if of.task == "labels" else 2):
@@ -59,11 +62,12 @@ def require_consistent(of: Described) -> None:
             raise ValueError(f"submission.positive: should be one of {examples(classes, 10)}")
     if wanted in {"number", "numbers"} and (wanted == "numbers") != bool(of.labels.columns):
         raise ValueError(f"submission.format: {wanted} does not fit labels.columns: {len(of.labels.columns)}")
-    if of.labels.joined is not None and of.task != "labels":
-        raise ValueError("labels.joined: a row per image and class needs task labels")
-    if submission.joined is not None and wanted != "probabilities":
-        raise ValueError(f"submission.joined: a row per image and class needs format probabilities, not {wanted}")
-    if (wanted not in {"probabilities", "numbers"} or submission.joined is not None) and not submission.column:
+    if of.labels.joined is not None and of.task != "labels" and not of.labels.columns:
+        raise ValueError("labels.joined: several rows an image need task labels, or labels.columns")
+    if submission.joined is not None and wanted not in {"probabilities", "numbers"} and not questions:
+        raise ValueError(f"submission.joined: several rows an image need format probabilities or numbers, not {wanted}")
+    by_column = wanted in {"probabilities", "numbers"} or questions
+    if (not by_column or submission.joined is not None) and not submission.column:
         raise ValueError("submission.column: missing")
     if submission.values and set(submission.values) != set(classes):
         raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
@@ -95,3 +99,19 @@ def require_consistent(of: Described) -> None:
             raise ValueError(f"labels.{key}: only layout {' or '.join(layouts)} has such, not {layout}")
     if (of.task == "number" and layout != "csv") or (of.task == "labels" and layout not in {"csv", "json"}):
         raise ValueError(f"task: {of.task} needs layout csv{' or json' if of.task == 'labels' else ''}")
+
+
+def _require_questions(labels: Labels) -> None:
+    """`classes` are called COLUMN=CELL, question by question, two or more of each."""
+    column_of = [next((c for c in labels.columns if name.startswith(f"{c}=")), "") for name in labels.classes]
+    if strange := [name for name, column in zip(labels.classes, column_of, strict=True) if not column]:
+        raise ValueError(f"labels.classes: '{strange[0]}': with labels.columns, a class is called COLUMN=CELL")
+    ordered = sorted(column_of, key=labels.columns.index)
+    if column_of != ordered or list(dict.fromkeys(column_of)) != list(labels.columns):
+        raise ValueError("labels.classes: expected those of each of labels.columns, in their order")
+    if marked := [column for column in labels.columns if "=" in column]:
+        raise ValueError(f"labels.columns: '{marked[0]}': '=' stands between a column and its class; rename the column")
+    if few := [column for column, count in zip(labels.columns, labels.parts, strict=True) if count < 2]:
+        raise ValueError(f"labels.classes: '{few[0]}' needs at least two")
+    if labels.wide:
+        raise ValueError("labels.wide: labels.columns hold a class each, not 0 and 1")

@@ -52,8 +52,10 @@ class Labels:
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
     id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
-    columns: tuple[str, ...] = ()  # csv, task number: several numbers an image, instead of `column`
-    joined: str | None = None  # csv, task labels: a row per image and class, `id_column` holds ID, this, and the class
+    # csv, instead of `column`. Task number: several numbers an image. Task labels: several questions, each answered by
+    # one class, which `classes` calls COLUMN=CELL
+    columns: tuple[str, ...] = ()
+    joined: str | None = None  # csv: a row per image and class, or one of `columns`; `id_column` holds ID, this, and it
     wide: bool = False  # csv: a column of 0 and 1 per class, named after it, instead of `column`
     separator: str = " "  # csv, task labels: between the classes in one cell
     empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
@@ -72,6 +74,18 @@ class Labels:
         for key, pattern, name in (("pattern", self.pattern, "class"), ("group_pattern", self.group_pattern, "group")):
             if pattern is not None:
                 _require_group(key, pattern, name)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What an image is asked for, where it has a row or a column for each."""
+        return self.columns or self.classes
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The number of classes of each question; empty where there are no questions."""
+        if not self.columns or not self.classes:
+            return ()
+        return tuple(sum(name.startswith(f"{column}=") for name in self.classes) for column in self.columns)
 
     def class_of(self, word: str) -> str:
         """What a cell, a folder or a part of a name means."""
@@ -136,7 +150,7 @@ class Submission:
     positive: str | None = None  # format probability: whose probability
     values: dict[str, int | str] = field(default_factory=dict)  # hard classes: class -> what is written
     separator: str = " "  # formats labels and top_k: between the classes in one cell
-    joined: str | None = None  # format probabilities: a row per image and class, `id_column` holds ID, this, the class
+    joined: str | None = None  # a row per image and class, or one of labels.columns: `id_column` holds ID, this, and it
     new_class: str | None = (
         None  # format top_k: the class for none of the others; training images may or may not show it
     )

@@ -3,16 +3,14 @@
 Everything is text; a label is "0" or "1". `file` is empty where the id itself names the picture's file. A cell that
 does not fit the competition's description raises a `KitError` that names the file, the column and examples."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
+from kit.data.coco import parse_coco
 from kit.data.columns import PREFIX, names_of, require_numbers
 from kit.data.reading import SEPARATOR
 from kit.data.table import TARGET, require_one_row
@@ -36,7 +34,7 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
     if labels.wide and has_labels:
         table = table.rename(columns=labels.rename)
     needed = {"labels.id_column": [labels.id_column]}
-    by_column = labels.wide or labels.joined is not None
+    by_column = labels.wide or (labels.joined is not None and not labels.columns)
     several = {"labels.classes": list(competition.classes)} if by_column else {"labels.columns": list(labels.columns)}
     needed |= several if by_column or labels.columns else {"labels.column": [labels.column]}
     needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
@@ -108,9 +106,9 @@ def _a_column_each(competition: Competition, table: pd.DataFrame, file: Path) ->
             close = nearest(column, table.columns)
             raise KitError(f"{file}: has no column '{column}'{close}; correct `{key}` in the competition's YAML")
     try:
-        return a_column_each(table, labels.id_column, labels.column, labels.joined or "", competition.classes)
+        return a_column_each(table, labels.id_column, labels.column, labels.joined or "", labels.asked)
     except ValueError as error:
-        expected = f"an id, '{labels.joined}' and one of {examples(competition.classes, 6)}, once or alike"
+        expected = f"an id, '{labels.joined}' and one of {examples(labels.asked, 6)}, once or alike"
         raise KitError(f"{file}: column '{labels.id_column}' holds '{error}': expected {expected}") from None
 
 
@@ -141,6 +139,8 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
     """A class, delimited classes, or numbers -> text (N, targets), empty where the cell is."""
     if competition.task == "number":
         return np.stack([_numbers(table[name], f"{file}: column '{name}'") for name in competition.numbers], axis=1)
+    if competition.questions:
+        return _answers(competition, table, file)
     column, class_of = competition.labels.column, competition.labels.class_of
     cells = table[column].str.strip()
     where = f"{file}: column '{column}'"
@@ -152,6 +152,19 @@ def _cells(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndar
     cells = cells.map(class_of)
     _refuse_strangers(set(cells) - {""}, competition, where)
     return cells.to_numpy(str)[:, None]
+
+
+def _answers(competition: Competition, table: pd.DataFrame, file: Path) -> np.ndarray:
+    """A class in a column per question -> text (N, targets), empty where one is: what is half known is not learned."""
+    words = []
+    for column in competition.questions:
+        cells = table[column].str.strip()
+        named = (column + "=" + cells).map(competition.labels.class_of).where(cells != "", "")
+        _refuse_strangers(set(named) - {""}, competition, f"{file}: column '{column}'")
+        words.append(named.to_numpy(str))
+    given = np.stack(words, axis=1)
+    is_given = (given[:, :, None] == np.array(competition.classes)).any(axis=1)
+    return np.where((given == "").any(axis=1)[:, None], "", np.where(is_given, "1", "0"))
 
 
 def _numbers(column: pd.Series, where: str) -> np.ndarray:
@@ -183,42 +196,6 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
         both = f"{examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}"
         wrong = f"{len(strangers):,} values are not among the {len(competition.classes)} classes ({both})"
         raise KitError(f"{where}: {wrong}; correct `labels.classes` in the competition's YAML, or the cells")
-
-
-@dataclass(frozen=True)
-class Coco:
-    """COCO's JSON. `files`: image id -> file name; `marks`: (image id, class); `names`: category id -> class; `facts`:
-    what else is said of each image (location, sequence, ...), as text."""
-
-    files: dict[str, str]
-    marks: list[tuple[str, str]]
-    names: dict[Any, str]
-    facts: list[dict[str, str]]
-
-
-def parse_coco(data: bytes, file: str) -> Coco:
-    """images (id, file_name), annotations (image_id, category_id), categories (id, name); `file`: its name in errors. A
-    class is called by its category's name, or by the id where names are missing or not unique."""
-    try:
-        raw = json.loads(data)
-        files = {str(i["id"] if "id" in i else i["image_id"]): str(i["file_name"]) for i in raw["images"]}
-        names = {}
-        for category in raw.get("categories", []):
-            number = category["id"] if "id" in category else category["category_id"]
-            names[number] = str(category.get("name", category.get("scientificName", number)))
-        if len(set(names.values())) < len(names):
-            names = {number: str(number) for number in names}
-        pairs = [(str(one["image_id"]), one["category_id"]) for one in raw.get("annotations", [])]
-        marks = [(image, names.get(number, str(number))) for image, number in pairs]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        expected = "images with id and file_name, annotations with image_id and category_id"
-        raise KitError(f"{file}: is not COCO's JSON ({expected}): {type(error).__name__} {error}") from None
-    if len(files) < len(raw["images"]):
-        raise KitError(f"{file}: images: an id appears twice")
-    facts = [
-        {key: str(value) for key, value in image.items() if isinstance(value, str | int)} for image in raw["images"]
-    ]
-    return Coco(files, marks, names, facts)
 
 
 def _read_json(competition: Competition, file: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
 
 from kit.data.containers import FEW, other_columns
@@ -82,8 +83,8 @@ def json_table(data: bytes, name: str) -> pd.DataFrame:
 
 def a_column_each(table: pd.DataFrame, id_column: str, column: str, joint: str, names: Sequence[str]) -> pd.DataFrame:
     """A row per image and class, `id_column` an id, `joint` and one of `names` -> a row per image, in their order, with
-    a column per name, "" where it has no row. Raises `ValueError` with a cell that is none, or an image with two
-    different answers."""
+    a column per name, "" where it has no row, and what else all rows of an image say alike. Raises `ValueError` with a
+    cell that is none, or an image with two different answers."""
     images, places = split_joined(table[id_column].tolist(), joint, names)
     cells = pd.DataFrame({"image": images, "place": places, "cell": table[column]}).drop_duplicates()
     twice = cells[cells.duplicated(["image", "place"])]
@@ -92,6 +93,11 @@ def a_column_each(table: pd.DataFrame, id_column: str, column: str, joint: str, 
     wide = cells.pivot(index="image", columns="place", values="cell").reindex(columns=range(len(names)))
     wide = wide.fillna("").loc[list(dict.fromkeys(images))]
     wide.columns = pd.Index(names)
+    others = [name for name in table if name not in {id_column, column, *names}]
+    if others:
+        by_image = table[others].groupby(np.array(images, dtype=object), sort=False)
+        most = by_image.nunique().max().to_dict()
+        wide = wide.join(by_image.first()[[name for name in others if most[name] == 1]])
     return wide.rename_axis(id_column).reset_index()
 
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 import pandas as pd
 
 from kit.data.archives import unpacked_name
+from kit.data.coco import Coco, parse_coco
 from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
-from kit.data.label_files import Coco, parse_coco
 from kit.data.matching import FileNames
 from kit.data.text_tables import ENDINGS, json_table, read_text_csv
 from kit.errors import KitError, examples

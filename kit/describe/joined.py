@@ -1,4 +1,4 @@
-"""Tables with a row per image and class: `ID_2f306dc01_epidural`, where ID_2f306dc01 is a picture."""
+"""Tables with a row per image and class, or question: `ID_2f306dc01_epidural`, where ID_2f306dc01 is a picture."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from kit.joined import joined, split_joined
 MARKS = "_-|:/. "
 MOST_NAMES = 200
 LOOKED_AT = 2000  # rows
-FARTHEST = 4  # marks from the right
+FARTHEST = 8  # marks from the right
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,7 @@ def _cut(cell: str, known: FileNames) -> tuple[str, str, str] | None:
     ids = [cell[:place] for place in reversed(places[-FARTHEST:])]
     match = known.exactly(ids).places
     found = next((one for one, there in zip(ids, match, strict=True) if there), None)
-    return None if found is None else (found, cell[len(found)], cell[len(found) + 1 :])
+    if found is None:
+        return None
+    name = cell[len(found) :].lstrip(MARKS)
+    return found, cell[len(found) : len(cell) - len(name)], name

@@ -2,9 +2,12 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from kit.data.containers import likely_shapes, pixels_a_row
+from kit.data.listing import natural
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest
@@ -46,7 +49,7 @@ def picture_roles(inventory: Inventory, case: Case) -> Pictures:
         case.warnings.append("no test pictures and no sample submission: a CV, and nothing to hand in")
     elif not tests:
         raise KitError(_without_test(trains, pictures, inventory))
-    train = [trains[0]] if trains != tests else tests
+    train = _parts_like(trains[0], trains) if trains != tests else tests
     if train is not tests and not any(is_train(entry.name) for entry in trains):
         train = trains
     validation = [e for e in pictures if is_validation(e.name) and e not in [*train, *tests]]
@@ -63,6 +66,13 @@ def picture_roles(inventory: Inventory, case: Case) -> Pictures:
     _say(result, case)
     _settle_shape(result, case)
     return result
+
+
+def _parts_like(first: Entry, trains: list[Entry]) -> list[Entry]:
+    """With those that go on where it ends: called as it is but for a number, with pictures of other names."""
+    alike = [one for one in trains if re.sub(r"\d+", "", one.name) == re.sub(r"\d+", "", first.name)]
+    names = [PurePosixPath(picture).name for entry in alike for picture in entry.pictures]
+    return sorted(alike, key=lambda one: natural(one.name)) if len(set(names)) == len(names) else [first]
 
 
 def _settle_shape(pictures: Pictures, case: Case) -> None:

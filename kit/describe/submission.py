@@ -15,7 +15,9 @@ SEPARATORS = ("|", ",", ";", " ")
 def describe_submission(case: Case) -> None:
     """Format and metric, by the task and by what the sample's cells look like."""
     task, classes = case.raw["task"], case.raw["labels"].get("classes", [])
-    fitting = [metric for metric in case.metrics if task in metric.tasks]
+    questions = task == "labels" and "columns" in case.raw["labels"]
+    suits = {"classes", "ordinal"} if questions else {task}
+    fitting = [metric for metric in case.metrics if suits & set(metric.tasks)]
     fitting = [metric for metric in fitting if not metric.two_classes or len(classes) == 2]
     if case.metrics and not fitting:
         first = case.metrics[0]
@@ -25,12 +27,15 @@ def describe_submission(case: Case) -> None:
     metric = fitting[0] if fitting else None
     if task == "number":
         several = "columns" in case.raw["labels"]
-        _settle(
-            case,
-            "numbers" if several else "number",
-            "rmse",
-            "a number per row and column" if several else "a number per row",
-        )
+        what = "a number per row" + (" and column" if several and case.rows is None else "")
+        _settle(case, "numbers" if several else "number", "rmse", what)
+        _by_row(case)
+    elif questions:
+        what = "row per image and question" if case.rows is not None else "column per question"
+        _settle(case, "label", "accuracy", f"a {what}, a class in each; the mean over the questions")
+        case.raw["submission"].pop("column")
+        _by_row(case)
+        case.warnings.append("every question counts alike: the page's weights go into metric_options: {weights: ...}")
     elif len(case.answers) > 1:
         _columns_per_class(case)
     elif task == "labels":
@@ -87,6 +92,10 @@ def _columns_per_class(case: Case) -> None:
         case.warnings.append(
             "files do not tell the weights, all are 1: the page's go into metric_options: {weights: ...}"
         )
+    _by_row(case)
+
+
+def _by_row(case: Case) -> None:
     if case.rows is not None:
         case.raw["submission"] |= {"column": case.rows.column, "joined": case.rows.joint}
 

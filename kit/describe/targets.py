@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kit.data.label_files import Coco, is_junk
+from kit.data.coco import Coco
+from kit.data.label_files import is_junk
 from kit.describe.case import Case, number_first
 from kit.describe.groups import SURE, find_group
+from kit.describe.several import answers_in_columns
 from kit.describe.strings import describe_strings
 from kit.errors import KitError, counted, examples
 from kit.tasks import Task
@@ -48,19 +50,14 @@ def target_of_table(case: Case) -> None:
     case.table = table
     signs = [column for column in wanted if column in table and _signs(table[column])]
     wide = len(wanted) > 1 and signs == wanted
-    several = not wide and len(wanted) > 1 and all(name in table and _are_numbers(table[name]) for name in wanted)
+    several = not wide and len(wanted) > 1 and all(name in table for name in wanted)
     column = "" if wide or several else _target_column(case)
     find_group(table, {case.id_column, column, *wanted}, case, case.test_table)
     if wide:
         _wide(case)
         return
-    if several and case.rows is not None:
-        first = f"'{wanted[0]}' has {table[wanted[0]].nunique():,} different values"
-        raise KitError(
-            f"rows of several questions an image ({examples(wanted)}; {first}): the kit reads rows of 0 and 1"
-        )
     if several:
-        _several_numbers(case)
+        answers_in_columns(case)
         return
     case.raw["labels"]["column"] = column
     cells = table[column].str.strip()
@@ -76,23 +73,6 @@ def target_of_table(case: Case) -> None:
         _numbers(case, column, values)
     else:
         describe_strings(case, column, values)
-
-
-def _are_numbers(column: pd.Series) -> bool:
-    known = pd.to_numeric(column[column.str.strip() != ""], errors="coerce")
-    return bool(len(known)) and bool(known.notna().all())
-
-
-def _several_numbers(case: Case) -> None:
-    """Columns of real values, as the sample's."""
-    if not case.fits("number"):
-        scores = " or ".join(case.metrics[0].tasks)
-        raise KitError(
-            f"the sample asks for {len(case.answers)} numbers an image; {case.metrics[0].name} scores {scores}"
-        )
-    case.raw["task"] = "number"
-    case.raw["labels"]["columns"] = case.answers
-    case.because(f"the sample's {len(case.answers)} columns ({examples(case.answers, 4)}) are numbers in the labels")
 
 
 def _signs(column: pd.Series) -> bool:

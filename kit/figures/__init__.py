@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from kit.figures.base import grid, logarithmic, plt, save, sns
+from kit.figures.base import grid, logarithmic, plt, save, sns, write
 
 MANY_CLASSES, CAPTION = 50, 26  # named in a figure; characters per line
 
@@ -95,18 +95,22 @@ def reliability(curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], title: str, path: Path) -> None:
-    """uint8 RGB pictures of any size in a grid, each with a caption of a few lines."""
+    """uint8 RGB pictures of any size in a grid, each with a caption of a few lines. All on one axis, in inches: one for
+    each picture would take matplotlib seconds."""
     columns = min(8, len(pictures))
-    rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.15 * rows + 0.5), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        axis.imshow(picture)
+    width, height, above = 1.75 * columns, 2.15 * -(-len(pictures) // columns), 0.4
+    figure = plt.figure(figsize=(width, height + above))
+    axis = figure.add_axes((0, 0, 1, 1), frameon=False)
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(place, columns)
+        high, wide = (np.array(picture.shape[:2]) * 1.6 / max(picture.shape[:2])).tolist()
+        middle, bottom = 1.75 * (column + 0.5), 2.15 * (row + 1)
+        axis.imshow(picture, extent=(middle - wide / 2, middle + wide / 2, bottom, bottom - high))
         lines = [line if len(line) <= CAPTION else line[: CAPTION - 1] + "…" for line in caption.split("\n")]
-        axis.set_title("\n".join(lines), fontsize=8)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    save(figure, path)
+        axis.text(middle, bottom - high - 0.04, "\n".join(lines), fontsize=8, ha="center", va="bottom")
+    axis.set(xlim=(0, width), ylim=(height, -above), xticks=[], yticks=[])
+    axis.text(0.1, -above / 2, title, fontsize=11)
+    write(figure, path)
 
 
 def confusion_matrix(targets: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:

@@ -14,12 +14,17 @@ from matplotlib.ticker import NullFormatter
 
 from kit.workspace import atomic_path
 
-__all__ = ["grid", "logarithmic", "plt", "save", "sns"]
+__all__ = ["grid", "logarithmic", "plt", "save", "sns", "write"]
 sns.set_theme(style="whitegrid", palette="deep", rc={"text.parse_math": False})  # two $ in a name are no formula
 
 
 def save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
+    write(figure, path)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """As it is laid out."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)

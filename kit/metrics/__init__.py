@@ -14,11 +14,12 @@ from kit.metrics.kappa import KAPPA
 from kit.metrics.log_loss import LOG_LOSS, weighted_log_loss
 from kit.metrics.metric import NOTHING, Metric
 from kit.metrics.probabilistic_f1 import PROBABILISTIC_F1
+from kit.metrics.questions import of_questions
 from kit.metrics.ranking import mean_average_precision, top_accuracy
 from kit.metrics.recall import BALANCED_ACCURACY, MCC
 from kit.metrics.roc_auc import ROC_AUC, partial_roc_auc
 from kit.metrics.words import named
-from kit.tasks import Task
+from kit.tasks import Outputs, Task
 
 _METRICS = (
     ACCURACY,
@@ -51,8 +52,14 @@ SHOWN: dict[Task, tuple[Metric, ...]] = {
 }  # fmt: skip
 
 
-def find_metric(name: str, options: Options = NOTHING, classes: tuple[str, ...] = ()) -> Metric:
-    """The metric of this name, with its `metric_options`; otherwise raises `ValueError` with the nearest one."""
+def find_metric(
+    name: str, options: Options = NOTHING, classes: tuple[str, ...] = (), questions: Mapping[str, int] = NOTHING
+) -> Metric:
+    """The metric of this name, with its `metric_options`; otherwise raises `ValueError` with the nearest one. With
+    `questions` (how many classes each has) it is their mean, by `metric_options.weights`."""
+    if questions:
+        rest = {key: value for key, value in options.items() if key != "weights"}
+        return of_questions(find_metric(name, rest), questions, options.get("weights", {}))
     beta = {"beta"} if name.startswith("fbeta") else set()
     known = OPTIONS[name][0] if name in OPTIONS else beta
     strange = sorted(set(options) - known)
@@ -98,7 +105,10 @@ def nearest_metric(words: str) -> str:
     return best if shared[best] else ""
 
 
-def shown_metrics(task: Task, own: Metric, num_classes: int = 0) -> list[Metric]:
-    """The competition's metric, and the others that the task's predictions allow (ROC AUC of many classes is slow)."""
-    others = [metric for metric in SHOWN[task] if metric is not ROC_AUC or num_classes <= MANY]
+def shown_metrics(outputs: Outputs, own: Metric, questions: Mapping[str, int] = NOTHING) -> list[Metric]:
+    """The competition's metric, and the others that its predictions allow (ROC AUC of many classes is slow)."""
+    if questions:
+        others = [of_questions(ACCURACY, questions, {})]
+    else:
+        others = [metric for metric in SHOWN[outputs.task] if metric is not ROC_AUC or outputs.count <= MANY]
     return [own, *(metric for metric in others if metric.name != own.name)]

@@ -33,7 +33,7 @@ _PHRASES = (  # in this order
     (r"above (an? )?(?:\d+(?:\.\d+)? ?(percent)?) ?(tpr|true positive rate|sensitivity)", " partial "),
 )
 _SAYS_NOTHING = re.compile(
-    r"mean|averaged?|avg|scores?|the|of|a|an|at|between|and|by|for|per|class|classes|multi(class)?|binary|two"
+    r"mean|averaged?|avg|hierarchical|scores?|the|of|a|an|at|between|and|by|for|per|class|classes|multi(class)?|binary|two"
     r"|columns?(wise)?|wise|metric|classification|images?|each|over|examples?|predict(ions?|ed)|observed|targets?|rows?"
     r"|(multi)?labels?|curve|value|loss"
 )

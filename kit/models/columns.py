@@ -71,7 +71,7 @@ class ColumnEncoder(nn.Module):
 
 
 class WithColumns(nn.Module):
-    """A network whose last layer sees the columns beside the features: (N, C, H, W), (N, F) -> (N, num_outputs)."""
+    """A network whose last layer sees the columns beside the features: (N, C, H, W), (N, F) -> (N, outputs)."""
 
     head_names = "fc"
 

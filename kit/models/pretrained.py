@@ -1,4 +1,7 @@
-"""The one place that knows timm, and how published weights are loaded: `timm:NAME`, .safetensors and .pth files."""
+"""The one place that knows timm, and how published weights are loaded: `timm:NAME`, .safetensors and .pth files.
+
+timm takes as long to import as torch, and the kit's own networks need nothing of it: it is imported where it is used.
+"""
 
 import sys
 from collections.abc import Callable
@@ -6,9 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import timm
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import adapt_input_conv, group_parameters
 from torch import nn
 
 from kit import console
@@ -16,9 +16,13 @@ from kit.errors import ConfigError, KitError, examples, nearest, reason
 from kit.models.weights import Fit, Tensors, Weights, fit_weights, read_weights
 from kit.workspace import expanded
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool = False, **options: Any) -> nn.Module:
     """timm's model with a new head. `download` takes timm's own weights from the network."""
+    import timm
+
     require_timm(name)
     try:
         model = timm.create_model(name, pretrained=download, num_classes=num_classes, in_chans=in_channels, **options)
@@ -40,6 +44,8 @@ def build_timm(name: str, num_classes: int, in_channels: int = 3, download: bool
 
 def require_timm(name: str) -> None:
     """Raise `ConfigError`, with the nearest name, where timm has no such model."""
+    import timm
+
     if not timm.is_model(name):
         close = timm.list_models(f"*{name[:5]}*") or timm.list_models()
         raise ConfigError(f"model.name: timm has no model '{name}'{nearest(name, close)}")
@@ -48,7 +54,7 @@ def require_timm(name: str) -> None:
 def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
     """RGB mean and std that the model's published weights were trained with; for the kit's own networks, ImageNet's."""
     settings = getattr(model, "pretrained_cfg", None) or {}
-    return list(settings.get("mean", IMAGENET_DEFAULT_MEAN)), list(settings.get("std", IMAGENET_DEFAULT_STD))
+    return list(settings.get("mean", IMAGENET_MEAN)), list(settings.get("std", IMAGENET_STD))
 
 
 def weights_file(name: str) -> Path:
@@ -94,6 +100,8 @@ def fit_file(model: nn.Module, weights: Weights, path: Path) -> Fit:
 def _for_other_channels(own: Tensors, tensors: Tensors) -> Tensors:
     """Weights for RGB, for a network that sees another number of channels: the first convolution's are repeated, or
     summed, as timm does it."""
+    from timm.models import adapt_input_conv
+
     adapted = dict(tensors)
     for name, value in tensors.items():
         wanted = own[name].shape if name in own else value.shape
@@ -104,6 +112,8 @@ def _for_other_channels(own: Tensors, tensors: Tensors) -> Tensors:
 
 def timm_of_file(path: Path) -> list[str]:
     """timm's models that a file's name begins with (`resnet50.a1_in1k.safetensors`), as `timm:NAME`."""
+    import timm
+
     stem = path.name.split(".")[0].replace("-", "_").lower()
     return [f"timm:{name}" for name in timm.list_models() if stem == name or stem.startswith(f"{name}_")]
 
@@ -122,6 +132,8 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     if matcher is None:
         keys = "layer_decay, head_learning_rate, freeze_epochs and freeze_layers"
         raise ConfigError(f"train.{keys} need a network with a `group_matcher`; this one has none")
+    from timm.models import group_parameters
+
     groups = group_parameters(model, matcher(coarse=False), reverse=True)
     head = head_names(model)
     deepest = max((number for name, number in groups.items() if not name.startswith(head)), default=0)

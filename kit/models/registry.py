@@ -29,7 +29,7 @@ from kit.models.pretrained import (
 from kit.models.resnet import ResNet
 from kit.models.vgg import VGG
 from kit.settings import Model
-from kit.tasks import Task
+from kit.tasks import Outputs
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(ResNet, (2, 2, 2, 2), False),
@@ -95,21 +95,19 @@ def network_options(name: str) -> dict[str, Any]:
 
 class Classifier(nn.Module):
     """A network with its normalisation inside: pixels (N, channels, H, W) in 0..255, any dtype -> outputs
-    (N, num_outputs). `activate` turns outputs into predictions, by the task. The numbers' means and stds
+    (N, outputs.count). `activate` turns outputs into predictions, by the task. The numbers' means and stds
     (`set_number_scale`) are part of the weights."""
 
-    def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], task: Task = "classes",
-        num_outputs: int = 1,
-    ) -> None:  # fmt: skip
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], outputs: Outputs) -> None:
         super().__init__()
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.target_scale: torch.Tensor
-        self.task = task
-        if task == "number":
-            scale = torch.tensor([0.0, 1.0])
-            self.register_buffer("target_scale", scale if num_outputs == 1 else scale[:, None].repeat(1, num_outputs))
+        self.outputs = outputs
+        if outputs.task == "number":
+            usual = torch.tensor([0.0, 1.0])
+            scale = usual if outputs.count == 1 else usual[:, None].repeat(1, outputs.count)
+            self.register_buffer("target_scale", scale)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255)
         self.network = network
@@ -123,10 +121,12 @@ class Classifier(nn.Module):
 
     def activate(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs (..., C), float32 -> probabilities of classes (which sum to 1) or of labels, or numbers."""
-        if self.task == "number":
+        if self.outputs.task == "number":
             mean, std = self.target_scale.to(outputs.device)
             return outputs * std + mean
-        return outputs.sigmoid() if self.task == "labels" else outputs.softmax(dim=-1)
+        if self.outputs.parts:
+            return torch.cat([part.softmax(dim=-1) for part in outputs.split(self.outputs.parts, dim=-1)], dim=-1)
+        return outputs.sigmoid() if self.outputs.task == "labels" else outputs.softmax(dim=-1)
 
     def head(self) -> nn.Linear:
         """The last layer: features (N, D) -> outputs. Raises `ConfigError` where it is not linear."""
@@ -179,7 +179,7 @@ UNKNOWN: Statistics = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 def build_classifier(
-    model: Model, num_outputs: int, task: Task = "classes", image_size: int | None = None,
+    model: Model, outputs: Outputs, image_size: int | None = None,
     statistics: tuple[Statistics | None, Statistics] = (None, UNKNOWN), channels: int = 3,
     columns: ColumnShape | None = None,
 ) -> Classifier:  # fmt: skip
@@ -198,7 +198,7 @@ def build_classifier(
     if weights == "timm" and not name.startswith("timm:"):
         raise ConfigError(f"model.weights: timm has none for '{name}'; expected none or a file")
     loaded = {"download": True} if weights == "timm" else {}
-    network = build_model(name, num_outputs, channels, **options, **loaded)
+    network = build_model(name, outputs.count, channels, **options, **loaded)
     own = own_normalisation(network) if weights == "timm" else None
     if weights not in {"none", "timm"}:
         own = load_weights(network, weights_file(weights))[1].statistics or own_normalisation(network)
@@ -209,7 +209,7 @@ def build_classifier(
         own = None
     if len(fallback[0]) != channels:  # not known yet
         fallback = ([0.5] * channels, [0.25] * channels)
-    made = Classifier(network, *(given or own or fallback), task, num_outputs)
+    made = Classifier(network, *(given or own or fallback), outputs)
     if columns is not None:
         made.network = WithColumns(network, made.head(), columns)
     return made

@@ -39,7 +39,7 @@ def loaded_model(
     from kit.training.checkpoint import load_model
 
     random, size = replace(experiment.model, weights="none"), experiment.data.image_size
-    outputs, channels = competition.num_outputs, competition.num_channels
-    built = build_classifier(random, outputs, competition.task, size, channels=channels, columns=columns)
+    channels = competition.num_channels
+    built = build_classifier(random, competition.outputs, size, channels=channels, columns=columns)
     built.load_state_dict(load_model(file)[0])
     return built

@@ -7,7 +7,6 @@ import numpy as np
 from kit import console
 from kit.competition import Competition
 from kit.errors import counted
-from kit.metrics import shown_metrics
 from kit.run.hand_in import HandIn, Scored
 from kit.run.member import Member, picked_by_own_fold, searched_folds
 from kit.scoring.bootstrap import bootstrap_interval
@@ -18,7 +17,7 @@ def cross_validation(scored: Scored, competition: Competition) -> dict[str, Any]
     competition's own metric scores what would be submitted: clipped, postprocessed. A fold that lacks a class has no
     ROC AUC, and counts in no mean."""
     truth, metrics = scored.truth, dict[str, Any]()
-    for metric in shown_metrics(competition.task, truth.metric, len(competition.classes)):
+    for metric in competition.shown:
         decided = scored.decisions(metric)
         rows = [truth.folds == fold for fold in np.unique(truth.folds)]
         each = [metric.measure(truth.targets[own], decided[own]) for own in rows]
@@ -99,5 +98,5 @@ def show_cross_validation(members: list[Member], cv: dict[str, Any], hand_in: Ha
         left = f"; on the other {cv['other_folds']['num_images']:,} images: {competition.scoring.name} {score or 0:.4f}"
         console.stage("ensemble", text + (left if score is not None else ", and there is no other"))
     accuracy = cv["metrics"].get("accuracy", {}).get("pooled", 1.0)
-    if accuracy < 1 / competition.num_outputs:
+    if accuracy < 1 / competition.outputs.count:
         console.warn("worse than guessing" + (": are the classes swapped?" if len(competition.classes) == 2 else ""))

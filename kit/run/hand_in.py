@@ -42,7 +42,7 @@ def try_metric(competition: Competition, known: np.ndarray) -> None:
     of training is the time."""
     metric, some = competition.scoring, known[:ROWS_TRIED]
     if competition.task in {"classes", "ordinal"}:
-        predictions = np.eye(competition.num_outputs)[some]
+        predictions = np.eye(competition.outputs.count)[some]
     else:
         predictions = some.astype(float)
     try:

@@ -115,7 +115,7 @@ class FrozenHeads:
         if run.competition.task == "number":
             mean, std = torch.tensor(number_scale(run.samples.targets[rows]))
             targets = (targets - mean) / std
-        problem = Problem(seen, targets, run.competition.task, run.competition.num_outputs)
+        problem = Problem(seen, targets, run.competition.outputs)
         fitted = fit_folds(problem, run.samples.folds[rows], penalties, full)
         what = f"heads of {counted(len(fitted.paths), 'fold')} and {counted(len(penalties), 'penalty strength')}"
         console.stage("features", f"{what} in {console.duration(time.monotonic() - began)}")

@@ -3,8 +3,6 @@
 from typing import Any, Protocol
 
 from kit.events import Line
-from kit.run.heads import FrozenHeads
-from kit.run.network import Networks
 from kit.run.predicting import has_frozen_network
 from kit.run.run import Run, RunFold
 
@@ -24,4 +22,10 @@ class Method(Protocol):
 
 
 def method_of(run: Run) -> Method:
-    return FrozenHeads(run) if has_frozen_network(run) else Networks(run)
+    if has_frozen_network(run):
+        from kit.run.heads import FrozenHeads
+
+        return FrozenHeads(run)
+    from kit.run.network import Networks
+
+    return Networks(run)

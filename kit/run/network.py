@@ -76,7 +76,7 @@ class Networks:
             raise ConfigError("data.columns: nothing is known of the pictures of data.extra; use one of them")
         samples = self.run.training_samples
         seen = samples.targets[samples.training_rows("full")]
-        build_loss(competition.task, experiment.train, seen, competition.num_outputs)
+        build_loss(competition.outputs, experiment.train, seen)
 
     def settle(self) -> dict[str, Any]:
         run, train = self.run, self.run.experiment.train
@@ -190,9 +190,9 @@ class Networks:
     def stepper(self, fold: RunFold, step_key: StepKey | None = None) -> Stepper:
         """The model with its optimizer and objective, ready to train."""
         run, seen, model = self.run, self.training_set(fold).targets, self.model(fold)
-        task, train = run.competition.task, run.experiment.train
-        loss = build_loss(task, train, seen, run.competition.num_outputs)
-        objective = Objective(loss, validation_loss(task, seen), model.activate)
+        outputs, train = run.competition.outputs, run.experiment.train
+        loss = build_loss(outputs, train, seen)
+        objective = Objective(loss, validation_loss(outputs, seen), model.activate)
         compute = Compute(run.device, fold.computing.as_precision())
         drawn_by = step_key or (run.experiment.seed, fold.number)
         return Stepper.prepare(model, train, objective, compute, drawn_by, self.share)
@@ -231,9 +231,9 @@ def initial_model(run: Run, fallback: Statistics = UNKNOWN) -> Classifier:
     """The experiment's model; `fallback`: the channels' statistics, where neither config nor weights name any."""
     model, data = run.experiment.model, run.experiment.data
     given = (data.mean, data.std) if data.mean is not None and data.std is not None else None
-    outputs, task = run.competition.num_outputs, run.competition.task
     statistics, channels = (given, fallback), run.competition.num_channels
-    return build_classifier(model, outputs, task, data.image_size, statistics, channels, run.column_shape)
+    outputs, columns = run.competition.outputs, run.column_shape
+    return build_classifier(model, outputs, data.image_size, statistics, channels, columns)
 
 
 def start_of(fold: RunFold) -> RunFold | None:

@@ -174,7 +174,7 @@ class FoldPredictors:
         other pixels than the run's own."""
         run, views = self._run, view_set(self._run)
         if not len(rows):
-            return np.empty((len(folds), 0, run.competition.num_outputs), np.float32)
+            return np.empty((len(folds), 0, run.competition.outputs.count), np.float32)
         if self._features is not None:
             heads = [(self._models[fold].head(), self._models[fold].activate) for fold in folds]
             seen = torch.from_numpy(self._features[:, rows]).float()

@@ -160,7 +160,7 @@ def _steps(run: Run, model: Classifier) -> tuple[TrainingSteps, list[int]]:
     size = experiment.side(train.epochs // 2)
     sizes = [size, *sorted({experiment.side(epoch) for epoch in range(train.epochs)} - {size})]
     train = replace(train, batch_size=-(-train.batch_size // (experiment.machine.gpus_per_fold or 1)))
-    return TrainingSteps(model, sizes, train, run.competition.num_outputs, run.device), sizes
+    return TrainingSteps(model, sizes, train, run.competition.outputs.count, run.device), sizes
 
 
 def _work(run: Run, steps: TrainingSteps) -> Workload:

@@ -11,6 +11,7 @@ from kit.competition import Competition
 from kit.data.places import require_in_raw
 from kit.data.text_tables import read_text_csv
 from kit.errors import KitError, counted, examples
+from kit.joined import split_joined
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def images_asked_for(competition: Competition, sample: pd.DataFrame, where: str)
     try:
         return competition.images_of(sample[column].tolist())
     except ValueError as error:
-        expected = f"an id, '{competition.submission.joined}' and one of {examples(competition.classes, 6)}"
+        expected = f"an id, '{competition.submission.joined}' and one of {examples(competition.labels.asked, 6)}"
         raise KitError(f"{where}: column '{column}' holds '{error}': expected {expected}") from None
 
 
@@ -132,7 +133,7 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
     wanted, ids = competition.submission.format, table[competition.submission.id_column]
     columns = table[value_columns(competition)]
     if wanted in {"label", "labels", "top_k"}:
-        return _places(competition, columns.iloc[:, 0])
+        return _places(competition, table)
     numbers = columns.apply(pd.to_numeric, errors="coerce").to_numpy(float)
     bad = ~np.isfinite(numbers).all(axis=1)
     outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (competition.task != "number")
@@ -144,8 +145,11 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
     return numbers, errors
 
 
-def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
+def _places(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     submission = competition.submission
+    if competition.questions:
+        return _answers(competition, table)
+    cells = table[value_columns(competition)[0]]
     place = {competition.written(name): number for number, name in enumerate(competition.handed_in)}
     parts = [[cell] if submission.format == "label" else cell.split(submission.separator) for cell in cells]
     if submission.format == "labels":  # an image may have none
@@ -162,6 +166,24 @@ def _places(competition: Competition, cells: pd.Series) -> tuple[np.ndarray, lis
     if long:
         errors.append(f"{len(long):,} rows name more than {most} classes ({examples(long)})")
     return np.array([[place[row[0]] if row else -1] for row in parts], float), errors
+
+
+def _answers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """As `_places`, of several questions, each with answers of its own."""
+    submission, questions = competition.submission, list(competition.questions)
+    cells = table[value_columns(competition)].to_numpy()
+    asked = np.tile(questions, (len(table), 1))
+    if submission.joined is not None:
+        ends = split_joined(table[submission.id_column].tolist(), submission.joined, questions)[1]
+        asked = np.array(questions, dtype=object)[ends][:, None]
+    of_each = {name: [one for one in competition.classes if one.startswith(f"{name}=")] for name in questions}
+    known = {name: {competition.written(one) for one in classes} for name, classes in of_each.items()}
+    pairs = sorted({(q, c) for q, c in zip(asked.ravel(), cells.ravel(), strict=True) if c not in known[q]})
+    errors = []
+    if pairs:
+        strange = examples(f"'{cell}' for {question}" for question, cell in pairs)
+        errors = [f"{len(pairs):,} answers are not among their question's ({strange})"]
+    return np.empty((len(table), 0)), errors
 
 
 def _check_values(
@@ -186,6 +208,8 @@ def _check_values(
 
 
 def value_columns(competition: Competition) -> list[str]:
-    if competition.submission.format in {"probabilities", "numbers"} and competition.submission.joined is None:
+    if competition.submission.joined is None and competition.submission.format in {"probabilities", "numbers"}:
         return list(competition.classes or competition.numbers)
+    if competition.submission.joined is None and competition.questions:
+        return list(competition.questions)
     return [competition.submission.column or ""]

@@ -13,7 +13,6 @@ from kit.competition import NAME_PATTERN, NAME_WORDS
 from kit.data.rows import write_rows
 from kit.data.table import labelled_test, predictions, targets
 from kit.errors import ConfigError, KitError, counted, examples
-from kit.metrics import shown_metrics
 from kit.run.blending import BlendedRuns, blend_runs
 from kit.run.cv import cross_validation, on_other_folds, on_untouched, show_cross_validation
 from kit.run.drawing import draw_reliability
@@ -183,7 +182,7 @@ def _score_test(run: Run, handed: HandedIn) -> dict[str, float]:
         raise KitError(f"{len(new):,} test images came after `kit predict` ({examples(new)}); type `kit predict` again")
     truth, probs = Truth(competition.scoring, targets(known, competition)), predictions(joined, competition)
     scores, rows = {}, []
-    for metric in shown_metrics(competition.task, competition.scoring, len(competition.classes)):
+    for metric in competition.shown:
         params = handed.params if metric.name == competition.scoring.name else clip_of(handed.params)
         decided = metric.decide_for(truth.targets, probs, params)
         scores[metric.name] = metric.measure(truth.targets, decided)

@@ -122,7 +122,7 @@ def _facts(file: str) -> tuple[int, int] | None:
     """(size in bytes, time of the last change), or `None` where there is no such file."""
     try:
         seen = os.stat(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return seen.st_size, seen.st_mtime_ns
 

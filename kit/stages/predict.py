@@ -118,7 +118,7 @@ def _prior(run: Run) -> np.ndarray:
     samples = run.samples
     seen = samples.targets[samples.training_rows("full")]
     if seen.ndim == 1:
-        seen = np.eye(run.competition.num_outputs)[seen]
+        seen = np.eye(run.competition.outputs.count)[seen]
     return seen.mean(axis=0).astype(np.float32)
 
 

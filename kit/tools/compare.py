@@ -7,7 +7,6 @@ import numpy as np
 from kit import console
 from kit.data.table import predictions, targets
 from kit.errors import ConfigError, KitError
-from kit.metrics import shown_metrics
 from kit.run.member import read_member, searched_folds
 from kit.run.run import Run
 from kit.scoring.bootstrap import Difference, paired_difference
@@ -58,7 +57,7 @@ def compare(first: Run, second: Run) -> CompareResult:
     truth = Truth(competition.scoring, targets(both, competition), groups)
     probs = predictions(both, competition), both[[f"{c}_of_second" for c in competition.predictions]].to_numpy()
     differences, rows = {}, []
-    for metric in shown_metrics(competition.task, competition.scoring, len(competition.classes)):
+    for metric in competition.shown:
         decided = [metric.decide_for(truth.targets, each) for each in probs]
         found = differences[metric.name] = paired_difference(truth.by(metric), decided[0], decided[1])
         scores = [f"{metric.measure(truth.targets, each):.4f}" for each in decided]

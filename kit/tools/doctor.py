@@ -84,12 +84,12 @@ def _precision(run: Run) -> Finding:
     trial = Run((*run.asked.members, run.asked)[0], run.workspace).trial()  # a blend's first member
     machine, model, size = trial.experiment.machine, trial.experiment.model, trial.experiment.data.image_size
     try:
-        outputs = trial.competition.num_outputs
+        outputs = trial.competition.outputs
         random = replace(model, weights="none")
         channels = trial.competition.num_channels
-        network = build_classifier(random, outputs, trial.competition.task, size, channels=channels)
+        network = build_classifier(random, outputs, size, channels=channels)
         train = replace(trial.experiment.train, batch_size=min(trial.experiment.train.batch_size, BATCH))
-        work = TrainingSteps(network, (size,), train, outputs, trial.device).workload((model.name,))
+        work = TrainingSteps(network, (size,), train, outputs.count, trial.device).workload((model.name,))
         option = Wanted(machine.precision, machine.memory_format).candidates(trial.device)[0]
         images_per_second = speed(work, option, SECONDS)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:

@@ -206,9 +206,9 @@ def _member(held: Member, test: TestSet, full: bool, deadline: float) -> tuple[M
 def _prior(oof: pd.DataFrame, competition: Competition) -> np.ndarray:
     """float (C,): the training targets' mean, or no class over another where there is no OOF."""
     if oof.empty:
-        return np.full(competition.num_outputs, 1 / competition.num_outputs)
+        return np.full(competition.outputs.count, 1 / competition.outputs.count)
     seen = targets(oof, competition)
-    return (np.eye(competition.num_outputs)[seen] if seen.ndim == 1 else seen).mean(axis=0)
+    return (np.eye(competition.outputs.count)[seen] if seen.ndim == 1 else seen).mean(axis=0)
 
 
 def _pilot(

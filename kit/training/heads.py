@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from kit.tasks import Task
+from kit.tasks import Outputs
 
 HISTORY, ROUNDS, HALVINGS = 8, 150, 12
 TOLERANCE = 1e-4  # of the gradient's norm, against the first one's
@@ -18,12 +18,11 @@ MOST_NUMBERS = 100_000_000  # outputs (rows x problems x classes) held at once
 @dataclass(frozen=True)
 class Problem:
     """`features` float32 (N, D); `targets` int64 (N,) (classes, ordinal) or float32 (N, C) (labels, standardised
-    numbers); `outputs`: C."""
+    numbers); `outputs.count`: C."""
 
     features: torch.Tensor
     targets: torch.Tensor
-    task: Task
-    outputs: int
+    outputs: Outputs
 
 
 @dataclass(frozen=True)
@@ -89,26 +88,26 @@ def _choice(fold: int, away: list[tuple[int, ...]], losses: np.ndarray) -> int:
 def _held_out(heads: Heads, problem: Problem, rows: torch.Tensor) -> np.ndarray:
     """float (heads,): mean loss of each head on `rows`, bool (N,)."""
     outputs = torch.einsum("nd,pcd->npc", problem.features[rows], heads.weight) + heads.bias
-    return _losses(outputs, problem.targets[rows], problem.task)[0].double().mean(dim=0).numpy()
+    return _losses(outputs, problem.targets[rows], problem.outputs)[0].double().mean(dim=0).numpy()
 
 
 def fit_heads(problem: Problem, rows: torch.Tensor, penalties: torch.Tensor) -> Heads:
     """For each problem p, minimise the mean loss over its rows plus `penalties[p]` / 2 times the squared weights.
     `rows` bool (N, P): which images each problem uses; `penalties` float32 (P,), on features of variance 1. The loss is
     cross-entropy, binary cross-entropy, or half the squared error. Biases are not penalised."""
-    features, targets, task, outputs = problem.features, problem.targets, problem.task, problem.outputs
-    if task in {"classes", "ordinal"} and outputs == 2:  # one class mirrors the other: half the work, same minimum
-        one = fit_heads(Problem(features, targets[:, None].float(), "labels", 1), rows, penalties / 2)
+    features, targets, outputs = problem.features, problem.targets, problem.outputs
+    if outputs.task in {"classes", "ordinal"} and outputs.count == 2:  # one mirrors the other: half the work
+        one = fit_heads(Problem(features, targets[:, None].float(), Outputs(1, "labels")), rows, penalties / 2)
         return Heads(torch.cat([-one.weight, one.weight], 1) / 2, torch.cat([-one.bias, one.bias], 1) / 2)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     seen = torch.cat([(features - mean) / std, torch.ones(len(features), 1)], dim=1)  # the last weight is the bias
-    at_once = max(1, MOST_NUMBERS // (len(features) * outputs))
+    at_once = max(1, MOST_NUMBERS // (len(features) * outputs.count))
     parts = []
     for start in range(0, len(penalties), at_once):
         share = rows[:, start : start + at_once].float()
         weights = share / share.sum(dim=0).clamp(min=1)
-        objective = _objective(seen, targets, weights, penalties[start : start + at_once], task)
-        parts.append(_minimise(objective, torch.zeros(share.shape[1], outputs, seen.shape[1])))
+        objective = _objective(seen, targets, weights, penalties[start : start + at_once], outputs)
+        parts.append(_minimise(objective, torch.zeros(share.shape[1], outputs.count, seen.shape[1])))
     solved = torch.cat(parts)
     weight = solved[..., :-1] / std
     return Heads(weight, solved[..., -1] - weight @ mean)
@@ -119,7 +118,7 @@ Value = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def _objective(
-    seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, task: Task
+    seen: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, penalties: torch.Tensor, meaning: Outputs
 ) -> Callable[[torch.Tensor], Value]:
     """The objective of a subset of the problems, given by their numbers."""
 
@@ -129,7 +128,7 @@ def _objective(
         def value(solution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             count, outputs, width = solution.shape
             said = (seen @ solution.reshape(-1, width).T).view(len(seen), count, outputs)
-            losses, slopes = _losses(said, targets, task)
+            losses, slopes = _losses(said, targets, meaning)
             gradient = ((slopes * share[..., None]).reshape(len(seen), -1).T @ seen).view_as(solution)
             decayed = solution * strength
             decayed[..., -1] = 0
@@ -141,14 +140,17 @@ def _objective(
     return some
 
 
-def _losses(said: torch.Tensor, targets: torch.Tensor, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+def _losses(said: torch.Tensor, targets: torch.Tensor, outputs: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
     """(losses (N, P), their gradients (N, P, C)) of outputs (N, P, C)."""
-    if task in {"classes", "ordinal"}:
+    if outputs.task in {"classes", "ordinal"}:
         logs = said.log_softmax(dim=2)
         place = targets[:, None, None].expand(-1, said.shape[1], 1)
         return -logs.gather(2, place)[..., 0], logs.exp().scatter_add_(2, place, -torch.ones_like(said[..., :1]))
     wanted = targets[:, None].expand_as(said)
-    if task == "labels":
+    if outputs.parts:
+        logs = torch.cat([part.log_softmax(dim=2) for part in said.split(outputs.parts, dim=2)], dim=2)
+        return -(wanted * logs).sum(dim=2) / len(outputs.parts), (logs.exp() - wanted) / len(outputs.parts)
+    if outputs.task == "labels":
         losses = F.binary_cross_entropy_with_logits(said, wanted, reduction="none")
         return losses.mean(dim=2), (said.sigmoid() - wanted) / said.shape[2]
     return 0.5 * (said - wanted).square().sum(dim=2), said - wanted

@@ -19,6 +19,7 @@ from kit.processes import CORES, num_cores
 from kit.run.run import Run
 from kit.run.settling import settle_training
 from kit.settings import Data, Model, Train
+from kit.tasks import Outputs
 from kit.training.workload import TrainingSteps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -153,7 +154,7 @@ def test_speeds_are_taken_warm(monkeypatch, tries, expected, asked):
 
 def _steps(width: float = 0.125, sizes: tuple[int, ...] = (32,), batch_size: int = 8) -> TrainingSteps:
     torch.manual_seed(0)
-    model = build_classifier(Model("resnet18", options={"width": width, "zero_init_last": False}), 2)
+    model = build_classifier(Model("resnet18", options={"width": width, "zero_init_last": False}), Outputs(2))
     return TrainingSteps(model, sizes, Train(batch_size=batch_size), 2, DEVICE)
 
 
@@ -212,7 +213,7 @@ def test_what_is_timed_is_what_trains(tmp_path, monkeypatch):
         return [Trial(FP32, 1.0)]
 
     monkeypatch.setattr(Meter, "settle", settle)
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 2)
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), Outputs(2))
     settle_training(run, model, 100_000)
     work, wanted, would_compile = seen[0]
     assert work.subject[:1] == ("training",)

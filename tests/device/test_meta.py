@@ -18,6 +18,7 @@ from kit.inference.views import ViewSet, expand
 from kit.metrics import ACCURACY
 from kit.models import build_classifier
 from kit.settings import Model, Train
+from kit.tasks import Outputs
 from kit.training import loop
 from kit.training.loop import Feed, Output
 from kit.training.losses import build_loss
@@ -58,12 +59,12 @@ def test_an_epochs_steps_read_nothing_from_the_device(tmp_path, monkeypatch, tas
         pytest.skip("a number has no classes")
     reads = []
     monkeypatch.setattr(loop.Losses, "read", lambda self, total: (reads.append(len(self._waiting)), total)[1])
-    outputs = 1 if task == "number" else 3
+    outputs = Outputs(1 if task == "number" else 3, task)
     seen = {"classes": np.arange(8) % 3, "labels": np.ones((8, 3), np.float32), "number": np.ones((8, 1), np.float32)}[
         task
     ]
-    model = build_classifier(Model("resnet18", options={"width": 0.125, "dropout": 0.1}), outputs, task)
-    objective = Objective(build_loss(task, train, seen, outputs), F.mse_loss, model.activate)
+    model = build_classifier(Model("resnet18", options={"width": 0.125, "dropout": 0.1}), outputs)
+    objective = Objective(build_loss(outputs, train, seen), F.mse_loss, model.activate)
     stepper = Stepper.prepare(model, train, objective, Compute(META, Precision("fp32", "channels_last")), (0, 0))
     output = Output("test", tmp_path / "last.ckpt", tmp_path / "model.safetensors")
     training = loop._Training(stepper, _feed(torch.from_numpy(seen)), output, None)
@@ -79,7 +80,8 @@ def test_a_prediction_comes_home_in_one_copy_a_batch(monkeypatch, task):
     homes = []
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: (homes.append(self.device.type), torch.zeros(self.shape))[1])
     monkeypatch.setattr(predictor, "fold_batch_norms", lambda model, _: model.eval())
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 1 if task == "number" else 3, task)
+    outputs = Outputs(1 if task == "number" else 3, task)
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), outputs)
     compute = Compute(META, Precision("fp32", "channels_last"))
     ready = predictor.prepare(model, model.activate, compute, torch.zeros(2, 3, 40, 40))
     views = ViewSet(tuple(expand(["identity", "hflip", "five_crop"])), 32)

@@ -16,6 +16,7 @@ from kit.inference.views import ViewSet
 from kit.inference.workload import PredictionBatches
 from kit.models import build_classifier
 from kit.settings import TTA, Model
+from kit.tasks import Outputs
 
 PIXELS = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).float()
 
@@ -23,7 +24,7 @@ PIXELS = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torc
 def _trained(name: str, **options) -> nn.Module:
     """Batch norms with statistics of their own, as after a training."""
     torch.manual_seed(0)
-    model = build_classifier(Model(name, options=options), 3)
+    model = build_classifier(Model(name, options=options), Outputs(3))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)

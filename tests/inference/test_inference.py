@@ -16,6 +16,7 @@ from kit.inference.predictor import Predictor, predict, prepare
 from kit.inference.views import Shown, ViewSet, expand
 from kit.run import predicting
 from kit.settings import View
+from kit.tasks import Outputs
 
 PIXELS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -136,7 +137,8 @@ def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     model.activate = lambda logits: (logits / 1e5).softmax(1)
     run = SimpleNamespace(
         experiment=SimpleNamespace(machine=machine, train=SimpleNamespace(mode="network")),
-        device=DEVICE, samples=SimpleNamespace(pixels=PIXELS, columns=None), competition=SimpleNamespace(num_outputs=3),
+        device=DEVICE, samples=SimpleNamespace(pixels=PIXELS, columns=None),
+        competition=SimpleNamespace(outputs=Outputs(3)),
         fold=lambda number: SimpleNamespace(files=SimpleNamespace(model="fold_0/model.safetensors")),
     )  # fmt: skip
     fold = SimpleNamespace(number=0, model=lambda: model)

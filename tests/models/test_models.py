@@ -13,6 +13,7 @@ from kit.models.pretrained import layer_depths, load_weights
 from kit.models.registry import NETWORKS, UNKNOWN, check_model
 from kit.models.summary import summarise
 from kit.settings import Model
+from kit.tasks import Outputs
 
 
 def _copy_by_order(source: torch.nn.Module, target: torch.nn.Module) -> None:
@@ -126,7 +127,9 @@ def test_small_stem_keeps_the_map():
 
 @pytest.mark.parametrize(("image_size", "kernel"), [(32, 3), (40, 3), (48, 7), (96, 7)])
 def test_the_stem_follows_the_image_size(image_size, kernel):
-    model = build_classifier(Model("resnet18", options={"stem": "auto", "width": 0.125}), 2, image_size=image_size)
+    model = build_classifier(
+        Model("resnet18", options={"stem": "auto", "width": 0.125}), Outputs(2), image_size=image_size
+    )
     assert model.network.conv1.kernel_size == (kernel, kernel)
 
 
@@ -197,7 +200,7 @@ def test_compiles(name, options):
 def test_exports_to_onnx_with_its_normalisation(name, options, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    model = build_classifier(Model(name, options=options), 5).eval()
+    model = build_classifier(Model(name, options=options), Outputs(5)).eval()
     pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()
     file = tmp_path / "model.onnx"
     torch.onnx.export(model, (pixels,), file, dynamo=True, verbose=False)
@@ -228,7 +231,9 @@ def test_channels_last_and_bf16_give_about_the_same(name, options, training):
 def test_normalisation_lives_in_the_model():
     torch.manual_seed(0)
     given = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3, statistics=(given, UNKNOWN)).eval()
+    model = build_classifier(
+        Model("resnet18", options={"width": 0.125}), Outputs(3), statistics=(given, UNKNOWN)
+    ).eval()
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     by_hand = (pixels / 255 - torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)) / torch.tensor([0.2, 0.25, 0.3]).view(
         1, 3, 1, 1
@@ -253,7 +258,7 @@ def test_a_weights_file_gives_its_backbone_and_leaves_the_head_new(tmp_path, kin
 def test_a_pretrained_model_brings_its_own_normalisation(tmp_path):
     model = build_model("timm:tf_efficientnet_lite0", 2)
     save_file(model.state_dict(), tmp_path / "w.safetensors")
-    classifier = build_classifier(Model("timm:tf_efficientnet_lite0", str(tmp_path / "w.safetensors")), 2)
+    classifier = build_classifier(Model("timm:tf_efficientnet_lite0", str(tmp_path / "w.safetensors")), Outputs(2))
     assert (classifier.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
     assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
 
@@ -261,10 +266,10 @@ def test_a_pretrained_model_brings_its_own_normalisation(tmp_path):
 def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
     published = Model("resnet18", str(tmp_path / "w.pth"))
-    classifier = build_classifier(published, 2, statistics=(None, ((0.1,) * 3, (0.2,) * 3)))
+    classifier = build_classifier(published, Outputs(2), statistics=(None, ((0.1,) * 3, (0.2,) * 3)))
     assert (classifier.mean.flatten() / 255).tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert (classifier.std.flatten() / 255).tolist() == pytest.approx([0.229, 0.224, 0.225])
-    given = build_classifier(published, 2, statistics=(((0.5,) * 3, (0.25,) * 3), UNKNOWN))
+    given = build_classifier(published, Outputs(2), statistics=(((0.5,) * 3, (0.25,) * 3), UNKNOWN))
     assert (given.mean.flatten() / 255).tolist() == pytest.approx([0.5] * 3)
 
 
@@ -272,7 +277,7 @@ def test_published_weights_of_our_networks_are_of_imagenets_colours(tmp_path):
 @pytest.mark.parametrize("key", ["num_classes", "in_channels", "download", "pretrained"])
 def test_what_the_kit_sets_is_no_option(name, key):
     with pytest.raises(ConfigError, match=rf"model\.options\.{key}: set by the kit"):
-        build_classifier(Model(name, options={key: 1}), 2)
+        build_classifier(Model(name, options={key: 1}), Outputs(2))
 
 
 def test_the_shared_pretrained_weights_fit(photos):
@@ -340,7 +345,7 @@ def test_a_newcomers_network_needs_a_line_only(monkeypatch):
     monkeypatch.setitem(NETWORKS, "naive", Naive)
     summary = summarise("naive", 32, num_classes=2, width=2.0)
     assert summary.feature_dim == 16
-    model = build_classifier(Model("naive", options={"width": 0.5}), 2)
+    model = build_classifier(Model("naive", options={"width": 0.5}), Outputs(2))
     assert model.head() is model.network.classifier
     assert model.without_head()(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
     with pytest.raises(ConfigError, match=r"need a network with a `group_matcher`"):

@@ -12,6 +12,7 @@ from kit.models import build_classifier, build_model
 from kit.models.pretrained import load_weights
 from kit.models.weights import read_weights
 from kit.settings import Model
+from kit.tasks import Outputs
 from kit.tools.models import models
 from kit.training.checkpoint import save_model
 
@@ -105,17 +106,17 @@ def test_names_of_an_architectures_first_repository(tmp_path):
 
 def test_the_kits_own_model_of_another_competition(tmp_path, capsys):
     trained = build_classifier(
-        Model("resnet18", options={"width": 0.125}), 3, statistics=(None, ((0.2,) * 3, (0.1,) * 3))
+        Model("resnet18", options={"width": 0.125}), Outputs(3), statistics=(None, ((0.2,) * 3, (0.1,) * 3))
     )
     save_model(tmp_path / "model.safetensors", trained.state_dict(), {"model": "resnet18", "classes": ["a", "b", "c"]})
     given = Model("resnet18", str(tmp_path / "model.safetensors"), options={"width": 0.125})
-    model = build_classifier(given, 2)
+    model = build_classifier(given, Outputs(2))
     assert torch.equal(model.network.layer4[0].conv1.weight, trained.network.layer4[0].conv1.weight)
     assert (model.mean.flatten() / 255).tolist() == pytest.approx([0.2] * 3), "it sees colours as it learned them"
-    build_classifier(given, 2)
+    build_classifier(given, Outputs(2))
     said = capsys.readouterr().out
     assert said.count("its head is of a, b, c and left out") == 1, "once, not for each fold"
-    same = build_classifier(given, 3)
+    same = build_classifier(given, Outputs(3))
     assert torch.equal(same.network.fc.weight, trained.network.fc.weight)
 
 

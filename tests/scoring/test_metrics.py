@@ -111,7 +111,7 @@ def test_probabilistic_f1():
         "weighted multi-label logarithmic loss": "weighted_log_loss", "Spearman's rank correlation": "spearman",
         "quadratic weighted kappa": "quadratic_weighted_kappa", "CategorizationAccuracy": "accuracy",
         "weighted AUC": "", "minimum F1 score": "", "Global Average Precision": "", "weighted F1": "",
-        "mean average precision": "", "hierarchical macro-averaged recall": "", "roc_acu": "",
+        "mean average precision": "", "hierarchical macro-averaged recall": "balanced_accuracy", "roc_acu": "",
     }.items(),
 )  # fmt: skip
 def test_a_pages_words(words, names):

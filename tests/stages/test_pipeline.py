@@ -28,6 +28,7 @@ from kit.run.run import Run
 from kit.schema import dump_yaml, to_mapping
 from kit.settings import Ensemble
 from kit.stages import download, ensemble, explore, index, predict, split, submit, train
+from kit.tasks import Outputs
 from kit.tools import bench, cache, compare
 from kit.tools.demo import score_submission
 from kit.tools.predict_images import predict_images
@@ -70,7 +71,7 @@ def test_oof_is_what_the_folds_own_model_says_by_hand(finished):
 
     experiment, workspace, _ = finished
     weights, _ = load_model(fold_folder(workspace, "tiny", 0) / "model.safetensors")
-    model = build_classifier(experiment.model, 10)
+    model = build_classifier(experiment.model, Outputs(10))
     model.load_state_dict(weights)
     oof = pd.read_csv(fold_folder(workspace, "tiny", 0) / "oof.csv", dtype={"image_id": str}).head(5)
     pictures = [cv2.imread(str(workspace.raw("digits") / "train" / f"{name}.jpg")) for name in oof["image_id"]]

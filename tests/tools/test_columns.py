@@ -20,6 +20,7 @@ from kit.pipeline import run_pipeline
 from kit.run.run import Run
 from kit.settings import Model
 from kit.stages import download
+from kit.tasks import Outputs
 from kit.tools.rerun import find_test
 from kit.workspace import Workspace
 
@@ -113,7 +114,7 @@ def test_a_network_with_columns_is_whole(name):
     """Every parameter learns, has a depth, and predicts alike without columns and with missing ones."""
     options = {"width": 0.125} if name == "resnet18" else {}
     shape = ColumnShape(1, (2, 3))
-    model = build_classifier(Model(name, options=options), 4, columns=shape)
+    model = build_classifier(Model(name, options=options), Outputs(4), columns=shape)
     rows = torch.tensor([[0.5, 1, 2], [torch.nan, -1, 0]])
     pixels = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
     model(pixels, rows).square().sum().backward()

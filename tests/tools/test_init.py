@@ -21,6 +21,7 @@ from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.run.run import Run
 from kit.stages import download, ensemble, index, predict, split, train
+from kit.tasks import Outputs
 from kit.tools import init
 from kit.workspace import Workspace
 
@@ -333,7 +334,7 @@ def test_on_a_gpu_the_first_experiment_is_a_pretrained_network(tmp_path, monkeyp
     assert "for Tesla T4" in reasons
     assert ("--set model.weights=FILE, on Kaggle one under /kaggle/input" in reasons) == (side == 64)
     size = made.data.image_size
-    model = build_classifier(replace(made.model, weights="none"), 2, "classes", size).eval()
+    model = build_classifier(replace(made.model, weights="none"), Outputs(2), size).eval()
     assert model(torch.zeros(1, 3, size, size)).shape == (1, 2)
 
 

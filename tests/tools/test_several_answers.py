@@ -145,8 +145,8 @@ def test_wrong_rows_are_one_line(files, spoil, message):
         ({"task": "classes", "labels": {"layout": "csv", "classes": ["a", "b"], "columns": ["x"]}}, "labels.columns"),
         ({"labels": {"layout": "csv", "columns": ["x", "x"]}}, "appears twice"),
         ({"submission": {"format": "number"}}, "does not fit labels.columns: 2"),
-        ({"submission": {"format": "numbers", "joined": "_"}}, "submission.joined"),
-        ({"labels": {"layout": "csv", "columns": ["x", "y"], "joined": "_"}}, "labels.joined"),
+        ({"submission": {"format": "numbers", "joined": "_", "column": None}}, "submission.column: missing"),
+        ({"labels": {"layout": "csv", "joined": "_"}, "submission": {"format": "number"}}, "labels.joined"),
     ],
 )  # fmt: skip
 def test_a_contradiction_names_its_key(tmp_path, change, message):

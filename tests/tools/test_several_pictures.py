@@ -29,6 +29,7 @@ from kit.run.run import Run
 from kit.schema import dump_yaml
 from kit.settings import Model
 from kit.stages import index
+from kit.tasks import Outputs
 from kit.workspace import Workspace
 
 NUM, TEST = 60, 8
@@ -130,10 +131,10 @@ def test_weights_for_rgb_serve_other_channels(tmp_path):
     from kit.training.checkpoint import save_model
 
     torch.manual_seed(0)
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3)
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), Outputs(3))
     save_model(tmp_path / "w.safetensors", model.state_dict(), {"model": "resnet18", "classes": ["a", "b", "c"]})
     given = Model("resnet18", str(tmp_path / "w.safetensors"), options={"width": 0.125})
-    four = build_classifier(given, 3, channels=4)
+    four = build_classifier(given, Outputs(3), channels=4)
     own = model.state_dict()
     name = next(name for name, value in own.items() if value.ndim == 4 and value.shape[1] == 3 and len(value) > 1)
     assert torch.equal(four.state_dict()[name], adapt_input_conv(4, own[name]))

@@ -16,6 +16,7 @@ from kit.errors import KitError
 from kit.metrics import ACCURACY
 from kit.models import build_classifier
 from kit.settings import Model, Train
+from kit.tasks import Outputs
 from kit.tracking import LISTENERS
 from kit.training.checkpoint import load_model
 from kit.training.ema import EMA, running_mean
@@ -56,14 +57,14 @@ def _feed(poison: int | None = None) -> Feed:
 
 def _model() -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_classifier(Model("resnet18", options={"width": 0.125, "dropout": 0.2}), 2)
+    return build_classifier(Model("resnet18", options={"width": 0.125, "dropout": 0.2}), Outputs(2))
 
 
 def _fit(folder, train: Train, feed: Feed | None = None, precision: Precision = FP32, **more):
     """`more`: `deadline`, and fields of `Output`."""
     folder.mkdir(exist_ok=True)
     model, deadline = _model(), more.pop("deadline", None)
-    objective = Objective(build_loss("classes", train, _data()[1].numpy(), 2), F.cross_entropy, model.activate)
+    objective = Objective(build_loss(Outputs(2), train, _data()[1].numpy()), F.cross_entropy, model.activate)
     stepper = Stepper.prepare(model, train, objective, Compute(DEVICE, precision), (0, 0))
     listeners = [make(folder / "metrics.jsonl") for make in LISTENERS]
     facts = {"classes": ["a", "b"]}

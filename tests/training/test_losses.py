@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from kit.errors import ConfigError
 from kit.settings import Train
+from kit.tasks import Outputs
 from kit.training.losses import build_loss
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -17,7 +18,7 @@ NUMBERS = torch.tensor([[3.0], [5.0], [7.0], [5.0]])
 
 
 def _loss(task, targets, **train):
-    return build_loss(task, Train(**train), targets.numpy(), 4)
+    return build_loss(Outputs(4, task), Train(**train), targets.numpy())
 
 
 def test_the_default_of_each_task():
@@ -55,13 +56,15 @@ def test_the_ordinal_loss_grows_with_the_distance():
 
 def test_balanced_classes_weigh_alike():
     targets = torch.tensor([0, 0, 0, 1])
-    loss = build_loss("classes", Train(class_weights="balanced"), targets.numpy(), 2)
+    loss = build_loss(Outputs(2), Train(class_weights="balanced"), targets.numpy())
     outputs = torch.zeros(4, 2, requires_grad=True)
     loss(outputs, targets).backward()
     assert outputs.grad[:3, 0].sum().item() == pytest.approx(-outputs.grad[3, 0].item())
     labels = np.array([[1.0], [0.0], [0.0], [0.0]], np.float32)
     outputs = torch.zeros(4, 1, requires_grad=True)
-    build_loss("labels", Train(class_weights="balanced"), labels, 1)(outputs, torch.from_numpy(labels)).backward()
+    build_loss(Outputs(1, "labels"), Train(class_weights="balanced"), labels)(
+        outputs, torch.from_numpy(labels)
+    ).backward()
     assert outputs.grad[0].item() == pytest.approx(-outputs.grad[1:].sum().item())
 
 

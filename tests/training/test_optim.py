@@ -7,6 +7,7 @@ import torch
 
 from kit.models import build_classifier
 from kit.settings import Model, Train
+from kit.tasks import Outputs
 from kit.training.checkpoint import load_model, require_savable, save_model
 from kit.training.ema import EMA, running_mean
 from kit.training.optim import build_optimizer, learning_rate, set_learning_rate, set_training
@@ -62,7 +63,7 @@ def test_ema_follows_its_definition():
 
 
 def test_deeper_layers_learn_more_slowly_and_the_head_by_its_own_rate():
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3)
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), Outputs(3))
     train = Train(learning_rate=0.01, layer_decay=0.5, head_learning_rate=0.04)
     optimizer = build_optimizer(model, train)
     set_learning_rate(optimizer, 0.01)
@@ -77,7 +78,7 @@ def test_deeper_layers_learn_more_slowly_and_the_head_by_its_own_rate():
 
 def test_while_frozen_only_the_head_moves():
     torch.manual_seed(0)
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), 3)
+    model = build_classifier(Model("resnet18", options={"width": 0.125}), Outputs(3))
     optimizer = build_optimizer(model, Train(learning_rate=0.1))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for frozen in (True, False):
@@ -94,7 +95,7 @@ def test_while_frozen_only_the_head_moves():
 
 def test_frozen_layers_never_move_and_cost_no_backward_pass():
     torch.manual_seed(0)
-    model = build_classifier(Model("resnet18", options={"width": 0.125, "drop_path": 0.2}), 3)
+    model = build_classifier(Model("resnet18", options={"width": 0.125, "drop_path": 0.2}), Outputs(3))
     train = Train(learning_rate=0.1, freeze_layers=0.5)
     optimizer = build_optimizer(model, train)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -113,7 +114,7 @@ def test_frozen_layers_never_move_and_cost_no_backward_pass():
 )
 def test_frozen_norms_keep_their_statistics_while_all_weights_learn(name, first):
     torch.manual_seed(0)
-    model = build_classifier(Model(name), 3)
+    model = build_classifier(Model(name), Outputs(3))
     train = Train(optimizer="sgd", learning_rate=0.1, freeze_norms=True)
     optimizer = build_optimizer(model, train)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -140,7 +141,7 @@ def test_the_mean_of_the_last_states():
 
 
 def test_class_tokens_and_position_tables_do_not_decay():
-    model = build_classifier(Model("timm:vit_tiny_patch16_224", options={"img_size": 32}), 2)
+    model = build_classifier(Model("timm:vit_tiny_patch16_224", options={"img_size": 32}), Outputs(2))
     optimizer = build_optimizer(model, Train(weight_decay=0.05))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     named = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}

@@ -1,0 +1,67 @@
+"""Several answers an image, each in a column of the labels: real values, or a class of each column."""
+
+import pandas as pd
+
+from kit.describe.case import Case, number_first
+from kit.errors import KitError, examples
+from kit.tasks import Task
+
+MOST_ANSWERS = 1000  # of a question; with more distinct numbers they are values
+
+
+def answers_in_columns(case: Case) -> None:
+    """The labels' columns that are called as the sample's, or as the ends of its rows: by their cells, by what the
+    metric scores, and by the sample's own cells. Otherwise the user is asked."""
+    assert case.table is not None
+    columns = {name: _known(case.table[name]) for name in case.answers}
+    if empty := [name for name, cells in columns.items() if cells.empty]:
+        raise KitError(f"column '{empty[0]}' of the labels is empty")
+    numbers = {name: pd.to_numeric(cells, errors="coerce") for name, cells in columns.items()}
+    are_numbers = all(bool(cells.notna().all()) for cells in numbers.values())
+    few = all(cells.nunique() <= MOST_ANSWERS for cells in columns.values())
+    whole = are_numbers and all(bool((cells % 1 == 0).all()) for cells in numbers.values())
+    classes: tuple[Task, str] = ("labels", "a class of each column")
+    values: tuple[Task, str] = ("number", "real values")
+    options = ([classes] if few and (whole or not are_numbers) else []) + ([values] if are_numbers else [])
+    counts = examples((f"'{name}' has {cells.nunique():,} different values" for name, cells in columns.items()), 4)
+    if not options:
+        raise KitError(f"the sample asks for {examples(columns)}, which are neither classes nor numbers: {counts}")
+    fitting = [option for option in options if _fits(case, option[0])]
+    if not fitting:
+        scores = " or ".join(case.metrics[0].tasks)
+        what = " or ".join(meaning for _, meaning in options)
+        raise KitError(f"{examples(columns)} are {what} ({counts}); {case.metrics[0].name} scores {scores}")
+    if len(fitting) > 1 and _has_fractions(case):
+        fitting = [values]
+    task = case.choose("task", f"Several answers an image; {counts}: what are they?", fitting)
+    case.raw["task"] = task
+    case.raw["labels"]["columns"] = list(columns)
+    if task == "number":
+        case.because(f"the sample's {len(columns)} columns ({examples(columns, 4)}) are numbers in the labels")
+        return
+    case.raw["labels"]["classes"] = [
+        f"{name}={cell}" for name, cells in columns.items() for cell in sorted(cells.unique(), key=number_first)
+    ]
+    case.because(f"{len(columns)} questions an image, each answered by a class: {counts}")
+
+
+def _known(column: pd.Series) -> pd.Series:
+    cells = column.str.strip()
+    return cells[cells != ""]
+
+
+def _fits(case: Case, task: Task) -> bool:
+    """Of a class of each column the metric is a mean over the columns, of what scores one class."""
+    if not case.metrics:
+        return True
+    if task == "number":
+        return case.fits("number")
+    return any({"classes", "ordinal"} & set(one.tasks) and "label" in one.formats for one in case.metrics)
+
+
+def _has_fractions(case: Case) -> bool:
+    """Has the sample itself numbers that are no class?"""
+    if case.sample is None:
+        return False
+    numbers = case.sample[case.answers].head(1000).apply(pd.to_numeric, errors="coerce")
+    return bool((numbers % 1 > 0).any(axis=None))
