@@ -106,6 +106,8 @@ def cloud(tmp_path, digits, point_sdk_at, monkeypatch):
     point_sdk_at(state.url)
     monkeypatch.setattr(on_kaggle, "POLL", 0.2)
     monkeypatch.setattr(fetching, "LATE", 3.0)
+    asked = Transfer.wait_seconds
+    monkeypatch.setattr(Transfer, "wait_seconds", lambda self, *given: asked(self, *given) / 50)
     yield state
     state.stop()
     server.shutdown()

@@ -131,6 +131,16 @@ def strata(index: pd.DataFrame, competition: Competition, num_folds: int) -> np.
     return np.where(counts >= 2 * num_folds, combined, rarest)
 
 
+def stratum_name(stratum: str, competition: Competition) -> str:
+    """One of `strata` as a person calls it: `red+blue` of the labels' combinations, `red` of the rare ones."""
+    classes = competition.classes
+    if competition.task != "labels" or stratum == "none":
+        return stratum
+    if len(stratum) == len(classes):
+        return "+".join(name for name, bit in zip(classes, stratum, strict=True) if bit == "1") or "none"
+    return classes[int(stratum)]
+
+
 def fold_groups(index: pd.DataFrame) -> np.ndarray:
     """int64 (N,): images that must share a fold: near-identical, of one given group, or linked through others."""
     size, given = len(index), index["given_group"].to_numpy(str)

@@ -1,9 +1,10 @@
 """What a training leaves open of `machine` is settled once: by what the device can do, and by measuring."""
 
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -25,7 +26,10 @@ from kit.training.workload import TrainingSteps
 from kit.workspace import read_json
 
 COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
-PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as imported
+PACKAGES = {  # as imported, as installed
+    "torch": "torch", "torchvision": "torchvision", "timm": "timm", "albumentations": "albumentations",
+    "cv2": "opencv-python-headless", "numpy": "numpy", "sklearn": "scikit-learn", "PIL": "pillow",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,10 +175,16 @@ def _work(run: Run, steps: TrainingSteps) -> Workload:
 def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
     """What a run was made with: versions, machine and measured speeds."""
     facts: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
-    facts |= {"packages": {name: import_module(name).__version__ for name in PACKAGES}, "decoder": DECODER}
+    facts |= {"packages": {name: _version(name) for name in PACKAGES}, "decoder": DECODER}
     facts |= {"device": device_name(run.device), "processor": processor(run.device)}
     facts |= {"weights": weights_hash(run.experiment.model.weights)}
     if settled is not None:
         facts["images_per_second"] = round(settled.images_per_second, 1)
         facts["probe"] = {str(trial.precision): round(trial.images_per_second, 1) for trial in settled.trials}
     return facts
+
+
+def _version(name: str) -> str:
+    """Of an imported package as it says itself (torch: for which CUDA), of another without importing it."""
+    loaded = sys.modules.get(name)
+    return str(loaded.__version__) if loaded is not None else version(PACKAGES[name])

@@ -11,7 +11,7 @@ from kit.artifacts import Artifact, to_make
 from kit.competition import Competition
 from kit.data.folds import assign_folds, too_small
 from kit.data.rows import read_rows
-from kit.data.table import class_counts, fold_groups, strata, targets, trainable
+from kit.data.table import class_counts, fold_groups, strata, stratum_name, targets, trainable
 from kit.errors import examples
 from kit.run.run import Run
 from kit.workspace import atomic_path, fingerprint, read_json
@@ -52,7 +52,10 @@ def split(run: Run, force: bool = False) -> SplitResult:
     _report(seed, competition, table, counts)
     small = too_small(labels, groups, num_folds)
     if small:
-        few = [f"{name} {count}" for name, count in sorted(small.items(), key=lambda item: item[1])]
+        few = [
+            f"{stratum_name(name, competition)} {count}"
+            for name, count in sorted(small.items(), key=lambda item: item[1])
+        ]
         console.warn(f"{len(small):,} classes have fewer independent images than folds: {examples(few)}")
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:

@@ -1,12 +1,14 @@
 """Folds: a partition, stratified, grouped, reproducible; and never those of another index."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 
 from kit.data.folds import assign_folds, read_folds, too_small
-from kit.data.table import LISTED, SEEN, TARGET
+from kit.data.table import LISTED, SEEN, TARGET, strata, stratum_name
 from kit.errors import KitError
 
 
@@ -98,3 +100,12 @@ def test_folds_out_of_range_and_missing(tmp_path, index):
         read_folds(_write(tmp_path / "folds.csv", index, [0, 1, 2, 0, 1, 2, 0, 1, 2]), index, 2)
     with pytest.raises(KitError, match="type `kit split` first"):
         read_folds(tmp_path / "none.csv", index, 2)
+
+
+def test_a_rare_combination_of_labels_is_called_by_its_rarest():
+    """In the warning about classes with fewer images than folds."""
+    competition = SimpleNamespace(task="labels", classes=("red", "blue"), targets=["target_red", "target_blue"])
+    rows = [(1, 0)] * 10 + [(1, 1)] + [(0, 0)] * 10
+    table = pd.DataFrame(rows, columns=competition.targets).astype(str)
+    names = [stratum_name(one, competition) for one in strata(table, competition, 5)]
+    assert names == ["red"] * 10 + ["blue"] + ["none"] * 10

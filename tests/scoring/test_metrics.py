@@ -61,6 +61,18 @@ def test_the_threshold_of_f_beta_is_the_best_of_all():
         assert score(f"f{beta}", TWO, PAIR, {"threshold": threshold}) == pytest.approx(best)
 
 
+def test_roc_auc_is_scikit_learns():
+    """With ties; labels of which one is never set are left out."""
+    rough = PROBS.round(1) / PROBS.round(1).sum(axis=1, keepdims=True)
+    for probs in (PROBS, rough):
+        expected = sklearn.metrics.roc_auc_score(TARGETS, probs, multi_class="ovr")
+        assert score("roc_auc", TARGETS, probs) == pytest.approx(expected, abs=1e-12)
+    assert score("roc_auc", TWO, PAIR) == pytest.approx(sklearn.metrics.roc_auc_score(TWO, PAIR[:, 1]), abs=1e-12)
+    both = np.append(SETS, np.zeros((len(SETS), 1)), axis=1), np.append(SET_PROBS, SET_PROBS[:, :1], axis=1)
+    assert score("roc_auc", *both) == pytest.approx(sklearn.metrics.roc_auc_score(SETS, SET_PROBS), abs=1e-12)
+    assert np.isnan(score("roc_auc", np.zeros(5, int), PROBS[:5]))
+
+
 def test_the_partial_area_is_what_kaggles_notebook_computes():
     """ISIC 2024's: targets and predictions turned, `max_fpr`, and scikit-learn's scaling taken back."""
     for least in (0.5, 0.8, 0.9):
