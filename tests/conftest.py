@@ -72,6 +72,8 @@ def point_sdk_at(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    for module in ("client", "datasets"):
+        monkeypatch.setattr(f"kit.kaggle.{module}.POLL", 0.05)
     return lambda url: monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, url)
 
 

@@ -15,6 +15,7 @@ from kit.kaggle.calls import Connection, NotThereError, request
 from kit.kaggle.transfer import download
 
 MINUTE = 60.0
+POLL = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class KaggleClient(Connection):
             raise KitError(f"Kaggle did not take it (no reference in its answer: {answer.message or 'empty'})")
         return int(answer.ref)
 
-    def wait_for_score(self, slug: str, ref: int, seconds: float, poll: float = 5.0) -> Scored:
+    def wait_for_score(self, slug: str, ref: int, seconds: float) -> Scored:
         """Ask until the submission is scored or `seconds` have passed; returns the last answer either way."""
         ends, told = time.monotonic() + seconds, time.monotonic()
         while True:
@@ -128,9 +129,9 @@ class KaggleClient(Connection):
             if time.monotonic() - told > MINUTE and scored.status == "PENDING":
                 told = time.monotonic()
                 console.stage("submit", f"reference {ref}: no score yet, {console.duration(ends - told)} to wait")
-            if scored.status != "PENDING" or time.monotonic() + poll > ends:
+            if scored.status != "PENDING" or time.monotonic() + POLL > ends:
                 return scored
-            time.sleep(poll)
+            time.sleep(POLL)
 
     def _fate(self, slug: str, ref: int) -> Scored:
         asked = _request("ApiGetSubmissionRequest", ref=ref)

@@ -28,7 +28,7 @@ class Datasets(Connection):
     REFUSED = "See that the account of {source} owns '{subject}' and that its phone is verified"
     PAGE = "https://www.kaggle.com/datasets"
 
-    def put(self, name: str, files: Sequence[Path], poll: float = POLL) -> str:
+    def put(self, name: str, files: Sequence[Path]) -> str:
         """owner/slug of a private dataset of these files, ready to be mounted; uploaded where it is not there yet.
         The slug holds a hash of the content."""
         key = fingerprint([(file.name, file_hash(file)) for file in files])[:10]
@@ -42,7 +42,7 @@ class Datasets(Connection):
                 "kaggle", f"uploading {examples((file.name for file in files), 4)} ({size / 1e6:,.1f} MB): {slug}"
             )
             self._create(slug, [self.upload(file) for file in files])
-        self._wait(slug, poll)
+        self._wait(slug)
         return f"{self.owner}/{slug}"
 
     def upload(self, file: Path) -> str:
@@ -127,14 +127,14 @@ class Datasets(Connection):
         except KeyError:  # a status that the SDK does not know
             return "REPROCESSING"
 
-    def _wait(self, slug: str, poll: float) -> None:
+    def _wait(self, slug: str) -> None:
         ends = time.monotonic() + PATIENCE
         while (status := self._status(slug)) != "READY":
             if status in {"FAILED", "DELETED"}:
                 raise KitError(f"Kaggle could not make the dataset {slug} ({status}); type the same command again")
             if time.monotonic() > ends:
                 raise KitError(f"the dataset {slug} is not ready after {console.duration(PATIENCE)}; try again later")
-            time.sleep(poll)
+            time.sleep(POLL)
 
     def delete(self, slug: str) -> None:
         asked = _request("ApiDeleteDatasetRequest", owner_slug=self.owner, dataset_slug=slug)

@@ -149,7 +149,7 @@ def test_submit_and_wait_for_the_score(kaggle, connect, tmp_path):
     file.write_text("id,label\n1,0\n")
     client = connect()
     ref = client.hand_in(SLUG, client.upload(SLUG, file), "hello")
-    scored = client.wait_for_score(SLUG, ref, 5, poll=0.05)
+    scored = client.wait_for_score(SLUG, ref, 5)
     assert (ref, scored.status, scored.public_score, scored.private_score) == (4711, "COMPLETE", "0.91234", "")
     assert kaggle.uploaded == file.read_bytes()
     assert kaggle.description == "hello"
@@ -174,7 +174,7 @@ def test_no_reference_is_no_success(kaggle, connect, tmp_path):
 
 def test_waiting_ends(kaggle, connect):
     kaggle.pending_polls = 10**6
-    assert connect().wait_for_score(SLUG, 1, 0.2, poll=0.05).status == "PENDING"
+    assert connect().wait_for_score(SLUG, 1, 0.2).status == "PENDING"
 
 
 def test_credentials_in_kaggles_order(kaggle, monkeypatch, tmp_path):

@@ -57,7 +57,6 @@ def cloud(tmp_path, digits, hidden, point_sdk_at, monkeypatch):
     server = serve_cloud(state)
     point_sdk_at(state.url)
     monkeypatch.setattr(submitting, "POLL", 0.2)
-    monkeypatch.setattr("kit.kaggle.datasets.POLL", 0.05)
     yield state
     state.stop()
     server.shutdown()
@@ -235,7 +234,7 @@ def test_what_kaggle_refuses_is_one_line_and_may_be_tried_again(cloud, run, old_
 
 
 def test_a_notebook_waits_while_two_sessions_run(cloud, run, capsys):
-    cloud.program = "import time; time.sleep(20)"
+    cloud.program = "import time; time.sleep(5)"
     for slug in ("one", "two"):
         cloud.start({"slug": f"me/{slug}"})
     cloud.program = QUICK

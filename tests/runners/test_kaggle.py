@@ -296,9 +296,9 @@ def test_weights_are_uploaded_once_and_resumed(cloud, tmp_path, cuts):
     file = tmp_path / "net.safetensors"
     file.write_bytes(bytes(range(256)) * 4)
     cloud.cuts = list(cuts)
-    first = Datasets.connect().put("weights", [file], poll=0.05)
+    first = Datasets.connect().put("weights", [file])
     assert cloud.datasets[first.partition("/")[2]]["files"] == {"net.safetensors": file.read_bytes()}
-    assert Datasets.connect().put("weights", [file], poll=0.05) == first
+    assert Datasets.connect().put("weights", [file]) == first
     assert cloud.calls.count("CreateDataset") == 1
 
 
