@@ -9,6 +9,7 @@ from kit.metrics import find_metric, shown_metrics
 from kit.scoring.blend import mean_predictions
 from kit.scoring.bootstrap import bootstrap_interval, paired_difference
 from kit.scoring.truth import Truth
+from kit.tasks import Outputs
 
 TARGETS = np.array([0, 1, 1, 0])
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
@@ -26,7 +27,7 @@ def test_known_answers():
     assert score("accuracy", TARGETS, PROBS) == 0.75
     assert score("log_loss", TARGETS, PROBS) == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7]).mean())
     assert score("roc_auc", TARGETS, PROBS) == 1.0
-    shown = [metric.name for metric in shown_metrics("classes", find_metric("top@2"))]
+    shown = [metric.name for metric in shown_metrics(Outputs(2), find_metric("top@2"))]
     assert shown == ["top@2", "accuracy", "log_loss", "roc_auc"]
 
 
