@@ -65,7 +65,7 @@ class Competition:
     @property
     def scoring(self) -> Metric:
         if is_own(self.metric):
-            return own_metric(self.metric, self.metric_options, self.submission, self.answers)
+            return own_metric(self.metric, self.metric_options, self.submission, self.answers, self.labels.parts)
         return find_metric(self.metric, self.metric_options, self.labels.classes, self.questions)
 
     @property

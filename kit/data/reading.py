@@ -109,7 +109,7 @@ USUAL = Reading()
 def _bytes_or_problem(path: str) -> bytes | ImageProblem:
     try:
         return read_bytes(Path(path))
-    except (FileNotFoundError, NotADirectoryError):  # the latter: within a file that holds many
+    except FileNotFoundError:
         return ImageProblem(f"{Path(path).name}: no such file")
     except OSError as error:
         return ImageProblem(str(error))

@@ -13,10 +13,14 @@ _SHAPE = re.compile(r"@(\d+)x(\d+)$")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of the picture at `path`; raises `OSError` as a file would."""
+    """The bytes of the picture at `path`; raises `OSError` as a file would, `FileNotFoundError` too where a file stands
+    in a folder's place (a picture that a container lacks)."""
     file, name = split_name(path)
     if name is None:
-        return path.read_bytes()
+        try:
+            return path.read_bytes()
+        except NotADirectoryError:
+            raise FileNotFoundError(str(path)) from None
     shape = _SHAPE.search(name)
     bare = name[: shape.start()] if shape else name
     return picture_in(file, bare, (int(shape[1]), int(shape[2])) if shape else None)

@@ -59,7 +59,7 @@ def find_metric(
     `questions` (how many classes each has) it is their mean, by `metric_options.weights`."""
     if questions:
         rest = {key: value for key, value in options.items() if key != "weights"}
-        return of_questions(find_metric(name, rest), questions, options.get("weights", {}))
+        return of_questions(find_metric(name, rest), questions, options)
     beta = {"beta"} if name.startswith("fbeta") else set()
     known = OPTIONS[name][0] if name in OPTIONS else beta
     strange = sorted(set(options) - known)
@@ -108,7 +108,7 @@ def nearest_metric(words: str) -> str:
 def shown_metrics(outputs: Outputs, own: Metric, questions: Mapping[str, int] = NOTHING) -> list[Metric]:
     """The competition's metric, and the others that its predictions allow (ROC AUC of many classes is slow)."""
     if questions:
-        others = [of_questions(ACCURACY, questions, {})]
+        others = [of_questions(ACCURACY, questions, NOTHING)]
     else:
         others = [metric for metric in SHOWN[outputs.task] if metric is not ROC_AUC or outputs.count <= MANY]
     return [own, *(metric for metric in others if metric.name != own.name)]

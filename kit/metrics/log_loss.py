@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kit.errors import nearest
-from kit.metrics.metric import EPSILON, Metric, Params, mean_of
+from kit.metrics.metric import EPSILON, Metric, Params, mean_of, weights_of
 from kit.tasks import Format, Task
 
 CLIP = 1e-4  # where nothing is fitted
@@ -75,13 +74,7 @@ LOG_LOSS = Metric(
 def weighted_log_loss(options: Mapping[str, Any], classes: tuple[str, ...]) -> Metric:
     """Each class or label counts by its weight (1 where `weights` names none): of labels the weighted mean over the
     columns, of classes the mean over images, each weighted by its class. Nothing is fitted for it."""
-    given = options.get("weights", {})
-    strangers = [name for name in given if classes and name not in classes]
-    if strangers:
-        raise ValueError(f"metric_options.weights: '{strangers[0]}' is not a class{nearest(strangers[0], classes)}")
-    weights = np.array([float(given.get(name, 1)) for name in classes])
-    if not (weights >= 0).all() or (classes and not weights.sum() > 0):
-        raise ValueError("metric_options.weights: expected numbers of at least 0, not all of them 0")
+    weights = weights_of(options, classes, "class")
 
     def measure(targets: np.ndarray, probs: np.ndarray) -> float:
         if targets.ndim == 1:

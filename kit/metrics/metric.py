@@ -4,13 +4,14 @@ Predictions are float (N, C): probabilities of classes (rows sum to 1) or of lab
 Targets are int64 (N,) for classes, 0/1 (N, C) for labels, float (N, 1) for numbers. `decide` turns predictions into
 what the metric looks at (hard classes, label sets, a ranking, or the predictions themselves); `measure` scores that."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from kit.errors import nearest
 from kit.tasks import Format, Task
 
 EPSILON = 1e-7  # a float32 probability of exactly 0 or 1 would have an infinite loss
@@ -79,6 +80,22 @@ class Metric:
 def mean_of(per_image: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], float]:
     """A `measure` that is the mean over images."""
     return lambda targets, decisions: float(per_image(targets, decisions).mean())
+
+
+def weights_of(options: Mapping[str, Any], names: Sequence[str], what: str) -> np.ndarray:
+    """float (len(names),): `metric_options.weights`, 1 where they name none. Raises `ValueError` where they are no
+    mapping, name something else (`what`: a class), or are no weights."""
+    given = options.get("weights", {})
+    if not isinstance(given, Mapping):
+        raise ValueError(f"metric_options.weights: expected {{NAME: NUMBER, ...}}, got {given!r}")
+    strangers = [str(name) for name in given if names and str(name) not in names]
+    if strangers:
+        raise ValueError(f"metric_options.weights: '{strangers[0]}' is not a {what}{nearest(strangers[0], names)}")
+    given = {str(name): value for name, value in given.items()}
+    numbers = [given.get(name, 1) for name in names]
+    if not all(isinstance(one, int | float) and 0 <= one < np.inf for one in numbers) or (names and not any(numbers)):
+        raise ValueError("metric_options.weights: expected numbers of at least 0, not all of them 0")
+    return np.array(numbers, float)
 
 
 def same_share(cut: float, models: np.ndarray, mean: np.ndarray) -> float:

@@ -5,7 +5,7 @@ two tables with the id and the submission's columns, as they are handed in."""
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
@@ -14,6 +14,7 @@ import numpy as np
 
 from kit.errors import reason
 from kit.metrics.metric import Metric, as_predicted, likeliest
+from kit.metrics.questions import answers_of
 from kit.tasks import Format, Task
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def is_own(metric: object) -> bool:
     return isinstance(metric, str) and _PATTERN.fullmatch(metric) is not None
 
 
-def own_metric(metric: str, options: Mapping[str, Any], submission: HandsIn, answers: Answers) -> Metric:
-    """`answers`: decisions -> the submission's columns. `options`: `higher_is_better` (required), `k` (format top_k).
+def own_metric(
+    metric: str, options: Mapping[str, Any], submission: HandsIn, answers: Answers, parts: Sequence[int] = ()
+) -> Metric:
+    """`answers`: decisions -> the submission's columns. `parts`: of several questions, how many classes each has.
+    `options`: `higher_is_better` (required), `k` (format top_k).
     Raises `ValueError` where the file or the function is missing, or does not load."""
     strange = sorted(set(options) - {"higher_is_better", "k"})
     if strange or not isinstance(options.get("higher_is_better"), bool):
@@ -48,12 +52,14 @@ def own_metric(metric: str, options: Mapping[str, Any], submission: HandsIn, ans
     score = _load(file, function, _changed(file))
 
     def measure(targets: np.ndarray, decisions: np.ndarray) -> float:
-        truth, given = answers(_as_decided(targets, decisions, wanted)), answers(decisions)
+        truth, given = answers(_as_decided(targets, decisions, wanted, parts)), answers(decisions)
         for table in (truth, given):
             table.insert(0, column, np.arange(len(table)))
         return float(score(truth, given, column))
 
     def decide(predictions: np.ndarray, labels: bool, params: Mapping[str, Any]) -> np.ndarray:
+        if wanted == "label" and parts:
+            return answers_of(predictions, parts)
         if wanted == "label":
             return likeliest(predictions, labels, params)
         if wanted == "labels":
@@ -66,8 +72,10 @@ def own_metric(metric: str, options: Mapping[str, Any], submission: HandsIn, ans
     return Metric(name, options["higher_is_better"], get_args(Task), (wanted,), measure, decide, k=k)
 
 
-def _as_decided(targets: np.ndarray, decisions: np.ndarray, wanted: Format) -> np.ndarray:
+def _as_decided(targets: np.ndarray, decisions: np.ndarray, wanted: Format, parts: Sequence[int]) -> np.ndarray:
     """The truth as if it had been predicted."""
+    if wanted == "label" and parts:
+        return answers_of(targets, parts)
     if targets.ndim == 2 or wanted == "label":
         return targets
     if wanted == "top_k":

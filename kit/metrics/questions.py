@@ -2,35 +2,35 @@
 
 Decisions are int64 (N, questions), an answer's place among its question's. Each question has what is fitted for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kit.errors import nearest
-from kit.metrics.metric import Fixed, Metric, Params
+from kit.metrics.metric import Fixed, Metric, Params, weights_of
 
 MARK = ": "  # between a question and what is fitted for it
 
 
-def of_questions(metric: Metric, questions: Mapping[str, int], weights: Mapping[str, Any]) -> Metric:
-    """`questions`: how many classes each has, in the order of the labels' columns; `weights`: 1 where it names none.
-    Raises `ValueError` for weights of others, and for a metric that scores no hard class."""
+def answers_of(values: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """int64 (N, questions): the likeliest, or given, answer to each question; `values` float (N, sum of `counts`)."""
+    return np.stack([part.argmax(axis=1) for part in np.split(values, np.cumsum(counts)[:-1], axis=1)], axis=1)
+
+
+def of_questions(metric: Metric, questions: Mapping[str, int], options: Mapping[str, Any]) -> Metric:
+    """`questions`: how many classes each has, in the order of the labels' columns; `options`: their `weights`. Raises
+    `ValueError` for weights of others, and for a metric that scores no hard class."""
     if ("classes" not in metric.tasks and "ordinal" not in metric.tasks) or "label" not in metric.formats:
         raise ValueError(f"metric: {metric.name} scores no class of each of several questions (labels.columns)")
-    if strangers := [name for name in weights if name not in questions]:
-        raise ValueError(f"metric_options.weights: '{strangers[0]}' is no question{nearest(strangers[0], questions)}")
-    shares = np.array([float(weights.get(name, 1)) for name in questions])
-    if not (shares >= 0).all() or not shares.sum() > 0:
-        raise ValueError("metric_options.weights: expected numbers of at least 0, not all of them 0")
-    ends = np.cumsum([*questions.values()])
+    shares, counts = weights_of(options, list(questions), "question"), list(questions.values())
+    ends = np.cumsum(counts)
     columns = {name: slice(end - count, end) for (name, count), end in zip(questions.items(), ends, strict=True)}
 
     def scores(one: Callable[[np.ndarray, np.ndarray], Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
         def of_all(targets: np.ndarray, decisions: np.ndarray) -> Any:
-            parts = [one(targets[:, part].argmax(axis=1), decisions[:, q]) for q, part in enumerate(columns.values())]
-            return np.average(parts, axis=0, weights=shares)
+            pairs = zip(answers_of(targets, counts).T, decisions.T, strict=True)
+            return np.average([one(*pair) for pair in pairs], axis=0, weights=shares)
 
         return of_all
 

@@ -10,6 +10,7 @@ from kit.data.reading import as_rgb
 from kit.data.table import predictions, targets
 from kit.errors import counted
 from kit.metrics import LOG_LOSS, ROC_AUC
+from kit.metrics.questions import answers_of
 from kit.run.hand_in import Scored
 from kit.run.run import Run
 from kit.workspace import Fold
@@ -65,6 +66,8 @@ def draw_oof(run: Run) -> None:
         figures.label_scores(dict(zip(names, aucs, strict=True)), title, run.files.figure("labels"))
         assert LOG_LOSS.per_image is not None
         loss, wrong = LOG_LOSS.per_image(wanted, probs), ((probs > 0.5) != (wanted > 0.5)).any(axis=1)
+        if parts := competition.labels.parts:
+            wrong = (answers_of(probs, parts) != answers_of(wanted, parts)).any(axis=1)
         off = np.abs(probs - wanted).argmax(axis=1)
         captions = [f"{names[c]}\n{probs[k, c]:.3f}, true {wanted[k, c]:.0f}" for k, c in enumerate(off)]
     else:

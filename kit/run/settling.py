@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -26,10 +27,7 @@ from kit.training.workload import TrainingSteps
 from kit.workspace import read_json
 
 COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
-PACKAGES = {  # as imported, as installed
-    "torch": "torch", "torchvision": "torchvision", "timm": "timm", "albumentations": "albumentations",
-    "cv2": "opencv-python-headless", "numpy": "numpy", "sklearn": "scikit-learn", "PIL": "pillow",
-}  # fmt: skip
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "cv2", "numpy", "sklearn", "PIL")  # as imported
 
 
 @dataclass(frozen=True)
@@ -185,6 +183,7 @@ def environment(run: Run, settled: Settled | None = None) -> dict[str, Any]:
 
 
 def _version(name: str) -> str:
-    """Of an imported package as it says itself (torch: for which CUDA), of another without importing it."""
-    loaded = sys.modules.get(name)
-    return str(loaded.__version__) if loaded is not None else version(PACKAGES[name])
+    """As the package says itself (torch: for which CUDA). timm, whose import takes seconds, only where it is in use."""
+    if name == "timm" and name not in sys.modules:
+        return version(name)
+    return str(import_module(name).__version__)

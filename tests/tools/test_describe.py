@@ -1,6 +1,7 @@
 """kit init on what Kaggle really serves: near misses are found, two equal readings asked about, nothing is silent."""
 
 import json
+import shutil
 from pathlib import Path
 
 import drawn
@@ -513,3 +514,31 @@ def test_the_class_before_the_number_in_a_files_name(tmp_path):
     _sample(folder, ["2"] * 4)
     assert _init(folder).classes == ("0", "1", "2")
     assert _index(folder).loc["2_45", "target_label"] == "2"
+
+
+def test_parts_of_a_training_set_are_joined_and_copies_of_it_are_not(files):
+    """Bengali's train_image_data_0 to _3; but train_256 and train_512 are the same pictures twice."""
+    for part, which in ((2, range(10, NUM)), (10, range(10))):
+        (files / f"train_{part}").mkdir()
+        for k in which:
+            (files / "train" / f"a{k}.png").rename(files / f"train_{part}" / f"a{k}.png")
+    (files / "train").rmdir()
+    assert _init(files).files.train == (("train_2", "train_10"),)
+    for k in range(10):
+        shutil.copy(files / "train_10" / f"a{k}.png", files / "train_2")
+    for k in range(10, NUM):
+        shutil.copy(files / "train_2" / f"a{k}.png", files / "train_10")
+    assert _init(files).files.train == ("train_2",)
+
+
+def test_a_picture_that_a_container_lacks_is_a_problem_of_its_own(files):
+    pictures = {f"a{k}": np.full((8, 8), 20 * k % 255, np.uint8) for k in range(NUM)}
+    shutil.rmtree(files / "train")
+    np.savez(files / "train.npz", **{name: one for name, one in pictures.items() if name != "a7"})
+    _init(files)
+    run = Run.open(Experiment.load(files.parent / "configs" / "c.yaml"), Workspace(files.parent))
+    download.download(run, files)
+    index.index(run)
+    known = run.index.set_index("image_id")["problem"]
+    assert known["a7"] == "no such file"
+    assert (known.drop("a7") == "").all()

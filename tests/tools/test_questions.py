@@ -122,10 +122,31 @@ def test_a_metric_is_the_mean_over_questions():
     moved = find_metric("quadratic_weighted_kappa", {}, CLASSES, questions)
     cuts = moved.fit(truth, said, {})
     assert moved.moved(cuts, np.stack([said, said]), said).keys() == cuts.keys()
-    with pytest.raises(ValueError, match=r"metric_options\.weights: 'shades' is no question .*'shade'"):
+    with pytest.raises(ValueError, match=r"metric_options\.weights: 'shades' is not a question .*'shade'"):
         find_metric("accuracy", {"weights": {"shades": 2}}, CLASSES, questions)
+    for wrong in ([2, 1], {"shade": "much"}, {"shade": 0, "tint": 0}, {"shade": -1}):
+        with pytest.raises(ValueError, match=r"metric_options\.weights: expected"):
+            find_metric("accuracy", {"weights": wrong}, CLASSES, questions)
     with pytest.raises(ValueError, match=r"metric: map@5 scores no class"):
         find_metric("map@5", {}, CLASSES, questions)
+
+
+def test_a_metric_of_ones_own_sees_the_answers(files):
+    asked = _rows(files)
+    describe(files, "accuracy")
+    yaml = files.parent / "configs" / "competitions" / "c.yaml"
+    own = "def score(solution, submission, row_id):\n    return float((solution.target == submission.target).mean())\n"
+    yaml.with_name("mine.py").write_text(own)
+    mine = "metric: mine.py:score\nmetric_options: {higher_is_better: true}\n"
+    yaml.write_text(yaml.read_text().replace("metric: accuracy\n", mine))
+    competition = Competition.load(yaml)
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, 50), rng.integers(0, 3, 50)
+    truth = np.concatenate([np.eye(2)[first], np.eye(3)[second]], axis=1)
+    said = np.concatenate([rng.dirichlet(np.ones(2), 50), rng.dirichlet(np.ones(3), 50)], axis=1)
+    right = [said[:, :2].argmax(1) == first, said[:, 2:].argmax(1) == second]
+    assert competition.scoring.score(truth, said) == pytest.approx(np.mean(right))
+    assert competition.rows_of(["t5"]) == asked[:2]
 
 
 @pytest.mark.parametrize("train", [Train(), Train(label_smoothing=0.1), Train(loss="focal", focal_gamma=2.0)])
