@@ -31,8 +31,6 @@ class Fleet:
     def finish(self) -> bool:
         """Train the folds; a run that starts from another waits for it. Returns whether all are done. Raises `KitError`
         with the first job that failed."""
-        from kit.runners.ray import Cluster
-
         root = self.runs[0].workspace.root.resolve()
         marker = root / f".ray-{mark()}"
         root.mkdir(parents=True, exist_ok=True)
@@ -46,6 +44,8 @@ class Fleet:
                     run.freeze()  # as asked for now
                 pieces += self._pieces(run, plain, {piece.name: piece for piece in pieces})
             if pieces:
+                from kit.runners.ray import Cluster
+
                 cluster = Cluster(self.address)
                 console.stage("ray", f"{counted(len(pieces), 'job')} on {counted(cluster.num_nodes, 'node')}")
                 self._finish(cluster, pieces)
