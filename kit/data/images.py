@@ -203,7 +203,7 @@ def _opencv(data: bytes) -> Picture:
 
 
 def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
-    """uint8 (size, size, 3). `squash` ignores the aspect, `crop` takes the central square, `pad` adds gray bars."""
+    """uint8 (size, size, C). `squash` ignores the aspect, `crop` takes the central square, `pad` adds gray bars."""
     height, width = rgb.shape[:2]
     if mode == "crop":
         side = min(height, width)
@@ -212,8 +212,8 @@ def resize_square(rgb: np.ndarray, size: int, mode: str) -> np.ndarray:
     elif mode == "pad":
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
-        bars = (top, side - height - top, left, side - width - left)
-        rgb = cv2.copyMakeBorder(rgb, *bars, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+        bars = ((top, side - height - top), (left, side - width - left), (0, 0))
+        rgb = np.pad(rgb, bars, constant_values=128)
     if rgb.shape[:2] == (size, size):
         return np.ascontiguousarray(rgb)
     shrinks = max(rgb.shape[:2]) > size
