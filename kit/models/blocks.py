@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 StrideAt = Literal["1x1", "3x3"]
 Shortcut = Literal["projection", "average"]
@@ -171,9 +170,17 @@ def _shortcut(in_channels: int, channels: int, stride: int, options: BlockOption
 
 def _squeeze_excitation(channels: int, options: BlockOptions) -> nn.Module:
     """Channels weighted by the content of the whole map (https://arxiv.org/abs/1709.01507)."""
-    return SqueezeExcitation(channels, max(8, channels // 16)) if options.squeeze_excitation else nn.Identity()
+    if not options.squeeze_excitation:
+        return nn.Identity()
+    from torchvision.ops import SqueezeExcitation  # takes two seconds to load
+
+    return SqueezeExcitation(channels, max(8, channels // 16))
 
 
 def _drop_path(rate: float) -> Any:
     """Stochastic depth (https://arxiv.org/abs/1603.09382): in training, drops the branch for a share of images."""
-    return StochasticDepth(rate, mode="row") if rate > 0 else nn.Identity()
+    if rate == 0:
+        return nn.Identity()
+    from torchvision.ops import StochasticDepth  # takes two seconds to load
+
+    return StochasticDepth(rate, mode="row")
