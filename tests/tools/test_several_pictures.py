@@ -117,7 +117,8 @@ def test_any_number_of_channels_is_resized(channels):
         alone = cv2.resize(pixels[..., -1], (16, 16), interpolation=cv2.INTER_AREA)
     assert np.array_equal(resize_square(pixels, 16, "squash")[..., -1], alone)
     padded = resize_square(pixels, 40, "pad")
-    assert padded.shape == (40, 40, channels) and set(padded[:, :5].ravel()) == set(padded[:, 35:].ravel()) == {128}
+    assert padded.shape == (40, 40, channels)
+    assert set(padded[:, :5].ravel()) == set(padded[:, 35:].ravel()) == {128}
     assert np.array_equal(padded[:, 5:35], pixels)
 
 
