@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from kit import console
+from kit.errors import counted
 from kit.settings import Data, Model, Train
 
 Raw = dict[str, Any]
@@ -64,7 +65,7 @@ def _warmup(train: Raw, file: Raw) -> None:
         before, share = usual.epochs, usual.warmup_epochs
     if _numbers(before, share) and share < before:
         train["warmup_epochs"] = round(epochs * share / before, 4)
-        scaled = f"scaled to {train['warmup_epochs']:g}, for {epochs:g} epochs"
+        scaled = f"scaled to {train['warmup_epochs']:g}, for {counted(epochs, 'epoch')}"
         console.warn(f"train.warmup_epochs: {scaled} (the config has {share:g} for {before:g})")
 
 

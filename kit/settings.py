@@ -102,7 +102,7 @@ class Train:
 
     def __post_init__(self) -> None:
         if self.warmup_epochs >= self.epochs > 0 and self.mode == "network":
-            raise ValueError(f"warmup_epochs: expected fewer than the {self.epochs} epochs, got {self.warmup_epochs:g}")
+            raise ValueError(f"warmup_epochs: expected less than epochs ({self.epochs}), got {self.warmup_epochs:g}")
         if self.select == "average" and self.early_stopping is not None:
             raise ValueError("select: average is over the last epochs; early_stopping may never reach them")
         if [epoch for epoch, _ in self.sizes] != sorted({epoch for epoch, _ in self.sizes}):

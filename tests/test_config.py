@@ -93,7 +93,7 @@ def test_both_spellings_of_the_files_are_accepted():
         ("train.epochs=2.5", r"train\.epochs: .*valid integer"),
         ("train.learning_rate=.inf", r"train\.learning_rate: .*finite"),
         ("train.optimizer=adamv", r"train\.optimizer: .*'adamw', 'adam' or 'sgd'"),
-        ("train.warmup_epochs=99", r"train: warmup_epochs: expected fewer than the \d+ epochs, got 99"),
+        ("train.warmup_epochs=99", r"train: warmup_epochs: expected less than epochs \(\d+\), got 99"),
         ("train.schedule=step", r"step_epochs"),
         ("data.cache_size=16", r"cache_size: 16 is smaller than image_size"),
         ("data.mean=[0.5,0.5]", r"data\.mean: .*at least 3"),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kit.data.rows import read_rows
 from kit.data.table import fold_groups, trainable
-from kit.errors import KitError, examples
+from kit.errors import KitError, counted, examples
 
 
 def too_small(labels: np.ndarray, groups: np.ndarray, num_folds: int) -> dict[str, int]:
@@ -48,7 +48,7 @@ def read_folds(path: Path, index: pd.DataFrame, num_folds: int) -> np.ndarray:
     joined = expected.merge(table[["image_id", "fold"]], on="image_id", how="outer", indicator=True)
     strangers = joined[joined["_merge"] != "both"]
     if len(strangers):
-        differ = f"{len(strangers):,} images differ: {examples(strangers['image_id'])}"
+        differ = f"{counted(len(strangers), 'image')} of difference: {examples(strangers['image_id'])}"
         advice = "type `kit split --force`, then train again under another name"
         raise KitError(f"{path}: no longer matches the index ({differ}); {advice}")
     if not joined["fold"].isin(range(num_folds)).all():

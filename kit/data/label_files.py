@@ -15,7 +15,7 @@ from kit.data.columns import PREFIX, names_of, require_numbers
 from kit.data.reading import SEPARATOR
 from kit.data.table import TARGET, require_one_row
 from kit.data.text_tables import a_column_each, read_text_csv
-from kit.errors import KitError, examples, nearest
+from kit.errors import KitError, counted, examples, nearest
 
 
 def read_labels(competition: Competition, files: Sequence[Path]) -> pd.DataFrame:
@@ -194,7 +194,7 @@ def _refuse_strangers(found: set[str], competition: Competition, where: str) -> 
     strangers = sorted(found - set(competition.classes))
     if strangers:
         both = f"{examples(map(repr, strangers))}; classes: {examples(competition.classes, 5)}"
-        wrong = f"{len(strangers):,} values are not among the {len(competition.classes)} classes ({both})"
+        wrong = f"{counted(len(strangers), 'value')} not among the {len(competition.classes)} classes ({both})"
         raise KitError(f"{where}: {wrong}; correct `labels.classes` in the competition's YAML, or the cells")
 
 
@@ -221,6 +221,8 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
         return result
     several = [image for image, found in sets.items() if len(found) > 1]
     if several:
-        raise KitError(f"{file}: {len(several):,} images have several classes ({examples(several)}); set task: labels")
+        raise KitError(
+            f"{file}: {counted(len(several), 'image')} with several classes ({examples(several)}); set task: labels"
+        )
     result[TARGET] = [next(iter(sets[image]), "") for image in images]
     return result

@@ -15,7 +15,7 @@ from kit.describe.joined import RowsPerClass
 from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco, target_of_files, target_of_table
-from kit.errors import KitError, examples
+from kit.errors import KitError, counted, examples
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
         case.because(f"of {where}, the rows whose '{only[0]}' is {' or '.join(only[1])}")
     if table.match.share < 1:
         lost = [name for name, places in zip(table.rows[table.column], table.match.places, strict=True) if not places]
-        case.warnings.append(f"{where}: {len(lost):,} rows have no picture ({examples(lost)}); they are left out")
+        case.warnings.append(f"{where}: {counted(len(lost), 'row')} without a picture ({examples(lost)}), left out")
     unnamed = len(names.files) - len({place for one in used for places in one.match.places for place in places})
     if unnamed and case.raw["files"]["train"] != case.raw["files"].get("test"):
         case.warnings.append(f"{unnamed:,} training pictures are in no row of {where}; they are left out")

@@ -52,7 +52,7 @@ def _read(file: Path, ids: Sequence[str], competition: Competition) -> tuple[np.
         )
     twice = table[column][table[column].duplicated()]
     if len(twice):
-        raise KitError(f"{file}: column '{column}': {len(twice):,} images have two rows ({examples(twice)})")
+        raise KitError(f"{file}: column '{column}': {counted(len(twice), 'image')} with two rows ({examples(twice)})")
     found = FileNames(table[column].tolist()).match(list(ids)).places
     rows = [places[0] if len(places) == 1 else -1 for places in found]
     lost = [name for name, row in zip(ids, rows, strict=True) if row < 0]

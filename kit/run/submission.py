@@ -63,7 +63,7 @@ def make_submission(
     images = images_asked_for(competition, sample, "the sample submission")
     unknown = [image for image in images if image not in row_of]
     if unknown:
-        text = f"the sample submission asks for {len(unknown):,} images that are not in the test set"
+        text = f"the sample submission asks for {counted(len(unknown), 'image')} not in the test set"
         raise KitError(f"{text} ({examples(unknown)}); are both from the same download?")
     ours = competition.answers(decisions[[row_of[image] for image in images]])
     if competition.submission.joined is not None:
@@ -139,9 +139,9 @@ def _numbers(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray,
     outside = ~bad & ((numbers < 0) | (numbers > 1)).any(axis=1) & (competition.task != "number")
     errors = []
     if bad.any():
-        errors.append(f"{bad.sum():,} rows contain no number (ids {examples(ids[bad])})")
+        errors.append(f"{counted(bad.sum(), 'row')} without a number (ids {examples(ids[bad])})")
     if outside.any():
-        errors.append(f"{outside.sum():,} rows contain values outside 0..1 (ids {examples(ids[outside])})")
+        errors.append(f"{counted(outside.sum(), 'row')} with values outside 0..1 (ids {examples(ids[outside])})")
     return numbers, errors
 
 
@@ -156,15 +156,15 @@ def _places(competition: Competition, table: pd.DataFrame) -> tuple[np.ndarray, 
         parts = [[one for one in row if one] for row in parts]
     strange = sorted({one for row in parts for one in row if one not in place})
     if strange:
-        return np.empty(0), [f"{len(strange):,} labels are not among {examples(place, 5)} ({examples(strange)})"]
+        return np.empty(0), [f"{counted(len(strange), 'label')} not among {examples(place, 5)} ({examples(strange)})"]
     errors = []
     twice = [cell for cell, row in zip(cells, parts, strict=True) if len(set(row)) < len(row)]
     if twice:
-        errors.append(f"{len(twice):,} rows name a class twice ({examples(twice)})")
+        errors.append(f"{counted(len(twice), 'row')} naming a class twice ({examples(twice)})")
     most = competition.scoring.k
     long = [cell for cell, row in zip(cells, parts, strict=True) if submission.format == "top_k" and len(row) > most]
     if long:
-        errors.append(f"{len(long):,} rows name more than {most} classes ({examples(long)})")
+        errors.append(f"{counted(len(long), 'row')} naming more than {most} classes ({examples(long)})")
     return np.array([[place[row[0]] if row else -1] for row in parts], float), errors
 
 
@@ -195,7 +195,7 @@ def _check_values(
     if submission.format == "probabilities" and competition.task != "labels":
         off = np.abs(values.sum(axis=1) - 1) > 0.02
         if off.any():
-            doubts.append(f"{off.sum():,} rows do not sum to 1")
+            doubts.append(f"{counted(off.sum(), 'row')} not summing to 1")
     if reference is not None and values.shape[1] == 1 and len(competition.classes) == 2:
         first = values[:, 0]
         positive = first > 0.5 if submission.format == "probability" else first == competition.positive_index

@@ -56,7 +56,7 @@ def split(run: Run, force: bool = False) -> SplitResult:
             f"{stratum_name(name, competition)} {count}"
             for name, count in sorted(small.items(), key=lambda item: item[1])
         ]
-        console.warn(f"{len(small):,} classes have fewer independent images than folds: {examples(few)}")
+        console.warn(f"classes with fewer independent images than folds: {examples(few)}")
     largest = pd.Series(groups).value_counts().iloc[0]
     if largest > len(index) / num_folds:
         console.warn(f"one group holds {largest:,} of {len(index):,} images, more than a fold: the folds are uneven")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit import console, schema
-from kit.errors import ConfigError
+from kit.errors import ConfigError, counted
 from kit.figures.searches import search_history, search_slices
 from kit.locks import lock
 from kit.pipeline import are_files_here, prepare
@@ -63,7 +63,7 @@ def search(
                 trials.fetch(number)
             left = trials.left(num_trials)
     if left := trials.left(num_trials):
-        console.warn(f"--hours has run out: {len(left)} trials are left. Type the same command to go on")
+        console.warn(f"--hours has run out: {counted(len(left), 'trial')} left. Type the same command to go on")
     return _result(trials, finished=not left)
 
 

@@ -84,7 +84,7 @@ def test_unreadable_and_test_images_have_no_fold(tmp_path, index):
 
 def test_folds_of_another_index_are_refused(tmp_path, index):
     path = _write(tmp_path / "folds.csv", index)
-    with pytest.raises(KitError, match=r"no longer matches the index \(1 images differ: i3\)"):
+    with pytest.raises(KitError, match=r"no longer matches the index \(1 image of difference: i3\)"):
         read_folds(path, index.drop(index=3).reset_index(drop=True), 2)
 
 

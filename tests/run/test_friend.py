@@ -115,7 +115,7 @@ def test_the_kits_own_tables_and_ids_with_an_ending(run, hand_out):
     [
         (lambda t: t.iloc[5:], r"mike-oof\.csv: 5 of 200 images have no row"),
         (lambda t: t.assign(id=[f"x{k}" for k in range(len(t))]), r"200 of 200 images have no row \(.*; it has x0, x1"),
-        (lambda t: pd.concat([t, t.iloc[:2]]), "column 'id': 2 images have two rows"),
+        (lambda t: pd.concat([t, t.iloc[:2]]), "column 'id': 2 images with two rows"),
         (lambda t: t.rename(columns={"id": "key"}), "no column 'id' that names the images"),
         (
             lambda t: t[["id"]].assign(label="3"),

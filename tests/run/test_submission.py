@@ -44,7 +44,7 @@ def test_hard_labels_as_the_competition_spells_them(hard, sample):
 
 
 def test_an_image_without_a_prediction_is_said(redux, sample):
-    with pytest.raises(KitError, match=r"asks for 1 images that are not in the test set \(10\)"):
+    with pytest.raises(KitError, match=r"asks for 1 image not in the test set \(10\)"):
         make_submission(redux, sample, IDS[:3], PROBS[:3])
 
 
@@ -66,9 +66,9 @@ def test_a_good_file_passes(redux, sample, tmp_path):
         (lambda t: t.iloc[:3], r"1 id of the sample missing \(10\)"),
         (lambda t: pd.concat([t, t.iloc[:1]]), r"1 ids appear twice \(1\)"),
         (lambda t: t.assign(id=["1", "2", "3", "11"]), r"1 ids are not in the sample \(11\)"),
-        (lambda t: t.assign(label=["0.1", "", "nan", "0.2"]), r"2 rows contain no number \(ids 2, 3\)"),
-        (lambda t: t.assign(label=[0.1, 1.2, -1, 0.5]), r"2 rows contain values outside 0\.\.1 \(ids 2, 3\)"),
-        (lambda t: t.assign(label=["inf", 0, 0, 0.5]), r"1 rows contain no number \(ids 1\)"),
+        (lambda t: t.assign(label=["0.1", "", "nan", "0.2"]), r"2 rows without a number \(ids 2, 3\)"),
+        (lambda t: t.assign(label=[0.1, 1.2, -1, 0.5]), r"2 rows with values outside 0\.\.1 \(ids 2, 3\)"),
+        (lambda t: t.assign(label=["inf", 0, 0, 0.5]), r"1 row without a number \(ids 1\)"),
     ],
 )
 def test_what_kaggle_would_refuse(redux, sample, tmp_path, change, message):
@@ -80,7 +80,7 @@ def test_what_kaggle_would_refuse(redux, sample, tmp_path, change, message):
 
 def test_a_label_that_is_none(hard, sample, tmp_path):
     verdict = _verdict(hard, sample, tmp_path, sample.assign(label=["0", "1", "dog", "1"]))
-    assert verdict.errors == ["1 labels are not among 0, 1 (dog)"]
+    assert verdict.errors == ["1 label not among 0, 1 (dog)"]
 
 
 def test_doubts(redux, sample, tmp_path):

@@ -455,7 +455,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.aptos2019, "kappa", lambda f: _edit(f / "train.csv", lambda t: t.replace({"diagnosis": {"4": "7"}})),
-            r"train\.csv: column 'diagnosis': 1 values are not among the 5 classes \('7'; classes: 0, 1, 2, 3, 4\)",
+            r"train\.csv: column 'diagnosis': 1 value not among the 5 classes \('7'; classes: 0, 1, 2, 3, 4\)",
         ),
         (
             drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: t[t["label"] != "3"]),

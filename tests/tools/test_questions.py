@@ -183,7 +183,7 @@ def test_an_answer_that_the_description_lacks_names_its_column(files):
     table = pd.read_csv(files / "train.csv", dtype=str)
     table.loc[3, "shade"] = "7"
     table.to_csv(files / "train.csv", index=False)
-    with pytest.raises(KitError, match=r"train\.csv: column 'shade': 1 values are not among .*'shade=7'"):
+    with pytest.raises(KitError, match=r"train\.csv: column 'shade': 1 value not among .*'shade=7'"):
         go(files)
 
 

@@ -133,7 +133,7 @@ def test_no_hours_left_begins_nothing_and_says_how_to_go_on(tmp_path, digits, ti
     result = search(Run.open(tiny(), tmp_path), digits, space, [0], num_trials=2, max_hours=0)
     assert not result.finished
     assert result.best is None
-    assert "2 trials are left. Type the same command to go on" in capsys.readouterr().out
+    assert "2 trials left. Type the same command to go on" in capsys.readouterr().out
 
 
 def test_trials_share_gpus(tmp_path, digits, tiny, space, monkeypatch):

@@ -71,7 +71,7 @@ def test_several_numbers_go_the_whole_way(files):
     assert (run.files.figures / "predicted.png").is_file()
     broken = written.assign(red="much")
     broken.to_csv(files.parent / "broken.csv", index=False)
-    with pytest.raises(KitError, match=r"6 rows contain no number"):
+    with pytest.raises(KitError, match=r"6 rows without a number"):
         submit.submit(run, files.parent / "broken.csv", dry_run=True)
 
 
