@@ -98,7 +98,7 @@ def _weights(run: Run) -> dict[str, torch.Tensor]:
 
 def test_two_processes_train_what_one_does(place, tiny, shared):
     """100 images, a batch of 21 (11 and 10), a last validation batch of 16: all of it is shared unevenly."""
-    alone = Run.open(tiny("name=alone", *SHARED[1:]), place)
+    alone = Run.open(tiny("name=alone", *SHARED[2:]), place)  # of one thread, which each of the two has as well
     train(alone, [0])
     for one, two in zip(alone.fold(0).history, shared.fold(0).history, strict=True):
         assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
