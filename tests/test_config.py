@@ -39,12 +39,14 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
     short = Experiment.load(quick, ["train.epochs=2"])
     assert short.train.warmup_epochs == pytest.approx(2 * 5 / 18, abs=1e-4)
     assert "train.warmup_epochs: scaled to 0.5556, for 2 epochs (the config has 5 for 18)" in capsys.readouterr().out
+    Experiment.load(quick, ["train.epochs=1"])
+    assert "train.warmup_epochs: scaled to 0.2778, for 1 epoch (the config has 5 for 18)" in capsys.readouterr().out
     assert Experiment.load(quick, ["train.epochs=9"]).train.warmup_epochs == 5, "it fits"
     large = Experiment.load(quick, ["data.image_size=192"])
     assert large.data.cache_size == 224
     assert "data.cache_size: scaled to 224, for 192 px" in capsys.readouterr().out
     for given in (["train.epochs=2", "train.warmup_epochs=3"], ["data.image_size=192", "data.cache_size=180"]):
-        with pytest.raises(ConfigError, match=r"warmup_epochs: expected fewer|cache_size: 180 is smaller"):
+        with pytest.raises(ConfigError, match=r"warmup_epochs: expected less than epochs \(2\), got 3|cache_size: 180 is smaller"):
             Experiment.load(quick, given)
     assert Experiment.load(quick, ["data.image_size=64"]).data.cache_size == 112, "as it always was"
 
