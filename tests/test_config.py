@@ -46,7 +46,9 @@ def test_what_follows_is_said_and_what_is_given_is_not_changed(capsys):
     assert large.data.cache_size == 224
     assert "data.cache_size: scaled to 224, for 192 px" in capsys.readouterr().out
     for given in (["train.epochs=2", "train.warmup_epochs=3"], ["data.image_size=192", "data.cache_size=180"]):
-        with pytest.raises(ConfigError, match=r"warmup_epochs: expected less than epochs \(2\), got 3|cache_size: 180 is smaller"):
+        with pytest.raises(
+            ConfigError, match=r"warmup_epochs: expected less than epochs \(2\), got 3|cache_size: 180 is smaller"
+        ):
             Experiment.load(quick, given)
     assert Experiment.load(quick, ["data.image_size=64"]).data.cache_size == 112, "as it always was"
 
