@@ -105,7 +105,8 @@ def timm(folder: Path, weights: str, seconds: float, precision: str, start: Call
             optimizer.step()
             yield number
 
-    times = [time.perf_counter() for _ in zip(range(TRIED + 1), trained(*_first(made())), strict=False)]
+    model, (training, _), optimizer = made()
+    times = [time.perf_counter() for _ in zip(range(TRIED + 1), trained(model, training, optimizer), strict=False)]
     epochs = fitting(seconds, (times[-1] - times[0]) / TRIED, folder)
     tell = start()
     model, (training, validation), optimizer = made()
@@ -120,10 +121,6 @@ def timm(folder: Path, weights: str, seconds: float, precision: str, start: Call
             average.update(model, step=done)
             schedule.step_update(done)
         tell(*scores(average.module, validation))
-
-
-def _first(made: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-    return made[0], made[1][0], made[2]
 
 
 @torch.no_grad()

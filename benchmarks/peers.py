@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py DIR --fastai PYTHON --timm PYTHON [--photos 6000]
 
-DIR holds dogs-vs-cats/train.zip and weights/tf_efficientnet_lite0.safetensors;
-PYTHON is an interpreter where that library is installed (benchmarks/requirements.txt). The kit trains fold 0 of
+DIR holds dogs-vs-cats/train.zip and weights/tf_efficientnet_lite0.safetensors; PYTHON is an interpreter where that
+library is installed (benchmarks/requirements.txt). The kit trains fold 0 of
 configs/dogs-vs-cats-features.yaml and configs/dogs-vs-cats-finetune.yaml; the time that both take, with their start and
 the cache of pixels, is what each peer gets for as many epochs as fit (benchmarks/peer_arms.py). Prints a table and
 draws figures/peers.png: log loss and accuracy on fold 0's own photos, one view, nothing fitted on them.
@@ -38,11 +38,12 @@ SETTINGS = ["competition=dogs-vs-cats", "tta.views=[identity]"]
 
 @dataclass
 class Curve:
-    """Of one way: seconds since its start, log losses and accuracies at those."""
+    """Of one way: seconds since its start, log losses and accuracies at those; `epochs`: of the whole network."""
 
     seconds: list[float]
     log_losses: list[float]
     accuracies: list[float]
+    epochs: int
 
 
 def main() -> None:
@@ -95,7 +96,7 @@ def prepare(source: Path, folder: Path, count: int | None) -> Run:
 def kit(folder: Path, weights: Path) -> Curve:
     """The frozen network with its head, then each epoch of fine-tuning; scored when the clock has stopped."""
     spent = [command("train", name, folder, weights) for name in ("features", "finetune")]
-    curve = Curve([spent[0]], [], [])
+    curve = Curve([spent[0]], [], [], 0)
     for name in ("features", "finetune"):
         command("predict", name, folder, weights)
     frozen = Run.named("dogs-vs-cats-features", folder)
@@ -109,6 +110,7 @@ def kit(folder: Path, weights: Path) -> Curve:
         curve.seconds.append(sum(spent) - left)
         curve.log_losses.append(line["valid_loss"])
         curve.accuracies.append(line["valid_accuracy"])
+    curve.epochs = len(history)
     return curve
 
 
@@ -126,15 +128,16 @@ def peer(name: str, python: str, folder: Path, weights: Path, seconds: float, pr
     arguments = [python, str(HERE / "peer_arms.py"), name, str(folder), str(weights), str(seconds), precision]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return Curve(*([line[key] for line in lines] for key in ("seconds", "log_loss", "accuracy")))
+    seconds, log_losses, accuracies = ([line[key] for line in lines] for key in ("seconds", "log_loss", "accuracy"))
+    return Curve(seconds, log_losses, accuracies, len(lines) - (name == "fastai"))  # whose first is of the head
 
 
 def report(curves: dict[str, Curve], count: int) -> None:
-    print("| way | minutes | epochs | log loss | accuracy |")
+    print("| way | minutes | epochs of the whole network | log loss | accuracy |")
     print("|---|---|---|---|---|")
     for name, curve in curves.items():
         end = f"{curve.log_losses[-1]:.4f} | {curve.accuracies[-1]:.4f}"
-        print(f"| {name} | {curve.seconds[-1] / 60:.1f} | {len(curve.seconds) - 1} and the head's | {end} |")
+        print(f"| {name} | {curve.seconds[-1] / 60:.1f} | {curve.epochs} | {end} |")
     print(json.dumps({name: vars(curve) for name, curve in curves.items()}))
     figure, (above, below) = plt.subplots(1, 2, figsize=(11, 4))
     for number, (name, curve) in enumerate(curves.items()):

@@ -8,7 +8,7 @@ import pandas as pd
 from kit.competition import Competition
 from kit.data.table import TARGET, require_one_row
 from kit.data.text_tables import read_text_csv
-from kit.errors import ConfigError, KitError, examples
+from kit.errors import ConfigError, KitError, counted, examples
 
 ACTIONS = ("drop", "relabel", "fine")
 
@@ -22,7 +22,7 @@ def apply_corrections(file: Path, index: pd.DataFrame, competition: Competition)
     row_of = dict(zip(index.loc[train, "image_id"], train, strict=True))
     strangers = [image_id for image_id in table["image_id"] if image_id not in row_of]
     if strangers:
-        raise KitError(f"{file}: {len(strangers):,} ids are not training images ({examples(strangers)})")
+        raise KitError(f"{file}: {counted(len(strangers), 'id')} not of the training images ({examples(strangers)})")
     relabelled = table[table["action"] == "relabel"]
     if len(relabelled) and competition.task not in {"classes", "ordinal"}:
         raise KitError(f"{file}: relabel needs one class per image, not task {competition.task}; drop or fine would do")

@@ -172,7 +172,9 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
     cells = column.str.strip()
     wrong = cells[~np.isfinite(pd.to_numeric(cells, errors="coerce")) & (cells != "")]
     if len(wrong):
-        raise KitError(f"{where}: {len(wrong):,} cells are not numbers ({examples(map(repr, wrong.unique()))})")
+        raise KitError(
+            f"{where}: {counted(len(wrong), 'cell')} without a number ({examples(map(repr, wrong.unique()))})"
+        )
     return cells.to_numpy(str)
 
 

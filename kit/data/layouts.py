@@ -130,14 +130,16 @@ def _list_table(
     missing = [name for name, places in zip(names, found, strict=True) if not places]
     if missing and split == "test":
         advice = "is everything unpacked, and `files.test` in the competition's YAML the right folder?"
-        raise KitError(f"{source}: {len(missing):,} ids are not files in {where} ({examples(missing)}); {advice}")
+        raise KitError(
+            f"{source}: {counted(len(missing), 'id')} without a file in {where} ({examples(missing)}); {advice}"
+        )
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
-        raise KitError(f"{where}: {len(several):,} ids name several files ({examples(several)}); rename them")
+        raise KitError(f"{where}: {counted(len(several), 'id')} with several files ({examples(several)}); rename them")
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
         of = " and ".join(map(str, labels))
-        console.warn(f"{where}: {len(files) - len(used):,} files are in no row of {of}; they are left out")
+        console.warn(f"{where}: {counted(len(files) - len(used), 'file')} in no row of {of}, left out")
     nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
     table = table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
     return one_per_sample(table, competition, source) if "sample" in table else table

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from kit.competition import Competition
 from kit.data.values import Range, parsed
-from kit.errors import KitError, examples
+from kit.errors import KitError, counted, examples
 
 TARGET = "target_label"
 CHANNELS = ("r", "g", "b")
@@ -159,7 +159,7 @@ def require_one_row(ids: pd.Series, what: str) -> None:
     """Raise `KitError` where an id appears twice."""
     repeated = ids[ids.duplicated(keep=False)]
     if len(repeated):
-        raise KitError(f"{what}: {repeated.nunique():,} ids appear in several rows ({examples(repeated.unique())})")
+        raise KitError(f"{what}: {counted(repeated.nunique(), 'id')} in several rows ({examples(repeated.unique())})")
 
 
 def channel_statistics(index: pd.DataFrame) -> tuple[list[float], list[float]]:

@@ -178,7 +178,7 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
         case.warnings.append(f"{where}: {counted(len(lost), 'row')} without a picture ({examples(lost)}), left out")
     unnamed = len(names.files) - len({place for one in used for places in one.match.places for place in places})
     if unnamed and case.raw["files"]["train"] != case.raw["files"].get("test"):
-        case.warnings.append(f"{unnamed:,} training pictures are in no row of {where}; they are left out")
+        case.warnings.append(f"{counted(unnamed, 'training picture')} in no row of {where}, left out")
     target_of_table(case)
 
 

@@ -179,7 +179,7 @@ def _squeeze_excitation(channels: int, options: BlockOptions) -> nn.Module:
 
 def _drop_path(rate: float) -> Any:
     """Stochastic depth (https://arxiv.org/abs/1603.09382): in training, drops the branch for a share of images."""
-    if rate == 0:
+    if rate <= 0:
         return nn.Identity()
     from torchvision.ops import StochasticDepth  # takes two seconds to load
 

@@ -119,11 +119,11 @@ def _check_ids(column: str, table: pd.DataFrame, sample: pd.DataFrame) -> tuple[
     repeated = ids[ids.duplicated()]
     missing, extra = wanted[~wanted.isin(ids)], ids[~ids.isin(wanted)]
     if len(repeated):
-        errors.append(f"{len(repeated):,} ids appear twice ({examples(repeated)})")
+        errors.append(f"{counted(len(repeated), 'id')} in the file twice ({examples(repeated)})")
     if len(missing):
         errors.append(f"{counted(len(missing), 'id')} of the sample missing ({examples(missing)})")
     if len(extra):
-        errors.append(f"{len(extra):,} ids are not in the sample ({examples(extra)})")
+        errors.append(f"{counted(len(extra), 'id')} not in the sample ({examples(extra)})")
     moved = not errors and ids.tolist() != wanted.tolist()
     return errors, ["the rows are in a different order than in the sample"] if moved else []
 

@@ -99,7 +99,7 @@ def _check(
     if missing:
         table = places.get("sample_submission", places.get("test_ids", []))[0]
         column = f"{table}: column '{competition.submission.id_column}'"
-        stray = f"{len(missing):,} ids are not pictures in {' and '.join(one.name for one in places['test'])}"
+        stray = f"{counted(len(missing), 'id')} without a picture in {' and '.join(one.name for one in places['test'])}"
         advice = "correct `submission.id_column` or `files.test` in the competition's YAML, or download again"
         raise KitError(f"{column}: {stray} ({examples(missing)}; found {examples(sorted(there))}); {advice}")
     if competition.task == "number":

@@ -12,7 +12,7 @@ from kit.competition import Competition
 from kit.data.folds import assign_folds, too_small
 from kit.data.rows import read_rows
 from kit.data.table import class_counts, fold_groups, strata, stratum_name, targets, trainable
-from kit.errors import examples
+from kit.errors import counted, examples
 from kit.run.run import Run
 from kit.workspace import atomic_path, fingerprint, read_json
 
@@ -75,7 +75,7 @@ def _doubts(run: Run) -> None:
     twins = int(test["group"].isin(set(index.loc[index["split"] == "train", "group"])).sum())
     if twins:
         kinder = "the leaderboard score will be better than CV (`kit ensemble` says by how much)"
-        console.warn(f"{twins:,} test images are near-identical to a training image: {kinder}")
+        console.warn(f"{counted(twins, 'test image')} near-identical to a training image: {kinder}")
 
 
 def _report(seed: int, competition: Competition, table: pd.DataFrame, counts: dict[int, dict[str, int]]) -> None:

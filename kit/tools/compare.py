@@ -6,7 +6,7 @@ import numpy as np
 
 from kit import console
 from kit.data.table import predictions, targets
-from kit.errors import ConfigError, KitError
+from kit.errors import ConfigError, KitError, counted
 from kit.run.member import read_member, searched_folds
 from kit.run.run import Run
 from kit.scoring.bootstrap import Difference, paired_difference
@@ -41,7 +41,9 @@ def compare(first: Run, second: Run) -> CompareResult:
         raise KitError(f"runs {names[0]} and {names[1]} disagree about the images' labels; type `kit predict --force`")
     same &= ~both["image_id"].isin(first.touched_images() | second.touched_images()).to_numpy()
     if not same.all():
-        console.warn(f"{(~same).sum():,} images whose labels one of the runs corrects (data.corrections) are left out")
+        console.warn(
+            f"left out: {counted((~same).sum(), 'image')} whose label one of the runs corrects (data.corrections)"
+        )
         both = both[same].reset_index(drop=True)
     if searched := searched_folds(first) | searched_folds(second):
         seen = both["fold"].isin(searched_folds(first)) | both["fold_of_second"].isin(searched_folds(second))

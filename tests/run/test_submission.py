@@ -64,8 +64,8 @@ def test_a_good_file_passes(redux, sample, tmp_path):
     [
         (lambda t: t.rename(columns={"label": "prob"}), "columns are id, prob; the sample has id, label"),
         (lambda t: t.iloc[:3], r"1 id of the sample missing \(10\)"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), r"1 ids appear twice \(1\)"),
-        (lambda t: t.assign(id=["1", "2", "3", "11"]), r"1 ids are not in the sample \(11\)"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), r"1 id in the file twice \(1\)"),
+        (lambda t: t.assign(id=["1", "2", "3", "11"]), r"1 id not in the sample \(11\)"),
         (lambda t: t.assign(label=["0.1", "", "nan", "0.2"]), r"2 rows without a number \(ids 2, 3\)"),
         (lambda t: t.assign(label=[0.1, 1.2, -1, 0.5]), r"2 rows with values outside 0\.\.1 \(ids 2, 3\)"),
         (lambda t: t.assign(label=["inf", 0, 0, 0.5]), r"1 row without a number \(ids 1\)"),

@@ -481,7 +481,7 @@ def test_twins_across_train_and_test_are_found_and_what_they_add(tmp_path, tiny,
         (folder / file).write_bytes((digits / file).read_bytes())
     experiment, workspace = tiny("name=twins", "train.epochs=8"), Workspace(tmp_path / "w")
     _prepare(experiment, workspace, folder)
-    assert "10 test images are near-identical to a training image" in capsys.readouterr().out
+    assert "10 test images near-identical to a training image" in capsys.readouterr().out
     train.train(Run.open(experiment, workspace))
     predict.predict(Run.open(experiment, workspace))
     capsys.readouterr()

@@ -299,7 +299,7 @@ def test_missing_test_pictures_are_said_before_the_training(tmp_path):
     (folder / "test_images" / "1003.jpg").unlink()
     experiment = Experiment.load(tmp_path / "configs" / "cassava.yaml", QUICK)
     download.download(Run.open(experiment, workspace), folder)
-    with pytest.raises(KitError, match=r"the sample submission: 1 ids are not files in .*test_images \(1003\.jpg\)"):
+    with pytest.raises(KitError, match=r"the sample submission: 1 id without a file in .*test_images \(1003\.jpg\)"):
         index.index(Run.open(experiment, workspace))
 
 
@@ -451,7 +451,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: pd.concat([t, t.head(2)])),
-            r"train\.csv: column 'image_id': 2 ids appear in several rows \(1000\.jpg, 1001\.jpg\)",
+            r"train\.csv: column 'image_id': 2 ids in several rows \(1000\.jpg, 1001\.jpg\)",
         ),
         (
             drawn.aptos2019, "kappa", lambda f: _edit(f / "train.csv", lambda t: t.replace({"diagnosis": {"4": "7"}})),
@@ -463,7 +463,7 @@ def _edit(path: Path, change) -> None:
         ),
         (
             drawn.petfinder, "rmse", lambda f: _edit(f / "train.csv", lambda t: t.assign(Pawpularity="good")),
-            r"train\.csv: column 'Pawpularity': 60 cells are not numbers \('good'\)",
+            r"train\.csv: column 'Pawpularity': 60 cells without a number \('good'\)",
         ),
         (
             drawn.plant_pathology_2020, "roc_auc", lambda f: _edit(f / "train.csv", lambda t: t.assign(rust="1")),
@@ -476,7 +476,7 @@ def _edit(path: Path, change) -> None:
         (
             drawn.dogs_vs_cats_redux, "log_loss",
             lambda f: _edit(f / "sample_submission.csv", lambda t: t.assign(id=t["id"].astype(int) + 5)),
-            r"sample_submission\.csv: column 'id': 5 ids are not pictures in test \(13, 14, 15 and 2 more",
+            r"sample_submission\.csv: column 'id': 5 ids without a picture in test \(13, 14, 15 and 2 more",
         ),
         (
             drawn.leaf_classification, "log_loss",

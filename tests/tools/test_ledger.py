@@ -118,7 +118,7 @@ def test_corrections_are_replayed_and_leave_the_rest_alone(finished, tiny, tmp_p
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("nobody,drop,", "1 ids are not training images (nobody)"),
+        ("nobody,drop,", "1 id not of the training images (nobody)"),
         ("{id},relabel,horse", "column 'target': horse is not one of 0, 1, 2"),
         ("{id},burn,", "column 'action': 'burn' is not one of drop, relabel, fine"),
     ],
