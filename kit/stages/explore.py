@@ -162,7 +162,7 @@ def _draw(index: pd.DataFrame, competition: Competition, thumbnail: Thumbnail, f
     groups = _groups(usable)
     pairs = pd.concat([g.head(4) for g in groups]).head(PER_SHEET) if groups else usable.head(0)
     captions = [f"{row.split} {row.image_id}\ngroup {row.group}" for row in pairs.itertuples()]
-    title = f"near-identical: {len(groups)} groups ({len(pairs)} images shown)"
+    title = f"near-identical: {counted(len(groups), 'group')} ({counted(len(pairs), 'image')} shown)"
     _sheet(pairs, captions, title, thumbnail, folder / "near_identical.png")
     odd = usable[usable["problem"] != ""].head(PER_SHEET)
     captions = [f"{row.image_id}\n{str(row.problem)[:24]}" for row in odd.itertuples()]
