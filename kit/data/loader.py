@@ -3,10 +3,12 @@
 import math
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import cv2
@@ -80,13 +82,42 @@ class Batches(Dataset):
         if num_workers:
             workers |= {"multiprocessing_context": START_METHOD, "prefetch_factor": PREFETCH, "timeout": DEADLINE}
         steps = range(start, len(self))
+        loader = DataLoader(self, batch_size=None, sampler=steps, pin_memory=pin_memory, **workers)
         try:
-            yield from DataLoader(self, batch_size=None, sampler=steps, pin_memory=pin_memory, **workers)
+            batches = iter(loader)
+            _Ended.listen()
+            yield from batches
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
-            advice = "too little memory? --set machine.num_workers=0 goes on without such processes"
-            raise KitError(f"a process that prepares batches was ended, or hung ({reason(error)}): {advice}") from None
+            raise lost_worker(error) from None
+
+
+def lost_worker(error: RuntimeError) -> KitError:
+    advice = "too little memory? --set machine.num_workers=0 goes on without such processes"
+    return KitError(f"a process that prepares batches was ended, or hung ({reason(error)}): {advice}")
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """In place of torch's handler of SIGCHLD, which raises its `RuntimeError` wherever the main thread is when a worker
+    is killed, mostly in the middle of a training step: a `KitError` there."""
+
+    torchs: Callable[[int, FrameType | None], Any]
+
+    @classmethod
+    def listen(cls) -> None:
+        """Once torch has set its own."""
+        is_main = threading.current_thread() is threading.main_thread()
+        handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
+        if callable(handler) and not isinstance(handler, cls):
+            signal.signal(signal.SIGCHLD, cls(handler))
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self.torchs(number, frame)
+        except RuntimeError as error:
+            raise lost_worker(error) from None
 
 
 @cache

@@ -1,5 +1,9 @@
 """Batches: each image once an epoch, the same bits from any number of workers and from any step on."""
 
+import multiprocessing
+import os
+import signal
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -38,6 +42,20 @@ def test_worker_count_changes_no_bit(num_workers):
     for one, other in zip(alone, helped, strict=True):
         assert all(torch.equal(vars(one)[name], vars(other)[name]) for name in ("pixels", "targets", "rows"))
         assert one.whole is other.whole is None
+
+
+def test_a_worker_that_is_killed_during_a_step_is_one_line():
+    """While the main process computes: torch's own error would come out of the middle of a training step."""
+    batches = _batches().stream(num_workers=2)
+    next(batches)
+
+    def step() -> None:
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        time.sleep(30)
+
+    with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0") as error:
+        step()
+    assert "\n" not in str(error.value)
 
 
 def test_going_on_from_a_step_gives_the_same_batches():
