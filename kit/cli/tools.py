@@ -22,11 +22,12 @@ def init(
     metric: Annotated[str | None, typer.Option("--metric", help="The competition's: roc_auc, ...")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; stop where files can be read in two ways.")] = False,
     set_: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of the competition's YAML.")] = [],
+    weights: Annotated[str | None, typer.Option("--weights", help="NAME-strong starts from timm, none, FILE.")] = None,
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Your own competition: look at its files, write its YAML and a first experiment's YAML."""
+    """Your own competition: look at its files, write its YAML, a first experiment's, and one's for the leaderboard."""
     ask = None if yes or not sys.stdin.isatty() else _ask
-    return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force, set_)
+    return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force, set_, weights)
 
 
 def _ask(question: str, options: Sequence[tuple[str, str]]) -> str:

@@ -1,10 +1,13 @@
 """The experiment to start with: it fits a competition's pictures, their number, and this machine."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import torch
 
 from kit.competition import Competition
 from kit.data.containers import parse_idx, pixel_columns
@@ -25,58 +28,89 @@ HOW_TO_GET = (
 )
 
 
-def first_experiment(competition: Competition, inventory: Inventory, reading: Case) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Subject:
+    """What an experiment is made for: a competition's pictures, and this machine."""
+
+    competition: Competition
+    count: int  # training pictures
+    typical: int  # pixels of a picture's shorter side
+    device: torch.device
+
+    @classmethod
+    def of(cls, competition: Competition, inventory: Inventory, reading: Case) -> Self:
+        sides, count = _sides(inventory, competition, reading)
+        return cls(competition, count, int(median(sides)) if sides else 224, default_device())
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type != "cpu"
+
+    @property
+    def learned(self) -> int:
+        """Pictures that a fold learns from."""
+        return max(1, int(self.count * 0.8))
+
+    @property
+    def is_small(self) -> bool:
+        return self.typical < SMALL
+
+    def side(self, largest: int) -> int:
+        """Pixels a side at a network's input: the pictures' own, up to `largest`."""
+        return max((size for size in SIZES if size <= min(self.typical, largest)), default=SIZES[0])
+
+    def experiment(self, name: str, made: Mapping[str, Any], augment: list[dict[str, Any]]) -> dict[str, Any]:
+        """The whole mapping: what was chosen, and what follows from the number of pictures."""
+        batch = 64 if self.count >= 4000 else 32
+        decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * max(1, self.learned // batch)))  # reaches back two epochs
+        return {
+            "name": name, "competition": self.competition.name, "seed": 0,
+            "data": {**made["data"], "num_folds": 5}, "augment": augment, "model": made["model"],
+            "train": {**made["train"], "batch_size": batch, "ema_decay": round(decay, 4)}, "tta": made["tta"],
+        }  # fmt: skip
+
+
+def first_experiment(subject: Subject, reading: Case) -> dict[str, Any]:
     """An experiment's mapping: sizes that fit the pictures and this machine; on a GPU a pretrained network, else, and
     for small pictures, our ResNet from random weights."""
-    device = default_device()
-    sides, count = _sides(inventory, competition, reading)
-    typical, on_gpu = int(median(sides)) if sides else 224, device.type != "cpu"
-    learned = max(1, int(count * 0.8))  # pictures that a fold learns from
-    small = typical < SMALL
-    if on_gpu and not small:
-        made, epochs = _pretrained(learned)
-    else:
-        made, epochs = _from_random_weights(typical, learned, on_gpu)
-    size = made["data"]["image_size"]
+    made = _pretrained(subject) if subject.on_gpu and not subject.is_small else _from_random_weights(subject)
+    size, epochs = made["data"]["image_size"], made["train"]["epochs"]
     reading.because(
-        f"{count:,} training pictures, typically {typical} px: image_size {size}, {epochs} epochs, for "
-        f"{device_name(device)}"
+        f"{subject.count:,} training pictures, typically {subject.typical} px: image_size {size}, {epochs} epochs, for "
+        f"{device_name(subject.device)}"
     )
     if made["model"]["name"] == NETWORK:
         reading.because(f"a GPU: {NETWORK}, pretrained; {HOW_TO_GET}")
     crops: list[dict[str, Any]] = [{"Affine": {"scale": [0.9, 1.1], "rotate": [-10, 10], "translate_percent": 0.08}}]
-    if not small:
+    if not subject.is_small:
         crops = [{"RandomResizedCrop": {"scale": [0.5, 1.0], "ratio": [0.8, 1.25]}}, {"HorizontalFlip": {"p": 0.5}}]
-    batch = 64 if count >= 4000 else 32
-    decay = 1 - 1 / max(10.0, min(1000.0, 2.0 * max(1, learned // batch)))  # the average reaches back two epochs
-    made["data"] |= {"num_folds": 5}
-    made["train"] |= {"epochs": epochs, "batch_size": batch, "ema_decay": round(decay, 4)}
-    head = {"name": competition.name, "competition": competition.name, "seed": 0}
-    views = {"views": ["identity"] if small else ["identity", "hflip"]}
-    return head | {"data": made["data"], "augment": crops, "model": made["model"], "train": made["train"], "tta": views}
+    made["tta"] = {"views": ["identity"] if subject.is_small else ["identity", "hflip"]}
+    return subject.experiment(subject.competition.name, made, crops)
 
 
-def _pretrained(learned: int) -> tuple[dict[str, Any], int]:
-    """Fine-tuning, as in configs/dogs-vs-cats-gpu.yaml; and its epochs."""
+def _pretrained(subject: Subject) -> dict[str, Any]:
+    """Fine-tuning, as in configs/dogs-vs-cats-gpu.yaml."""
     return {
         "data": {"image_size": SHOWN_AT},
         "model": {"name": NETWORK, "weights": "timm", "options": {"drop_path_rate": 0.1}},
         "train": {
-            "sizes": [[0, TRAINED_AT]], "learning_rate": 2.0e-4, "head_learning_rate": 1.0e-3, "layer_decay": 0.8,
+            "epochs": int(np.clip(100_000 / subject.learned, 4, 20)), "sizes": [[0, TRAINED_AT]],
+            "learning_rate": 2.0e-4, "head_learning_rate": 1.0e-3, "layer_decay": 0.8,
             "schedule": "cosine", "warmup_epochs": 0.5,
         },
-    }, int(np.clip(100_000 / learned, 4, 20))  # fmt: skip
+    }  # fmt: skip
 
 
-def _from_random_weights(typical: int, learned: int, on_gpu: bool) -> tuple[dict[str, Any], int]:
-    size = max((s for s in SIZES if s <= min(typical, 224 if on_gpu else CPU_LARGEST)), default=SIZES[0])
-    epochs = 20 if on_gpu else int(np.clip(CPU_IMAGES / learned, 5, 40))
-    network = ("resnet34", {"stem": "auto"}) if on_gpu else ("resnet18", {"stem": "auto", "width": 0.5})
+def _from_random_weights(subject: Subject) -> dict[str, Any]:
+    size = subject.side(224 if subject.on_gpu else CPU_LARGEST)
+    epochs = 20 if subject.on_gpu else int(np.clip(CPU_IMAGES / subject.learned, 5, 40))
+    network = ("resnet34", {"stem": "auto"}) if subject.on_gpu else ("resnet18", {"stem": "auto", "width": 0.5})
+    rising = round(epochs * 0.3, 1)
     return {
         "data": {"image_size": size} | ({"cache_size": round(size * 8 / 7)} if size >= SMALL else {}),
         "model": dict(zip(("name", "options"), network, strict=True)),
-        "train": {"learning_rate": 2.0e-3, "schedule": "one_cycle", "warmup_epochs": round(epochs * 0.3, 1)},
-    }, epochs
+        "train": {"epochs": epochs, "learning_rate": 2.0e-3, "schedule": "one_cycle", "warmup_epochs": rising},
+    }
 
 
 def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tuple[list[int], int]:

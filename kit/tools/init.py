@@ -1,4 +1,4 @@
-"""init: look at a competition's files and write its YAML, and an experiment to start with."""
+"""init: look at a competition's files and write its YAML, an experiment to start with, and one for the leaderboard."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from kit.config import Experiment
 from kit.data.archives import verify_archive
 from kit.describe.case import Ask, Case
 from kit.describe.detect import describe_files
-from kit.describe.first_experiment import first_experiment
+from kit.describe.first_experiment import Subject, first_experiment
 from kit.describe.inventory import scan
+from kit.describe.strong_experiment import strong_experiment
 from kit.errors import ConfigError, examples, nearest
 from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import find_credentials
@@ -32,14 +33,17 @@ class InitResult:
     name: str
     competition: Path
     experiment: Path
+    strong: Path
     reasons: list[str]
 
 
 def init(
     workspace: Workspace, source: Path | None = None, slug: str | None = None, name: str | None = None,
     metric: str | None = None, ask: Ask | None = None, force: bool = False, overrides: Sequence[str] = (),
+    weights: str | None = None,
 ) -> InitResult:  # fmt: skip
-    """Write configs/competitions/NAME.yaml and configs/NAME.yaml under the workspace. `source`: a folder of downloads;
+    """Write configs/competitions/NAME.yaml, configs/NAME.yaml and configs/NAME-strong.yaml, which starts from `weights`
+    (timm, none or a file), under the workspace. `source`: a folder of downloads;
     `slug`: Kaggle's name, downloaded first unless there is a source. What the files leave open is settled by
     `overrides` (KEY=VALUE of the competition's YAML), else by `ask`; `ConfigError` where neither does. Existing files
     are kept unless `force`."""
@@ -66,7 +70,8 @@ def init(
     name = name or slug or stem or "mine"
     folder = workspace.root / "configs"
     competition, experiment = folder / "competitions" / f"{name}.yaml", folder / f"{name}.yaml"
-    there = [path for path in (competition, experiment) if path.exists()]
+    strong = folder / f"{name}-strong.yaml"
+    there = [path for path in (competition, experiment, strong) if path.exists()]
     if there and not force:
         raise ConfigError(f"{there[0]}: already exists; --force replaces it, --name gives another name")
     scanned = scan(source)
@@ -89,8 +94,13 @@ def init(
     settled = reading.chosen.get("submission.values") == "labels"
     if reading.asked is not None and not settled and (unlike := unlike_sample(described, reading.asked)):
         raise ConfigError(f"{examples(raw['files']['sample_submission'])}: {unlike}")
-    settings = first_experiment(described, inventory, reading)
-    schema.build(Experiment, settings, str(experiment))
+    subject = Subject.of(described, inventory, reading)
+    written = {
+        experiment: (first_experiment(subject, reading), "a first experiment, not measured yet"),
+        strong: (strong_experiment(subject, strong.stem, weights), "for the leaderboard, not measured yet"),
+    }
+    for path, (settings, _) in written.items():
+        schema.build(Experiment, settings, str(path))
     why = f"# Written by `kit init` from {source.name}; the reasons, line by line:\n"
     for reason in reading.reasons:
         console.stage("init", reason)
@@ -101,10 +111,11 @@ def init(
     text = schema.dump_yaml(raw)
     schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what will be read back
     write_text(competition, why + text)
-    command = f"# Written by `kit init`: a first experiment, not measured yet.\n#\n#   kit run -c configs/{name}.yaml"
-    write_text(experiment, f"{command} [--from DIR]\n" + schema.dump_yaml(settings))
-    console.stage("init", f"wrote {competition} and {experiment}")
-    return InitResult(name, competition, experiment, reading.reasons)
+    for path, (settings, what) in written.items():
+        command = f"# Written by `kit init`: {what}.\n#\n#   kit run -c configs/{path.name} [--from DIR]\n"
+        write_text(path, command + schema.dump_yaml(settings))
+    console.stage("init", f"wrote {competition}, {experiment} and {strong}")
+    return InitResult(name, competition, experiment, strong, reading.reasons)
 
 
 def _given(overrides: Sequence[str]) -> dict[str, str]:

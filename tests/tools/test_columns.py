@@ -63,7 +63,9 @@ def test_what_is_proposed_is_off(files):
     assert competition.columns is not None
     assert (competition.columns.numbers, competition.columns.categories) == (("age",), ("sex", "centre"))
     assert competition.files.test_table == ("test.csv",)
-    assert not Experiment.load(files.parent / "configs" / "c.yaml").data.columns
+    configs = files.parent / "configs"
+    assert not Experiment.load(configs / "c.yaml").data.columns
+    assert Experiment.load(configs / "c-strong.yaml").train.cutmix == 0, "columns cannot be mixed"
 
 
 def test_columns_help_where_they_tell_and_come_from_the_folds_own_rows(files):

@@ -17,9 +17,11 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.table import read_index
 from kit.describe import first_experiment
+from kit.describe.strong_experiment import strong_experiment
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.run.run import Run
+from kit.schema import dump_yaml
 from kit.stages import download, ensemble, index, predict, split, train
 from kit.tasks import Outputs
 from kit.tools import init
@@ -336,6 +338,57 @@ def test_on_a_gpu_the_first_experiment_is_a_pretrained_network(tmp_path, monkeyp
     size = made.data.image_size
     model = build_classifier(replace(made.model, weights="none"), Outputs(2), size).eval()
     assert model(torch.zeros(1, 3, size, size)).shape == (1, 2)
+
+
+def _strong(tmp_path, side=150, device="cpu", weights=None, name="dogs-vs-cats", count=22_500) -> Experiment:
+    subject = first_experiment.Subject(Competition.load(name), count, side, torch.device(device))
+    config = tmp_path / "mine-strong.yaml"
+    config.write_text(dump_yaml(strong_experiment(subject, config.stem, weights)))
+    return Experiment.load(config)
+
+
+def test_the_strong_experiment_starts_from_published_weights_where_they_serve(tmp_path):
+    made = _strong(tmp_path)
+    assert (made.model.name, made.model.weights) == ("timm:tf_efficientnet_lite0", "timm")
+    assert (made.data.image_size, made.side(0), made.train.freeze_epochs) == (224, 192, 1)
+    assert _strong(tmp_path, 64).data.image_size == 128, "enlarged twice at most"
+    assert _strong(tmp_path, device="cuda").model.name == "timm:convnext_small.in12k_ft_in1k"
+    small = _strong(tmp_path, 28, name="fashion-mnist")
+    assert (small.model.name, small.model.weights, small.data.image_size) == ("resnet18", "none", 28)
+    assert "HorizontalFlip" not in str(small.augment), "letters and digits do not bear it"
+    ours = _strong(tmp_path, weights="none")
+    assert (ours.model.name, ours.model.options["stem"], ours.data.image_size) == ("resnet18", "deep", 128)
+    assert [ours.side(epoch) for epoch in (0, 20, 43)] == [80, 96, 112]
+    assert ours.train.cutmix == 1.0
+
+
+def test_weights_at_hand_name_their_network(tmp_path):
+    file = tmp_path / "resnet26.safetensors"
+    with pytest.raises(ConfigError, match=r"--weights .*resnet26.safetensors: no such file; expected timm, none, or"):
+        _strong(tmp_path, weights=str(file))
+    file.touch()
+    made = _strong(tmp_path, weights=str(file))
+    assert (made.model.name, made.model.weights) == ("timm:resnet26", str(file))
+    file = file.rename(tmp_path / "resnet_26.safetensors")
+    with pytest.raises(ConfigError, match=r"its name should be its network's; .*no model 'resnet_26' \(did you mean"):
+        _strong(tmp_path, weights=str(file))
+
+
+def test_both_experiments_are_written_and_the_strong_one_runs(tmp_path):
+    folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
+    quick, strong = (
+        Experiment.load(tmp_path / "configs" / f"cassava{ending}.yaml", QUICK) for ending in ("", "-strong")
+    )
+    assert (quick.name, strong.name, quick.competition) == ("cassava", "cassava-strong", strong.competition)
+    run = Run.open(strong, workspace)
+    download.download(run, folder)
+    index.index(run)
+    split.split(run)
+    assert train.train(run, [0]).finished
+    for other in ("competitions/cassava.yaml", "cassava.yaml"):
+        (tmp_path / "configs" / other).unlink()
+    with pytest.raises(ConfigError, match=r"cassava-strong.yaml: already exists; --force replaces it"):
+        init.init(workspace, folder, metric="accuracy")
 
 
 def test_two_readings_are_asked_for(tmp_path):

@@ -1,0 +1,86 @@
+"""The experiment for the leaderboard: hours instead of minutes, from published weights where there are any, by what the
+recipes of configs/ and benchmarks/RESULTS.md taught."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit.describe.first_experiment import SMALL, Subject
+from kit.errors import ConfigError
+
+GPU_NETWORK, GPU_SHOWN_AT, GPU_IMAGES = "convnext_small.in12k_ft_in1k", 320, 250_000
+CPU_NETWORK, CPU_SHOWN_AT, CPU_IMAGES = "tf_efficientnet_lite0", 224, 60_000
+RANDOM_LARGEST, RANDOM_IMAGES = 128, 800_000  # pixels a side on a CPU; training images in all epochs of a fold
+
+
+def strong_experiment(subject: Subject, name: str, weights: str | None) -> dict[str, Any]:
+    """An experiment's mapping. `weights`: `timm` (it downloads them), `none`, or a file named like its network in timm;
+    None: `timm`, or `none` for small pictures. Raises `ConfigError` where timm has no such network."""
+    if weights is None:
+        weights = "none" if subject.is_small else "timm"
+    return _random(subject, name) if weights == "none" else _published(subject, name, weights)
+
+
+def _published(subject: Subject, name: str, weights: str) -> dict[str, Any]:
+    network = GPU_NETWORK if subject.on_gpu else CPU_NETWORK
+    if weights != "timm":
+        network = _network_of(weights)
+    shown, images = (GPU_SHOWN_AT, GPU_IMAGES) if subject.on_gpu else (CPU_SHOWN_AT, CPU_IMAGES)
+    shown = min(shown, max(2 * SMALL, 2 * subject.side(shown)))  # enlarged twice at most: more is blurred, and slow
+    made = {
+        "data": {"image_size": shown},
+        "model": {"name": f"timm:{network}", "weights": weights},
+        "train": {
+            "epochs": int(np.clip(images / subject.learned, 4, 30)), "sizes": [[0, shown * 6 // 7 // 16 * 16]],
+            "freeze_epochs": 1, "learning_rate": 1.5e-4, "head_learning_rate": 1.5e-3, "layer_decay": 0.8,
+            "freeze_norms": True, "schedule": "one_cycle", "warmup_epochs": 1,
+        },
+        "tta": {"views": ["identity", "hflip"]},
+    }  # fmt: skip
+    return subject.experiment(name, made, _crops(0.6, 0.8))
+
+
+def _crops(smallest: float, narrowest: float) -> list[dict[str, Any]]:
+    ratio = [narrowest, round(1 / narrowest, 4)]
+    return [{"RandomResizedCrop": {"scale": [smallest, 1.0], "ratio": ratio}}, {"HorizontalFlip": {"p": 0.5}}]
+
+
+def _network_of(weights: str) -> str:
+    from kit.models.pretrained import require_timm
+
+    path = Path(weights)
+    if not path.is_file():
+        raise ConfigError(f"--weights {weights}: no such file; expected timm, none, or a .safetensors or .pth file")
+    try:
+        require_timm(path.stem)
+    except ConfigError as error:
+        raise ConfigError(f"--weights {weights}: its name should be its network's; {error}") from None
+    return path.stem
+
+
+def _random(subject: Subject, name: str) -> dict[str, Any]:
+    """Our own network from random weights: more epochs, and pictures that are mixed; large ones at sizes that rise."""
+    size = subject.side(224 if subject.on_gpu else RANDOM_LARGEST)
+    epochs = int(np.clip((2 if subject.on_gpu else 1) * RANDOM_IMAGES / subject.learned, 12, 100))
+    options = {"stem": "small"} if size <= 64 else {"stem": "deep", "shortcut": "average"}
+    network = ("resnet34", options) if subject.on_gpu else ("resnet18", {"width": 0.5, **options})
+    mixes = subject.competition.task == "classes" and subject.competition.columns is None
+    made: dict[str, Any] = {
+        "data": {"image_size": size},
+        "model": dict(zip(("name", "options"), network, strict=True)),
+        "train": {
+            "epochs": epochs, "learning_rate": 2.0e-3, "weight_decay": 0.05, "schedule": "one_cycle",
+            "warmup_epochs": round(epochs * 0.15, 1),
+            **({"cutmix": 1.0, "unmixed_epochs": round(epochs * 0.18)} if mixes else {}),
+        },
+    }  # fmt: skip
+    if subject.is_small:
+        made["tta"] = {"views": ["identity", {"scale": 1.0625, "crop": "center"}]}
+        turned = {"Affine": {"scale": [0.85, 1.15], "rotate": [-12, 12], "translate_percent": 0.1}}
+        return subject.experiment(name, made, [turned])
+    made["data"]["cache_size"] = round(size * 8 / 7)
+    parts = ((0, 5 / 8), (0.35, 3 / 4), (0.8, 7 / 8))  # of the epochs, of the size
+    made["train"]["sizes"] = [[round(epochs * begins), round(size * part)] for begins, part in parts]
+    made["tta"] = {"views": ["identity", "hflip"]}
+    return subject.experiment(name, made, _crops(0.35, 0.75))
