@@ -60,25 +60,27 @@ def _network_of(weights: str) -> str:
 
 
 def _random(subject: Subject, name: str) -> dict[str, Any]:
-    """Our own network from random weights: more epochs, and pictures that are mixed; large ones at sizes that rise."""
+    """Our own network from random weights, for more epochs. Large pictures come at sizes that rise, and mixed; small
+    ones get a hole instead, as a part of a digit or letter may be another one."""
     size = subject.side(224 if subject.on_gpu else RANDOM_LARGEST)
     epochs = int(np.clip((2 if subject.on_gpu else 1) * RANDOM_IMAGES / subject.learned, 12, 100))
     options = {"stem": "small"} if size <= 64 else {"stem": "deep", "shortcut": "average"}
     network = ("resnet34", options) if subject.on_gpu else ("resnet18", {"width": 0.5, **options})
-    mixes = subject.competition.task == "classes" and subject.competition.columns is None
     made: dict[str, Any] = {
         "data": {"image_size": size},
         "model": dict(zip(("name", "options"), network, strict=True)),
         "train": {
             "epochs": epochs, "learning_rate": 2.0e-3, "weight_decay": 0.05, "schedule": "one_cycle",
             "warmup_epochs": round(epochs * 0.15, 1),
-            **({"cutmix": 1.0, "unmixed_epochs": round(epochs * 0.18)} if mixes else {}),
         },
     }  # fmt: skip
     if subject.is_small:
         made["tta"] = {"views": ["identity", {"scale": 1.0625, "crop": "center"}]}
         turned = {"Affine": {"scale": [0.85, 1.15], "rotate": [-12, 12], "translate_percent": 0.1}}
-        return subject.experiment(name, made, [turned])
+        hole = {"num_holes_range": [1, 1], "hole_height_range": [0.15, 0.4], "hole_width_range": [0.15, 0.4], "p": 0.5}
+        return subject.experiment(name, made, [turned, {"CoarseDropout": hole}])
+    if subject.competition.task == "classes" and subject.competition.columns is None:  # columns cannot be mixed
+        made["train"] |= {"cutmix": 1.0, "unmixed_epochs": round(epochs * 0.18)}
     made["data"]["cache_size"] = round(size * 8 / 7)
     parts = ((0, 5 / 8), (0.35, 3 / 4), (0.8, 7 / 8))  # of the epochs, of the size
     made["train"]["sizes"] = [[round(epochs * begins), round(size * part)] for begins, part in parts]

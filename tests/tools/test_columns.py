@@ -13,6 +13,8 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.columns import column_values, vocabulary
 from kit.data.table import predictions
+from kit.describe.first_experiment import Subject
+from kit.describe.strong_experiment import strong_experiment
 from kit.errors import ConfigError, KitError
 from kit.models import build_classifier
 from kit.models.columns import ColumnEncoder, ColumnShape, WithColumns
@@ -63,9 +65,9 @@ def test_what_is_proposed_is_off(files):
     assert competition.columns is not None
     assert (competition.columns.numbers, competition.columns.categories) == (("age",), ("sex", "centre"))
     assert competition.files.test_table == ("test.csv",)
-    configs = files.parent / "configs"
-    assert not Experiment.load(configs / "c.yaml").data.columns
-    assert Experiment.load(configs / "c-strong.yaml").train.cutmix == 0, "columns cannot be mixed"
+    assert not Experiment.load(files.parent / "configs" / "c.yaml").data.columns
+    subject = Subject(competition, count=NUM, typical=150, device=torch.device("cpu"))
+    assert "cutmix" not in strong_experiment(subject, "c-strong", "none")["train"], "columns cannot be mixed"
 
 
 def test_columns_help_where_they_tell_and_come_from_the_folds_own_rows(files):

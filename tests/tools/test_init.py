@@ -356,6 +356,7 @@ def test_the_strong_experiment_starts_from_published_weights_where_they_serve(tm
     small = _strong(tmp_path, 28, name="fashion-mnist")
     assert (small.model.name, small.model.weights, small.data.image_size) == ("resnet18", "none", 28)
     assert "HorizontalFlip" not in str(small.augment), "letters and digits do not bear it"
+    assert small.train.cutmix == 0
     ours = _strong(tmp_path, weights="none")
     assert (ours.model.name, ours.model.options["stem"], ours.data.image_size) == ("resnet18", "deep", 128)
     assert [ours.side(epoch) for epoch in (0, 20, 43)] == [80, 96, 112]
