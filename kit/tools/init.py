@@ -12,7 +12,7 @@ from kit.config import Experiment
 from kit.data.archives import verify_archive
 from kit.describe.case import Ask, Case
 from kit.describe.detect import describe_files
-from kit.describe.first_experiment import Subject, first_experiment
+from kit.describe.first_experiment import HOW_TO_GET, Subject, first_experiment
 from kit.describe.inventory import scan
 from kit.describe.strong_experiment import strong_experiment
 from kit.errors import ConfigError, examples, nearest
@@ -112,8 +112,9 @@ def init(
     schema.build(Competition, schema.parse_yaml(text, str(competition)), str(competition))  # what will be read back
     write_text(competition, why + text)
     for path, (settings, what) in written.items():
-        command = f"# Written by `kit init`: {what}.\n#\n#   kit run -c configs/{path.name} [--from DIR]\n"
-        write_text(path, command + schema.dump_yaml(settings))
+        header = f"# Written by `kit init`: {what}.\n#\n#   kit run -c configs/{path.name} [--from DIR]\n"
+        header += f"#\n# {HOW_TO_GET}\n" if settings["model"].get("weights") == "timm" else ""
+        write_text(path, header + schema.dump_yaml(settings))
     console.stage("init", f"wrote {competition}, {experiment} and {strong}")
     return InitResult(name, competition, experiment, strong, reading.reasons)
 
