@@ -16,13 +16,16 @@ class ConfigError(KitError):
     exit_code = 2
 
 
+LISTED = 40  # words: timm has a thousand networks, a table of pixels as many columns
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
-    """` (did you mean 'train.epochs'?)` for a mistyped word, else the list of what is available."""
+    """` (did you mean 'train.epochs'?)` for a mistyped word, else what is available, or the first of it."""
     words = list(words)
     matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if matches:
         return f" (did you mean '{matches[0]}'?)"
-    return f" (available: {', '.join(words)})" if words else ""
+    return f" (available: {examples(words, LISTED)})" if words else ""
 
 
 def reason(error: BaseException) -> str:

@@ -25,7 +25,7 @@ def init(
     weights: Annotated[str | None, typer.Option("--weights", help="NAME-strong starts from timm, none, FILE.")] = None,
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
-    """Your own competition: look at its files, write its YAML, a first experiment's, and one's for the leaderboard."""
+    """Your own competition: look at its files, write its YAML, a first experiment and one for the leaderboard."""
     ask = None if yes or not sys.stdin.isatty() else _ask
     return do("tools.init", Workspace(workspace), source, slug, name, metric, ask, force, set_, weights)
 

@@ -59,6 +59,12 @@ class Subject:
         """Pixels a side at a network's input: the pictures' own, up to `largest`."""
         return max((size for size in SIZES if size <= min(self.typical, largest)), default=SIZES[0])
 
+    def own_network(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """One of ours: what a CPU trains in hours, or a GPU."""
+        if self.on_gpu:
+            return {"name": "resnet34", "options": {**options}}
+        return {"name": "resnet18", "options": {**options, "width": 0.5}}
+
     def experiment(self, name: str, made: Mapping[str, Any], augment: list[dict[str, Any]]) -> dict[str, Any]:
         """The whole mapping: what was chosen, and what follows from the number of pictures."""
         batch = 64 if self.count >= 4000 else 32
@@ -83,9 +89,15 @@ def first_experiment(subject: Subject, reading: Case) -> dict[str, Any]:
         reading.because(f"a GPU: {NETWORK}, pretrained; {HOW_TO_GET}")
     crops: list[dict[str, Any]] = [{"Affine": {"scale": [0.9, 1.1], "rotate": [-10, 10], "translate_percent": 0.08}}]
     if not subject.is_small:
-        crops = [{"RandomResizedCrop": {"scale": [0.5, 1.0], "ratio": [0.8, 1.25]}}, {"HorizontalFlip": {"p": 0.5}}]
+        crops = crops_from(0.5, 0.8)
     made["tta"] = {"views": ["identity"] if subject.is_small else ["identity", "hflip"]}
     return subject.experiment(subject.competition.name, made, crops)
+
+
+def crops_from(smallest: float, narrowest: float) -> list[dict[str, Any]]:
+    """Windows of at least this share of a picture's area, no narrower (or flatter) than this, half of them mirrored."""
+    ratio = [narrowest, round(1 / narrowest, 4)]
+    return [{"RandomResizedCrop": {"scale": [smallest, 1.0], "ratio": ratio}}, {"HorizontalFlip": {"p": 0.5}}]
 
 
 def _pretrained(subject: Subject) -> dict[str, Any]:
@@ -104,11 +116,10 @@ def _pretrained(subject: Subject) -> dict[str, Any]:
 def _from_random_weights(subject: Subject) -> dict[str, Any]:
     size = subject.side(224 if subject.on_gpu else CPU_LARGEST)
     epochs = 20 if subject.on_gpu else int(np.clip(CPU_IMAGES / subject.learned, 5, 40))
-    network = ("resnet34", {"stem": "auto"}) if subject.on_gpu else ("resnet18", {"stem": "auto", "width": 0.5})
     rising = round(epochs * 0.3, 1)
     return {
         "data": {"image_size": size} | ({"cache_size": round(size * 8 / 7)} if size >= SMALL else {}),
-        "model": dict(zip(("name", "options"), network, strict=True)),
+        "model": subject.own_network({"stem": "auto"}),
         "train": {"epochs": epochs, "learning_rate": 2.0e-3, "schedule": "one_cycle", "warmup_epochs": rising},
     }
 

@@ -1,13 +1,13 @@
-"""The experiment for the leaderboard: hours instead of minutes, from published weights where there are any, by what the
-recipes of configs/ and benchmarks/RESULTS.md taught."""
+"""The experiment for the leaderboard: it trains longer, from published weights where there are any, by what the recipes
+of configs/ and benchmarks/RESULTS.md taught."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kit.describe.first_experiment import SMALL, Subject
+from kit.describe.first_experiment import SMALL, Subject, crops_from
 from kit.errors import ConfigError
+from kit.workspace import expanded
 
 GPU_NETWORK, GPU_SHOWN_AT, GPU_IMAGES = "convnext_small.in12k_ft_in1k", 320, 250_000
 CPU_NETWORK, CPU_SHOWN_AT, CPU_IMAGES = "tf_efficientnet_lite0", 224, 60_000
@@ -23,39 +23,42 @@ def strong_experiment(subject: Subject, name: str, weights: str | None) -> dict[
 
 
 def _published(subject: Subject, name: str, weights: str) -> dict[str, Any]:
-    network = GPU_NETWORK if subject.on_gpu else CPU_NETWORK
-    if weights != "timm":
-        network = _network_of(weights)
-    shown, images = (GPU_SHOWN_AT, GPU_IMAGES) if subject.on_gpu else (CPU_SHOWN_AT, CPU_IMAGES)
+    network, shown, images = GPU_NETWORK, GPU_SHOWN_AT, GPU_IMAGES
+    if not subject.on_gpu:
+        network, shown, images = CPU_NETWORK, CPU_SHOWN_AT, CPU_IMAGES
     shown = min(shown, max(2 * SMALL, 2 * subject.side(shown)))  # enlarged twice at most: more is blurred, and slow
+    sizes = [[0, shown * 6 // 7 // 16 * 16]]
+    if named := network_of(weights):
+        from kit.models.pretrained import fixed_size
+
+        network, fixed = named, fixed_size(named)
+        shown, sizes = (fixed, []) if fixed else (shown, sizes)
     made = {
         "data": {"image_size": shown},
         "model": {"name": f"timm:{network}", "weights": weights},
         "train": {
-            "epochs": int(np.clip(images / subject.learned, 4, 30)), "sizes": [[0, shown * 6 // 7 // 16 * 16]],
+            "epochs": int(np.clip(images / subject.learned, 4, 30)), "sizes": sizes,
             "freeze_epochs": 1, "learning_rate": 1.5e-4, "head_learning_rate": 1.5e-3, "layer_decay": 0.8,
             "freeze_norms": True, "schedule": "one_cycle", "warmup_epochs": 1,
         },
         "tta": {"views": ["identity", "hflip"]},
     }  # fmt: skip
-    return subject.experiment(name, made, _crops(0.6, 0.8))
+    return subject.experiment(name, made, crops_from(0.6, 0.8))
 
 
-def _crops(smallest: float, narrowest: float) -> list[dict[str, Any]]:
-    ratio = [narrowest, round(1 / narrowest, 4)]
-    return [{"RandomResizedCrop": {"scale": [smallest, 1.0], "ratio": ratio}}, {"HorizontalFlip": {"p": 0.5}}]
-
-
-def _network_of(weights: str) -> str:
+def network_of(weights: str) -> str | None:
+    """timm's name of a file's network, which is the file's; None for `timm` and `none`. Raises `ConfigError`."""
+    if weights in {"timm", "none"}:
+        return None
     from kit.models.pretrained import require_timm
 
-    path = Path(weights)
+    path = expanded(weights)
     if not path.is_file():
         raise ConfigError(f"--weights {weights}: no such file; expected timm, none, or a .safetensors or .pth file")
     try:
         require_timm(path.stem)
     except ConfigError as error:
-        raise ConfigError(f"--weights {weights}: its name should be its network's; {error}") from None
+        raise ConfigError(f"--weights {weights}: the file should bear its network's name; {error}") from None
     return path.stem
 
 
@@ -65,10 +68,9 @@ def _random(subject: Subject, name: str) -> dict[str, Any]:
     size = subject.side(224 if subject.on_gpu else RANDOM_LARGEST)
     epochs = int(np.clip((2 if subject.on_gpu else 1) * RANDOM_IMAGES / subject.learned, 12, 100))
     options = {"stem": "small"} if size <= 64 else {"stem": "deep", "shortcut": "average"}
-    network = ("resnet34", options) if subject.on_gpu else ("resnet18", {"width": 0.5, **options})
     made: dict[str, Any] = {
         "data": {"image_size": size},
-        "model": dict(zip(("name", "options"), network, strict=True)),
+        "model": subject.own_network(options),
         "train": {
             "epochs": epochs, "learning_rate": 2.0e-3, "weight_decay": 0.05, "schedule": "one_cycle",
             "warmup_epochs": round(epochs * 0.15, 1),
@@ -85,4 +87,4 @@ def _random(subject: Subject, name: str) -> dict[str, Any]:
     parts = ((0, 5 / 8), (0.35, 3 / 4), (0.8, 7 / 8))  # of the epochs, of the size
     made["train"]["sizes"] = [[round(epochs * begins), round(size * part)] for begins, part in parts]
     made["tta"] = {"views": ["identity", "hflip"]}
-    return subject.experiment(name, made, _crops(0.35, 0.75))
+    return subject.experiment(name, made, crops_from(0.35, 0.75))

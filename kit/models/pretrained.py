@@ -51,6 +51,14 @@ def require_timm(name: str) -> None:
         raise ConfigError(f"model.name: timm has no model '{name}'{nearest(name, close)}")
 
 
+def fixed_size(name: str) -> int | None:
+    """Pixels a side of the only pictures that timm's network takes as it is; None: it takes any."""
+    import timm
+
+    settings = timm.get_pretrained_cfg(name)
+    return int(settings.input_size[-1]) if settings is not None and settings.fixed_input_size else None
+
+
 def own_normalisation(model: nn.Module) -> tuple[list[float], list[float]]:
     """RGB mean and std that the model's published weights were trained with; for the kit's own networks, ImageNet's."""
     settings = getattr(model, "pretrained_cfg", None) or {}

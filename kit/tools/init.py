@@ -14,7 +14,7 @@ from kit.describe.case import Ask, Case
 from kit.describe.detect import describe_files
 from kit.describe.first_experiment import HOW_TO_GET, Subject, first_experiment
 from kit.describe.inventory import scan
-from kit.describe.strong_experiment import strong_experiment
+from kit.describe.strong_experiment import network_of, strong_experiment
 from kit.errors import ConfigError, examples, nearest
 from kit.kaggle.client import KaggleClient
 from kit.kaggle.credentials import find_credentials
@@ -43,11 +43,12 @@ def init(
     weights: str | None = None,
 ) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml, configs/NAME.yaml and configs/NAME-strong.yaml, which starts from `weights`
-    (timm, none or a file), under the workspace. `source`: a folder of downloads;
-    `slug`: Kaggle's name, downloaded first unless there is a source. What the files leave open is settled by
-    `overrides` (KEY=VALUE of the competition's YAML), else by `ask`; `ConfigError` where neither does. Existing files
-    are kept unless `force`."""
+    (timm, none or a file), under the workspace. `source`: a folder of downloads; `slug`: Kaggle's name, downloaded
+    first unless there is a source. What the files leave open is settled by `overrides` (KEY=VALUE of the competition's
+    YAML), else by `ask`; `ConfigError` where neither does. Existing files are kept unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
+    if weights is not None:
+        network_of(weights)
     given = _given(overrides)
     for option, value in (("--name", name), ("--slug", slug)):
         if value is not None and not re.fullmatch(NAME_PATTERN, value):

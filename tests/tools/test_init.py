@@ -370,8 +370,14 @@ def test_weights_at_hand_name_their_network(tmp_path):
     file.touch()
     made = _strong(tmp_path, weights=str(file))
     assert (made.model.name, made.model.weights) == ("timm:resnet26", str(file))
-    file = file.rename(tmp_path / "resnet_26.safetensors")
-    with pytest.raises(ConfigError, match=r"its name should be its network's; .*no model 'resnet_26' \(did you mean"):
+    fixed = _strong(tmp_path, 64, weights=str(file.rename(tmp_path / "vit_tiny_patch16_224.safetensors")))
+    assert (fixed.data.image_size, fixed.train.sizes) == (224, ()), "the only pictures that it takes"
+    file = tmp_path / "resnet_26.safetensors"
+    file.touch()
+    with pytest.raises(ConfigError, match=r"should bear its network's name; .*no model 'resnet_26' \(did you mean"):
+        init.init(Workspace(tmp_path), tmp_path / "not looked at yet", weights=str(file))
+    file = file.rename(tmp_path / "foo.pth")
+    with pytest.raises(ConfigError, match=r"timm has no model 'foo' \(available: .{0,1200} more\)$"):
         _strong(tmp_path, weights=str(file))
 
 
