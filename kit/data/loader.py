@@ -1,6 +1,7 @@
 """Batches of uint8 pixels, gathered from the cache. Normalisation happens in the model, on its device."""
 
 import math
+import os
 import shutil
 import signal
 import threading
@@ -151,6 +152,8 @@ def workers_needed(network: float, one_core: float, cores: int, on_gpu: bool) ->
 
 
 def _quiet_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    """Ctrl-C and a SIGTERM to the whole process group (a cluster's, timeout's) are for the main process to report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # any other status is reported as a lost worker
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -56,6 +58,30 @@ def test_a_worker_that_is_killed_during_a_step_is_one_line():
     with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0") as error:
         step()
     assert "\n" not in str(error.value)
+
+
+STOPPED = """
+import signal, sys, time
+import numpy as np
+from kit.data.loader import Batches
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+pixels, targets = np.zeros((50, 20, 20, 3), np.uint8), np.zeros(50, np.int64)
+batches = Batches(pixels, targets, np.arange(48), 8, 16, None, (0, 0, 0)).stream(num_workers=2)
+next(batches)
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_a_sigterm_to_the_whole_group_is_reported_by_the_main_process_alone():
+    """As clusters and `timeout` send it; the workers that it ends, too, are not "lost"."""
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    program = subprocess.Popen([sys.executable, "-c", STOPPED], start_new_session=True, text=True, **piped)
+    assert program.stdout.readline() == "begun\n"
+    os.killpg(program.pid, signal.SIGTERM)
+    assert program.communicate(timeout=60)[1] == ""
+    assert program.returncode == 130
 
 
 def test_going_on_from_a_step_gives_the_same_batches():
