@@ -168,7 +168,8 @@ def test_what_is_not_installed_is_named_by_the_verb_that_needs_it(module, verb, 
     (tmp_path / "blocked" / module).mkdir(parents=True)
     text = f"raise ModuleNotFoundError('No module named {module}', name={module!r})"
     (tmp_path / "blocked" / module / "__init__.py").write_text(text)
-    environment = {"PYTHONPATH": f"{tmp_path / 'blocked'}:{REPOSITORY}", "KAGGLE_API_TOKEN": "x"}
+    path = [str(tmp_path / "blocked"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(path), "KAGGLE_API_TOKEN": "x"}
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "experiment.yaml").write_text("name: mine\ncompetition: digits\n")
     done = _kit(*verb, "--workspace", str(tmp_path), **environment)

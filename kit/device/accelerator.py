@@ -4,6 +4,7 @@ cuda is NVIDIA's, and AMD's under ROCm; mps is Apple's, xpu Intel's. What a mach
 
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,10 +138,14 @@ def use_accelerator(number: int) -> None:
 
 
 def tune(device: torch.device) -> None:
-    """Where NVIDIA's libraries leave a choice: cuDNN's kernels by measurement, which pays off for pictures of one size,
-    and TF32 for what stays fp32."""
+    """Where NVIDIA's libraries leave a choice: kernels that give the same bits every time, without which no killed fold
+    goes on to the same weights, and TF32 for what stays fp32. benchmarks/gpu_smoke.py measures what it costs."""
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True, warn_only=True)  # cuDNN's, too
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # takes time
+        warnings.filterwarnings("ignore", ".*does not have a deterministic implementation")  # a few networks' layers
+        torch.backends.cudnn.benchmark = False  # takes whichever kernel is the faster one this time
         torch.set_float32_matmul_precision("high")  # cuDNN's convolutions take TF32 by default
 
 

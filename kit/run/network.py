@@ -115,7 +115,7 @@ class Networks:
         console.stage("train", f"{text}: about {console.duration(images / speed)} at {console.speed(speed)}")
         self.num_workers = self.workers(folds[0], speed)
         if self.num_workers and self.run.experiment.machine.num_workers == "auto":
-            console.stage("train", f"{counted(self.num_workers, 'worker')} prepare the batches")
+            console.stage("train", f"batches prepared by {counted(self.num_workers, 'worker')}")
 
     def parts(self, folds: list[RunFold]) -> list[list[RunFold]]:
         return [[fold] for fold in folds]

@@ -197,8 +197,7 @@ class _Training:
             if whole:
                 stepper.update()
                 state.updates += 1
-                if state.updates % often == 0:
-                    self.discount_skipped()
+                self.discount_skipped()
                 if self.ema is not None:
                     self.ema.update(stepper.model, state.updates)
             losses.add(loss, batch.rows, state.step)
@@ -229,8 +228,10 @@ class _Training:
         return late if self.stepper.share is None else self.stepper.share.agreed(late)
 
     def discount_skipped(self) -> None:
-        """Updates that fp16's loss scaling left out are none: each halved the scale. (Reading it makes a GPU wait.)"""
-        if self.stepper.scaler.is_enabled():
+        """Updates that fp16's loss scaling left out are none: each halved the scale. Reading it makes a GPU wait: after
+        1, 2, 4, 8, ... updates (the first of all are left out) and now and then."""
+        updates = self.state.updates
+        if self.stepper.scaler.is_enabled() and (updates % LOOK == 0 or updates.bit_count() == 1):
             before, self.state.scale = self.state.scale, self.stepper.scaler.get_scale()
             if before > self.state.scale:
                 self.state.updates -= round(math.log2(before / self.state.scale))

@@ -76,15 +76,15 @@ class TrainingSteps:
         if self.device.type == "cpu" and precision.name == "bf16" and self.meets_one_pixel:
             return False
         count = len(self.pixels) if precision.compiled else COMPARED  # compiled for one batch size
-        loss, gradients = self._first_step(precision, count)
-        right_loss, right = self._first_step(Precision("fp32", "contiguous"), count)
+        loss, gradients = self.first_step(precision, count)
+        right_loss, right = self.first_step(Precision("fp32", "contiguous"), count)
         if abs(loss - right_loss) > LOSS_TOLERANCE * max(abs(right_loss), 1e-3):
             return False
         overall, pairs = torch.stack([gradient.norm() for gradient in right]).norm(), zip(gradients, right, strict=True)
         off = [(own - exact).norm() / (exact.norm() + 0.1 * overall) for own, exact in pairs]
         return all(bool(one <= GRADIENT_TOLERANCE) for one in off)  # False for NaN
 
-    def _first_step(self, precision: Precision, count: int) -> tuple[float, list[torch.Tensor]]:
+    def first_step(self, precision: Precision, count: int) -> tuple[float, list[torch.Tensor]]:
         """(loss, gradient of every parameter) of one batch, with the same dropout for every precision."""
         compute = Compute(self.device, precision)
         trial = compute.place(copy.deepcopy(self.model))

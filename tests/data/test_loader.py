@@ -77,7 +77,7 @@ time.sleep(60)
 def test_a_sigterm_to_the_whole_group_is_reported_by_the_main_process_alone():
     """As clusters and `timeout` send it; the workers that it ends, too, are not "lost"."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    program = subprocess.Popen([sys.executable, "-c", STOPPED], start_new_session=True, text=True, **piped)
+    program = subprocess.Popen([sys.executable, "-Wignore", "-c", STOPPED], start_new_session=True, text=True, **piped)
     assert program.stdout.readline() == "begun\n"
     os.killpg(program.pid, signal.SIGTERM)
     assert program.communicate(timeout=60)[1] == ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from batches import batch_of
-from machine import DEVICE
+from machine import DEVICE, ROUNDING
 from torch import nn
 
 from kit.device.measuring import Meter, speed
@@ -81,7 +81,7 @@ def test_several_models_share_one_reading(precision):
     found = predict(ready, batches, ViewSet.of(TTA(views=("identity", "hflip")), 32))
     with torch.no_grad():
         expected = [(model(PIXELS).softmax(1) + model(PIXELS.flip(3)).softmax(1)) / 2 for model in models]
-    assert torch.allclose(found, torch.stack(expected), atol=1e-5 if precision.name == "fp32" else 0.03)
+    assert torch.allclose(found, torch.stack(expected), atol=ROUNDING if precision.name == "fp32" else 0.03)
     assert all(p.dtype == torch.float32 for model in models for p in model.parameters())  # copies were cast
 
 

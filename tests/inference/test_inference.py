@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from batches import batch_of
-from machine import DEVICE
+from machine import DEVICE, ROUNDING
 from torchvision.transforms import functional as TF
 
 from kit.data.transforms import resized
@@ -48,8 +48,8 @@ def test_the_mean_over_explicit_views():
         logits = [model(PIXELS.float()), model(PIXELS.flip(3).float()), model(PIXELS.flip(2).float())]
     views = expand(["identity", "hflip", "vflip"])
     probs = torch.stack([one.softmax(1) for one in logits]).mean(0)
-    assert torch.allclose(_predict(views), probs, atol=1e-6)
-    assert torch.allclose(_predict(views, "logits"), torch.stack(logits).mean(0).softmax(1), atol=1e-6)
+    assert torch.allclose(_predict(views), probs, atol=ROUNDING)
+    assert torch.allclose(_predict(views, "logits"), torch.stack(logits).mean(0).softmax(1), atol=ROUNDING)
     assert not torch.allclose(_predict(views), _predict(expand(["identity"])), atol=1e-3)
 
 
@@ -80,7 +80,7 @@ def test_scale_draws_on_the_finer_picture():
 
 @pytest.mark.parametrize("average", ["probs", "logits"])
 def test_rows_sum_to_one(average):
-    assert torch.allclose(_predict(expand(["ten_crop"]), average).sum(1), torch.ones(4), atol=1e-5)
+    assert torch.allclose(_predict(expand(["ten_crop"]), average).sum(1), torch.ones(4), atol=ROUNDING)
 
 
 class _Small(_Model):
@@ -97,7 +97,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does():
     ready = prepare(_Small(), lambda logits: logits.softmax(1), compute, PIXELS[:2])
     views = ViewSet(tuple(expand(["identity", "hflip"])), 32)
     made = predict([ready], [batch_of(PIXELS)], views)[0]
-    assert torch.allclose(made, _predict(expand(["identity", "hflip"])), atol=1e-6)
+    assert torch.allclose(made, _predict(expand(["identity", "hflip"])), atol=ROUNDING)
 
 
 @pytest.mark.parametrize("most", [3, 2], ids=["it fits", "a whole batch does not"])
@@ -121,7 +121,7 @@ def test_a_compiled_model_meets_one_batch_size(monkeypatch, most):
     )  # fmt: skip
     views = ViewSet(tuple(expand(["identity"])), 32)
     made = predict([ready], [batch_of(PIXELS[:3]), batch_of(PIXELS[3:])], views)[0]
-    assert torch.allclose(made, _predict(expand(["identity"])), atol=1e-6)
+    assert torch.allclose(made, _predict(expand(["identity"])), atol=ROUNDING)
     assert met == ([3, 3] if most == 3 else [3, 2, 1, 1])
 
 
@@ -144,7 +144,7 @@ def test_predictions_that_are_nan_in_fp16_are_made_in_fp32(monkeypatch):
     fold = SimpleNamespace(number=0, model=lambda: model)
     made = predicting.FoldPredictors(run, [fold]).predict([0], np.arange(4))
     expected = model.activate(model(PIXELS.float())).detach().numpy()
-    assert np.allclose(made[0], expected, atol=1e-5)
+    assert np.allclose(made[0], expected, atol=ROUNDING)
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))
     with pytest.raises(KitError, match=r"its predictions are nan in fp32, too; type `kit train --fold 0 --force`"):

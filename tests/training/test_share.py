@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine import DEVICE
 from shared_steps import in_two, mixed, pixels, step
 from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 
+from kit.device.accelerator import most_processes
 from kit.errors import ConfigError, KitError
 from kit.run.run import Run
 from kit.schema import dump_yaml, to_mapping
@@ -78,6 +80,8 @@ def test_the_norm_of_one_process_is_torchs(tmp_path, momentum):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, digits, tiny) -> Workspace:
+    if most_processes(DEVICE) == 1:
+        pytest.skip("a GPU for each process, or none at all")
     place = Workspace(tmp_path_factory.mktemp("shared"))
     run = Run.open(tiny(), place)
     download(run, digits)
