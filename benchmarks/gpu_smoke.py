@@ -1,6 +1,7 @@
 """What only a GPU can show, in one command and one table: does each number format train and predict, how fast, in how
-much memory, compiled or not; what it costs that every run gives the same bits ("of free kernels": training's speed, of that
-with cuDNN's kernels chosen by measurement and no thought of bits); and do several GPUs give the folds that one gives?
+much memory, compiled or not; what it costs that every run gives the same bits ("of free kernels": training's speed, of
+that with cuDNN's kernels chosen by measurement and no thought of bits); and do several GPUs give the folds that one
+gives?
 
     python benchmarks/gpu_smoke.py [--images 1797] [--configs NAME ...] [--formats fp16 bf16-compiled ...]
 
@@ -46,8 +47,9 @@ TABLE = [
 def experiment(config: str, name: str, compiled: bool) -> Experiment:
     settings = [
         "competition=digits", f"name=smoke-{config}-{name}-{compiled}".lower(), "model.weights=none",
-        "model.start=null", "train.epochs=1", "data.num_folds=2", f"machine.precision={name}", f"machine.predict_precision={name}",
-        f"machine.compile={compiled}", f"machine.predict_compile={compiled}",
+        "model.start=null", "train.epochs=1", "train.freeze_norms=false", "data.num_folds=2",
+        f"machine.precision={name}", f"machine.predict_precision={name}", f"machine.compile={compiled}",
+        f"machine.predict_compile={compiled}",
     ]  # fmt: skip
     return Experiment.load(f"configs/{config}.yaml", [word.lower() for word in settings])
 
