@@ -28,6 +28,7 @@ from kit.randomness import key
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; Docker gives 64 MB
 PREFETCH = 2  # batches that a worker is ahead
 DEADLINE = 300  # seconds for a batch
+GRACE = 3  # seconds from a SIGTERM to a worker's end
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,11 @@ def workers_needed(network: float, one_core: float, cores: int, on_gpu: bool) ->
 
 
 def _quiet_worker(_: int) -> None:
-    """Ctrl-C and a SIGTERM to the whole process group (a cluster's, timeout's) are for the main process to report."""
+    """Ctrl-C and a SIGTERM to the whole process group (a cluster's, timeout's) are for the main process, which ends its
+    workers; one that outlives it by GRACE ends by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # any other status is reported as a lost worker
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))  # any other status is reported at once, as a lost worker
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

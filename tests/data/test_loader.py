@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kit.data.cache import CacheFolders, NoRoom, cached, pixel_cache
-from kit.data.loader import Batches, epoch_order, workers_needed
+from kit.data.loader import GRACE, Batches, epoch_order, workers_needed
 from kit.data.pixels import OnDemand, Stacked
 from kit.data.transforms import build_augment
 from kit.errors import KitError
@@ -58,6 +58,15 @@ def test_a_worker_that_is_killed_during_a_step_is_one_line():
     with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0") as error:
         step()
     assert "\n" not in str(error.value)
+
+
+def test_a_worker_that_is_told_to_end_is_missed_at_its_next_batch():
+    batches = Batches(PIXELS, TARGETS, np.arange(50), 1, 16, None, (0, 0, 0)).stream(num_workers=1)
+    next(batches)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
+    time.sleep(GRACE + 1)
+    with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0"):
+        list(batches)
 
 
 STOPPED = """

@@ -255,7 +255,7 @@ def test_averaged_weights_are_of_the_last_epochs_and_resume(tmp_path, monkeypatc
     whole = _whole_as_in_pieces(tmp_path, train)
     assert len(seen) == 4, "two epochs of each training"
     assert not torch.equal(seen[0], seen[1])
-    assert torch.allclose(whole["network.fc.weight"], (seen[0] + seen[1]) / 2, atol=1e-6)
+    assert torch.allclose(whole["network.fc.weight"], (seen[0].cpu() + seen[1].cpu()) / 2, atol=1e-6)
 
 
 def _overflowing(epochs: set[int]):
