@@ -8,26 +8,27 @@ from torch import nn
 
 
 class EMA:
-    """A second model whose weights and batch-norm statistics follow the first one's average. The decay warms up as (1 +
-    step) / (10 + step), so that a short run is not held back by its initial weights."""
+    """A second model whose weights and batch-norm statistics follow those of `followed`, a model that changes in place.
+    The decay warms up as (1 + step) / (10 + step), so that a short run is not held back by its initial weights."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, followed: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(followed).eval().requires_grad_(False)
         self.decay = decay
+        # collected once: a state_dict takes milliseconds. A tensor of several names counts once
+        own, theirs = (model.state_dict(keep_vars=True) for model in (self.model, followed))
+        names = list({id(value): name for name, value in own.items()}.values())
+        learned = [name for name in names if own[name].is_floating_point()]
+        counters = [name for name in names if not own[name].is_floating_point()]
+        self._averages, self._values = [own[name] for name in learned], [theirs[name] for name in learned]
+        self._counters, self._counts = [own[name] for name in counters], [theirs[name] for name in counters]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Call after optimizer step number `step` (counted from 1)."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        own = self.model.state_dict()
-        pairs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # a tensor of several names counts once
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                pairs[own[name].data_ptr()] = (own[name], value)
-            else:
-                own[name].copy_(value)
-        averages, values = zip(*pairs.values(), strict=True)
-        torch._foreach_lerp_(list(averages), list(values), weight)
+        torch._foreach_lerp_(self._averages, self._values, weight)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._counts)
 
 
 def running_mean(mean: dict[str, torch.Tensor] | None, values: dict[str, torch.Tensor], count: int) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class _Training:
                 state.updates += 1
                 self.discount_skipped()
                 if self.ema is not None:
-                    self.ema.update(stepper.model, state.updates)
+                    self.ema.update(state.updates)
             losses.add(loss, batch.rows, state.step)
             if state.step % often == 0 or state.step == feed.num_steps:
                 state.loss_sum = losses.read(state.loss_sum)

@@ -63,7 +63,7 @@ class TrainingSteps:
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             if ema is not None:
-                ema.update(trial, 1)
+                ema.update(1)
             synchronize(self.device)
             return time.perf_counter() - began
 

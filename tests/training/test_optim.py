@@ -55,7 +55,7 @@ def test_ema_follows_its_definition():
     for step in range(1, 200):
         model.weight.data.fill_(float(step))
         model.num_batches_tracked += 1
-        ema.update(model, step)
+        ema.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert ema.model.weight.item() == pytest.approx(expected, rel=1e-4)
@@ -157,7 +157,7 @@ def test_a_tensor_of_two_names_is_averaged_once_and_saved(tmp_path):
     before = ema.model["one"].weight.clone()
     with torch.no_grad():
         model["one"].weight.add_(1.0)
-    ema.update(model, 10_000)
+    ema.update(10_000)
     assert torch.allclose(ema.model["one"].weight, before + 0.5)
     assert ema.model["two"].weight is ema.model["one"].weight
     require_savable(model.state_dict())
