@@ -75,14 +75,25 @@ def report(run: Run, cv: float, archives: Path) -> DemoResult:
     console.say(f"  cross-validated accuracy   {cv:.4f}   (what you know before you submit)")
     console.say(f"  held-back test1 labels     {accuracy:.4f}   (what Kaggle would answer)")
     console.say()
-    default = Run.open(DEFAULT_CONFIG, run.workspace).competition
-    quick = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml")
-    console.say(f"Next, {default.title}. Put a token (https://www.kaggle.com/settings) in ~/.kaggle/access_token:")
-    console.say(f"  {'kit doctor':<46}is this machine ready?")
-    console.say(f"  {'kit run -c ' + quick:<46}under an hour on two CPU cores")
-    console.say(f"  {'kit submit -c ' + quick:<46}upload it and wait for the score")
-    console.say(f"  {'kit run':<46}or the default experiment, two hours; submit it with `kit submit`")
+    for line in next_steps(run):
+        console.say(line)
     return DemoResult(submission, cv, accuracy, num_test)
+
+
+def next_steps(run: Run) -> list[str]:
+    """What to type now, on a machine such as this."""
+    on_cpu = run.device.type == "cpu"
+    config = DEFAULT_CONFIG.replace(".yaml", "-quick.yaml" if on_cpu else "-gpu.yaml")
+    takes = "under an hour on two CPU cores" if on_cpu else "a pretrained ConvNeXt, fine-tuned on the GPU"
+    default = "or the default experiment, two hours" if on_cpu else "or the default experiment, from random weights"
+    steps = {
+        "kit doctor": "is this machine ready?", f"kit run -c {config}": takes,
+        f"kit submit -c {config}": "upload it and wait for the score",
+        "kit run": f"{default}; submit it with `kit submit`",
+    }  # fmt: skip
+    title = Run.open(config, run.workspace).competition.title
+    first = f"Next, {title}. Put a token (https://www.kaggle.com/settings) in ~/.kaggle/access_token:"
+    return [first, *(f"  {typed:<46}{text}" for typed, text in steps.items())]
 
 
 def _jpeg(image: np.ndarray) -> bytes:

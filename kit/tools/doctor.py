@@ -94,8 +94,10 @@ def _precision(run: Run) -> Finding:
         images_per_second = speed(work, option, SECONDS)
     except (KitError, RuntimeError, AssertionError, ValueError) as error:
         return Finding("precision", "problem", f"{model.name}: {reason(error)}")
-    measured = f"{images_per_second:,.0f} training images/s measured on {device_name(trial.device)}"
-    return Finding("precision", "ok", f"{option} for {model.name} at {size} px ({measured})")
+    where = f"{model.name} at {size} px on {device_name(trial.device)}"
+    if not images_per_second:
+        return Finding("precision", "problem", f"{option}: {where} has too little memory for it, or no such operation")
+    return Finding("precision", "ok", f"{option} for {where} (training, measured: {console.speed(images_per_second)})")
 
 
 def _disk(workspace: Workspace) -> Finding:

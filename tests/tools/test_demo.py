@@ -8,9 +8,12 @@ import zipfile
 
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
-from kit.tools.demo import write_archives
+from kit.config import Experiment
+from kit.run.run import Run
+from kit.tools.demo import next_steps, write_archives
 
 
 def test_laid_out_like_the_competition(tmp_path):
@@ -22,6 +25,16 @@ def test_laid_out_like_the_competition(tmp_path):
     assert set(test) == {f"test1/{k}.jpg" for k in solution["id"]}
     assert solution["label"].tolist() == load_digits().target[4::5].tolist()
     assert all(name.split("/")[1].split(".")[0].isdigit() for name in train)
+
+
+@pytest.mark.parametrize(("device", "config"), [("cpu", "quick"), ("cuda", "gpu")])
+def test_what_it_says_to_type_next_is_for_the_machine(tmp_path, device, config):
+    run = Run.open("configs/demo.yaml", tmp_path)
+    run.device = torch.device(device)
+    said = next_steps(run)
+    assert [line.split()[:2] for line in said[1:]] == [["kit", word] for word in ("doctor", "run", "submit", "run")]
+    assert said[2].split()[2:4] == ["-c", f"configs/dogs-vs-cats-{config}.yaml"]
+    assert Experiment.load(said[2].split()[3])
 
 
 @pytest.mark.slow
