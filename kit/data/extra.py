@@ -64,7 +64,7 @@ def _looked_at(files: pd.DataFrame, index: pd.DataFrame, raw: Path) -> pd.DataFr
     theirs = index[readable(index)]
 
     def miniature(row: int) -> np.ndarray:
-        return likeness(reading.read(raw / theirs["path"].iloc[row]).rgb)[1]
+        return likeness(reading.indexed(raw / theirs["path"].iloc[row]).rgb)[1]
 
     hashes = hash_values(table["dhash"]), hash_values(theirs["dhash"])
     copies = near_any(hashes[0], miniatures, hashes[1], miniature)

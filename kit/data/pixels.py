@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.data.images import ImageProblem, resize_square
+from kit.data.images import resize_square
 from kit.data.reading import USUAL, Reading
-from kit.errors import KitError
 from kit.processes import num_cores
 
 
@@ -75,10 +74,7 @@ class OnDemand:
 
     def _read(self, path: Path) -> np.ndarray:
         """uint8 (size, size, channels) of a file. Raises `KitError` when it is gone or not a picture."""
-        try:
-            return resize_square(self.reading.read(path, self.size).rgb, self.size, self.resize)
-        except (OSError, ImageProblem) as error:
-            raise KitError(f"{path}: {error}; it has changed since `kit index`, type `kit index --force`") from None
+        return resize_square(self.reading.indexed(path, self.size).rgb, self.size, self.resize)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from kit.data.images import ImageProblem, Picture, decode
 from kit.data.sources import read_bytes
 from kit.data.table import value_range
 from kit.data.values import Range
+from kit.errors import KitError, reason
 
 SEPARATOR = "|"
 
@@ -57,6 +58,13 @@ class Reading:
     def read(self, path: Path, min_side: int | None = None) -> Picture:
         """Raises `OSError` and `ImageProblem`."""
         return self.decoded(path, self.bytes_of(path), min_side)
+
+    def indexed(self, path: Path, min_side: int | None = None) -> Picture:
+        """One that the index lists. Raises `KitError` where it is gone since then, or not a picture any more."""
+        try:
+            return self.read(path, min_side)
+        except (OSError, ImageProblem) as error:
+            raise changed(path, error) from None
 
     def bytes_of(self, path: Path) -> bytes:
         """A file's; of several the ones there are, one after the other. Raises `OSError`."""
@@ -104,6 +112,12 @@ class Reading:
 
 
 USUAL = Reading()
+
+
+def changed(path: Path, error: Exception) -> KitError:
+    """What to say of a picture that the index lists and that raises `error` now."""
+    why = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
+    return KitError(f"{path}: {why}; it has changed since `kit index`, type `kit index --force`")
 
 
 def _bytes_or_problem(path: str) -> bytes | ImageProblem:

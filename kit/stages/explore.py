@@ -141,7 +141,7 @@ def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
 def _thumbnail(raw: Path, reading: Reading, path: str) -> np.ndarray:
     """uint8 (THUMBNAIL, THUMBNAIL, 3); of several pictures the first, of channels the first three."""
     shown = located(raw, path if not reading.is_usual else parts_of(path)[0])
-    return resize_square(as_rgb(reading.read(shown, THUMBNAIL).rgb), THUMBNAIL, "pad")
+    return resize_square(as_rgb(reading.indexed(shown, THUMBNAIL).rgb), THUMBNAIL, "pad")
 
 
 def _draw(index: pd.DataFrame, competition: Competition, thumbnail: Thumbnail, folder: Path) -> None:

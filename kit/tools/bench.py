@@ -17,7 +17,7 @@ from kit import console
 from kit.batch import Batch
 from kit.data.images import decode
 from kit.data.pixels import cores_of
-from kit.data.reading import parts_of
+from kit.data.reading import changed, parts_of
 from kit.data.sources import read_bytes
 from kit.data.table import readable
 from kit.inference.predictor import predict, prepare
@@ -79,7 +79,12 @@ def _median_speed(count: int, once: Callable[[], Any]) -> float:
 def _reading(index: pd.DataFrame, raw: Path) -> Speed:
     """Files to full-size pixels on all cores, against the same from memory."""
     files = [raw / parts_of(name)[0] for name in index.loc[readable(index), "path"].iloc[:DECODED]]
-    held = [read_bytes(file) for file in files]
+    held = []
+    for file in files:
+        try:
+            held.append(read_bytes(file))
+        except OSError as error:
+            raise changed(file, error) from None
     with ThreadPoolExecutor(num_cores()) as pool:
         from_memory = _median_speed(len(held), lambda: list(pool.map(decode, held)))
         whole = _median_speed(len(files), lambda: list(pool.map(lambda file: decode(read_bytes(file)), files)))

@@ -263,6 +263,17 @@ def test_stages_out_of_order_say_what_is_missing(tiny, workspace, digits):
         predict.predict(Run.open(experiment, workspace))
 
 
+def test_a_picture_that_is_gone_since_the_index_is_one_line(tiny, tmp_path, digits):
+    run = Run.open(tiny(), Workspace(tmp_path))
+    _prepare(run.experiment, run.workspace, digits)
+    raw = run.workspace.raw("digits")
+    for file in raw.glob("train/*.jpg"):
+        file.unlink()
+    for look in (lambda: explore.explore(run), lambda: train.train(run), lambda: bench._reading(run.index, raw)):
+        with pytest.raises(KitError, match=r"\.jpg: no such file; it has changed since `kit index`, type `kit index"):
+            look()
+
+
 def test_fold_order_and_interruption_by_time_change_no_bit(tiny, tmp_path, digits):
     results = []
     for name, orders, hours in (
