@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from kit import console
+from kit.run.run import Run
+from kit.tools import doctor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -112,6 +114,14 @@ def test_doctor_reports_without_credentials(tmp_path):
     assert "no credentials" in findings["kaggle"]["text"]
     assert findings["precision"]["state"] == "ok"
     assert {"python", "packages", "cpu", "gpu", "disk"} <= set(findings)
+
+
+def test_doctor_says_what_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "speed", lambda *_: 0.0)
+    found = doctor._precision(Run.open("configs/demo.yaml", tmp_path))
+    assert found.state == "problem"
+    assert found.text.startswith("resnet18 at 32 px on ")
+    assert "does not run in " in found.text
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def speed(work: Workload, option: Precision, seconds: float = SECONDS) -> float:
 
 def warm(step: Callable[[int], float], count: int, enough: float) -> float:
     """Seconds that a batch of `count` takes; where the first takes more than `enough`, the second is asked too: the
-    first of a size loads kernels or compiles, and the first of all starts the GPU (ten seconds on an H200)."""
+    first of a size loads kernels or compiles, and the first of all starts the GPU, which takes seconds."""
     first = step(count)
     return first if first <= enough else min(first, step(count))
 

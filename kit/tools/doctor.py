@@ -96,7 +96,8 @@ def _precision(run: Run) -> Finding:
         return Finding("precision", "problem", f"{model.name}: {reason(error)}")
     where = f"{model.name} at {size} px on {device_name(trial.device)}"
     if not images_per_second:
-        return Finding("precision", "problem", f"{option}: {where} has too little memory for it, or no such operation")
+        lacking = "too little memory, or no such operation"
+        return Finding("precision", "problem", f"{where} does not run in {option}: {lacking}")
     return Finding("precision", "ok", f"{option} for {where} (training, measured: {console.speed(images_per_second)})")
 
 

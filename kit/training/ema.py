@@ -16,7 +16,7 @@ class EMA:
         self.decay = decay
         # collected once: a state_dict takes milliseconds. A tensor of several names counts once
         own, theirs = (model.state_dict(keep_vars=True) for model in (self.model, followed))
-        names = list({id(value): name for name, value in own.items()}.values())
+        names = list({value.data_ptr() or id(value): name for name, value in own.items()}.values())
         learned = [name for name in names if own[name].is_floating_point()]
         counters = [name for name in names if not own[name].is_floating_point()]
         self._averages, self._values = [own[name] for name in learned], [theirs[name] for name in learned]
