@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from types import SimpleNamespace
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from kit.batch import Batch
 from kit.data.cache import CacheFolders, NoRoom, cached, pixel_cache
 from kit.data.loader import GRACE, Batches, epoch_order, workers_needed
 from kit.data.pixels import OnDemand, Stacked
@@ -46,13 +49,20 @@ def test_worker_count_changes_no_bit(num_workers):
         assert one.whole is other.whole is None
 
 
+def _begun(batches: Batches, num_workers: int) -> tuple[Iterator[Batch], BaseProcess]:
+    """(what comes after the first batch, one of its workers)"""
+    others = set(multiprocessing.active_children())  # an earlier test's may still be ending
+    stream = batches.stream(num_workers=num_workers)
+    next(stream)
+    return stream, (set(multiprocessing.active_children()) - others).pop()
+
+
 def test_a_worker_that_is_killed_during_a_step_is_one_line():
     """While the main process computes: torch's own error would come out of the middle of a training step."""
-    batches = _batches().stream(num_workers=2)
-    next(batches)
+    _stream, worker = _begun(_batches(), num_workers=2)
 
     def step() -> None:
-        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         time.sleep(30)
 
     with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0") as error:
@@ -61,12 +71,11 @@ def test_a_worker_that_is_killed_during_a_step_is_one_line():
 
 
 def test_a_worker_that_is_told_to_end_is_missed_at_its_next_batch():
-    batches = Batches(PIXELS, TARGETS, np.arange(50), 1, 16, None, (0, 0, 0)).stream(num_workers=1)
-    next(batches)
-    os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
-    time.sleep(GRACE + 1)
+    stream, worker = _begun(Batches(PIXELS, TARGETS, np.arange(50), 1, 16, None, (0, 0, 0)), num_workers=1)
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.join(GRACE + 60)
     with pytest.raises(KitError, match=r"a process that prepares batches was ended, .*machine\.num_workers=0"):
-        list(batches)
+        list(stream)
 
 
 STOPPED = """
