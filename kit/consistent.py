@@ -71,13 +71,13 @@ def require_consistent(of: Described) -> None:
         raise ValueError("submission.column: missing")
     if submission.values and set(submission.values) != set(classes):
         raise ValueError(f"submission.values: should name each class once: {examples(classes, 10)}")
-    if strange := sorted(set(of.labels.rename.values()) - set(classes)):
-        raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes")
+    if strange := sorted(set(of.labels.rename.values()) - {*classes, *of.labels.columns}):
+        raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes or labels.columns")
     if submission.new_class is not None and wanted != "top_k":
         raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
     tables, files = ("csv",), ("filename", "folders")
     suits = {
-        "group_column": ("csv", "json"), "wide": tables, "only": tables, "pattern": ("filename",),
+        "group_column": ("csv", "json"), "wide": tables, "only": ("csv", "pixels-csv"), "pattern": ("filename",),
         "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
         "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"), "columns": tables, "joined": tables,
     }  # fmt: skip

@@ -48,7 +48,7 @@ class Labels:
     classes: tuple[str, ...] = ()  # the order of the model's outputs; empty where the target is a number
     # filename: class.id.ext. folders: a folder per class. csv: a table of ids. json: COCO's images and annotations.
     # idx: MNIST's format, pictures in one file and labels in another. pixels-csv: a table (CSV, parquet, JSON) with a
-    # row per picture, its pixels in pixel0, pixel1, ... or in lists
+    # row per picture, its pixels in pixel0, pixel1, ..., in one cell with blanks between them, or in lists
     layout: Literal["filename", "folders", "csv", "json", "idx", "pixels-csv"] = "filename"
     id_column: str = "id"  # csv: a file's name, with or without its ending; pixels-csv: the id, where there is one
     column: str = "label"  # csv and pixels-csv: the class, the classes, or the number
@@ -60,9 +60,10 @@ class Labels:
     separator: str = " "  # csv, task labels: between the classes in one cell
     empty: Literal["missing", "none"] = "missing"  # csv, task labels: what an empty cell is, or that no class applies
     pattern: str | None = None  # filename: a regular expression for the file's name, with (?P<class>...)
-    rename: dict[str, str] = field(default_factory=dict)  # what cells, folders and names say -> the class it means
+    # what cells, folders and names say -> the class it means; csv: a column -> what `columns` or `classes` call it
+    rename: dict[str, str] = field(default_factory=dict)
     level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
-    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # csv: rows whose column holds one of these
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # rows whose column holds one of these
     group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
     group_pattern: str | None = None  # folders and filename: as `pattern`, for the whole path, with (?P<group>...)
     first_id: int = 0  # idx and pixels-csv: the first picture's id

@@ -1,6 +1,6 @@
 """One file of many pictures: what they are called in it, and their bytes.
 
-A table of pixels (CSV, parquet: a column per pixel; JSON: a list per band), an idx file (LeCun's MNIST format), arrays
+A table of pixels (CSV, parquet: see `pixel_tables`; JSON: a list per band), an idx file (LeCun's MNIST format), arrays
 (.npy of N pictures, .npz of named ones), HDF5. A picture that is no encoded file comes as a PGM's or .npy's bytes, so
 that readers of pictures need not know."""
 
@@ -10,7 +10,7 @@ import math
 import re
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +20,11 @@ import pandas as pd
 
 from kit.data.formats import hdf5
 from kit.data.formats.parquet import read_parquet
+from kit.data.pixel_tables import FEW, num_pixels, pixels_of, read_pixel_csv, without_pixels
 from kit.data.values import npy_bytes
 from kit.errors import KitError, reason
 
 ENDINGS = (*hdf5.ENDINGS, ".parquet", ".json", ".npz")  # whose pictures have names; a table of labels may name them
-FEW = 16  # numbers in a row: fewer are no pixels
 _BAND = re.compile(rb"\[\s*(-?[\d.]+(?:[eE][-+]?\d+)?\s*,\s*){%d}" % FEW)
 _reading = threading.Lock()  # several threads that want one container read it once
 
@@ -74,14 +74,6 @@ def other_columns(file: Path) -> pd.DataFrame:
     return _held(file).others
 
 
-def pixel_columns(columns: Iterable[object]) -> list[str]:
-    """Those that hold pixels: pixel0, pixel1, ..., or 0, 1, ..."""
-    names = [str(column) for column in columns]
-    called = [name for name in names if name.startswith("pixel") and name[5:].isdecimal()]
-    numbers = [name for name in names if name.isdecimal()]
-    return called or (numbers if len(numbers) >= FEW else [])
-
-
 def holds_bands(head: bytes) -> bool:
     """Does a JSON hold pixels, by its first few thousand bytes?"""
     return _BAND.search(head) is not None
@@ -117,11 +109,7 @@ def _held(file: Path) -> Held:
 def _read(file: Path, _changed: int) -> Held:
     """Read once as long as it does not change."""
     if file.suffix == ".csv":
-        header = list(pd.read_csv(file, nrows=0).columns)
-        pixels = set(pixel_columns(header))
-        text = {name: str for name in header if name not in pixels}
-        empty = {name: [""] for name in pixels}
-        return _pixel_table(file, pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty))
+        return _pixel_table(file, read_pixel_csv(file))
     if file.suffix == ".parquet":
         return _pixel_table(file, read_parquet(file))
     if file.suffix == ".json":
@@ -145,24 +133,10 @@ def _numbers(count: int) -> list[str]:
 
 def _pixel_table(file: Path, table: pd.DataFrame) -> Held:
     """A CSV's rows are called by number, a parquet's by their id."""
-    columns = pixel_columns(table.columns)
-    if file.suffix == ".parquet" and not columns:
+    if file.suffix == ".parquet" and not num_pixels(table):
         return _encoded(table)
-    if not columns or table.empty:
-        raise KitError(
-            f"{file}: has no columns pixel0, pixel1, ... (or 0, 1, ...), or no rows; pixels in a table need both"
-        )
-    prefix = columns[0].rstrip("0123456789")
-    if columns not in [[f"{prefix}{k}" for k in range(first, first + len(columns))] for first in (0, 1)]:
-        raise KitError(f"{file}: has {len(columns)} pixel columns; expected pixel0, pixel1, ... one after the other")
-    values = table[columns].to_numpy()
-    bad = ~((values >= 0) & (values <= 255) & (values % 1 == 0)).all(axis=1)
-    if bad.any():
-        raise KitError(f"{file}: row {np.flatnonzero(bad)[0] + 1} holds a pixel that is not a whole number in 0..255")
-    pixels, side = values.astype(np.uint8), math.isqrt(len(columns))
-    others = table.drop(columns=columns).astype(str)
-    square = pixels.reshape(-1, side, side) if side * side == len(columns) else pixels
-    return Held(_numbers(len(pixels)) if file.suffix == ".csv" else _ids(others), square, others)
+    pixels, others = pixels_of(file, table), table[without_pixels(table)].astype(str)
+    return Held(_numbers(len(pixels)) if file.suffix == ".csv" else _ids(others), pixels, others)
 
 
 def _ids(others: pd.DataFrame) -> list[str]:

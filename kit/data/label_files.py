@@ -31,7 +31,7 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
     table = read_text_csv(file, str(file))
     if labels.joined is not None and has_labels:
         table = _a_column_each(competition, table, file)
-    if labels.wide and has_labels:
+    if (labels.wide or labels.columns) and has_labels:
         table = table.rename(columns=labels.rename)
     needed = {"labels.id_column": [labels.id_column]}
     by_column = labels.wide or (labels.joined is not None and not labels.columns)

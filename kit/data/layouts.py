@@ -17,7 +17,7 @@ from kit.data.listing import File, files_in
 from kit.data.matching import FileNames, Match
 from kit.data.sources import named_in
 from kit.data.table import TARGET, require_one_row
-from kit.errors import KitError, counted, examples
+from kit.errors import KitError, counted, examples, nearest
 from kit.sections import Labels
 
 
@@ -52,17 +52,19 @@ def list_split(
 def _list_folder(
     competition: Competition, split: str, folders: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
-    """filename and folders: the files' paths give the class."""
+    """filename and folders: the files' paths give the class; of test pictures where all are in folders of classes."""
     classes, labels = competition.classes, competition.labels
     by_folder, files = labels.layout == "folders", files_in(folders, competition)
     names = [""] * len(files)
     expected = f"in a folder named after its class: {examples(classes, 10)}"
     if not by_folder:
         expected = f"named by its class, as {labels.pattern or 'class.id.ext'}, with one of {examples(classes, 10)}"
-    if split == "train":
+    if split == "train" or by_folder:
         found = [class_of(labels, file.named) for file in files]
         names = [name if name in classes else "" for name in map(labels.class_of, found)]
-        if not any(names):
+        if split == "test" and not all(names):
+            names = [""] * len(files)
+        if split == "train" and not any(names):
             there = examples(file.inside for file in files)
             where = " and ".join(map(str, folders))
             raise KitError(f"{where}: no file is {expected} (there is {there}); correct `labels` in the YAML")
@@ -160,6 +162,7 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
     held = names_in(file)
     count = len(held)
     known: Sequence[str] = [""] * count
+    mine = _rows_of_split(competition, split, file)
     if competition.labels.layout == "idx" and labels is not None:
         numbers = read_idx(labels)
         if numbers.shape != (count,):
@@ -181,7 +184,21 @@ def _list_container(competition: Competition, split: str, file: Path, labels: Pa
             f"{file}: no label is one of {examples(competition.classes, 10)} (there is {examples(set(known))})"
         )
     paths = [named_in(file, name, competition.labels.pixel_shape) for name in held]
-    return pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
+    table = pd.DataFrame({"image_id": ids, TARGET: target, "path": paths, "problem": problems})
+    return table if mine is None else table[mine].reset_index(drop=True)
+
+
+def _rows_of_split(competition: Competition, split: str, file: Path) -> np.ndarray | None:
+    """bool (rows,): those of `labels.only`, or, of a table for train and test, the others; `None`: all."""
+    only, one_table = competition.labels.only, competition.files.train == competition.files.test
+    if not only or (split == "test" and not one_table):
+        return None
+    table = other_columns(file)
+    if missing := [column for column in only if column not in table]:
+        close = nearest(missing[0], table.columns)
+        raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `labels.only` in the competition's YAML")
+    chosen = np.logical_and.reduce([table[column].isin(values) for column, values in only.items()])
+    return chosen if split == "train" else ~chosen
 
 
 def _ids_of_rows(competition: Competition, file: Path, count: int) -> list[str]:

@@ -14,8 +14,9 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from kit.data.containers import FEW, other_columns
+from kit.data.containers import other_columns
 from kit.data.images import EXTENSIONS
+from kit.data.pixel_tables import FEW
 from kit.errors import KitError, reason
 from kit.joined import joined, split_joined
 

@@ -36,6 +36,7 @@ class Case:
     ids: list[str] = field(default_factory=list)
     table: pd.DataFrame | None = None
     id_column: str = ""
+    folders_in: str | None = None  # the column of `table` that the training pictures' folders repeat
     test_table: pd.DataFrame | None = None
     test_role: str | None = None  # its file
     classes: list[str] | None = None

@@ -1,9 +1,10 @@
 """Many pictures in one file: tables of pixels, and idx files."""
 
-from kit.data.containers import parse_idx, pixel_columns
+from kit.data.containers import parse_idx
+from kit.data.pixel_tables import without_pixels
 from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry
-from kit.describe.names import is_test, is_train, plainest
+from kit.describe.names import is_test, is_train, plainest, split_column
 from kit.describe.targets import target_of_files
 from kit.errors import KitError, examples
 
@@ -12,12 +13,12 @@ def pixel_tables(tables: list[Entry], case: Case) -> None:
     """A row per picture; its class, and maybe its id, in columns of their own."""
     ordered = sorted(tables, key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
     train, others = ordered[0], ordered[1:]
-    if not others:
+    rows = train.table()
+    test = min(others, key=lambda entry: (not is_test(entry.name), plainest(entry.name)), default=train)
+    only, unseen = split_column(rows) if test is train else None, test.table()
+    if test is train and only is None:
         raise KitError(f"pixels in {train.name}, but no second table of pixels for the test set")
-    test = min(others, key=lambda entry: (not is_test(entry.name), plainest(entry.name)))
-    rows, unseen = train.table(), test.table()
-    pixels = set(pixel_columns(rows))
-    named = [str(column) for column in rows if column not in pixels]
+    named = [column for column in without_pixels(rows) if only is None or column != only[0]]
     wanted = set(case.sample[case.sample_id]) if case.sample is not None else set()
     ids = [column for column in named if rows[column].is_unique and column in unseen and unseen[column].is_unique]
     ids = [column for column in ids if len(named) > 1 and (not wanted or wanted & set(unseen[column]))]
@@ -37,7 +38,12 @@ def pixel_tables(tables: list[Entry], case: Case) -> None:
         said = f"ids from {first}"
     case.raw["files"] |= {"train": [train.role], "test": [test.role]}
     case.used |= {train.role, test.role}
-    case.because(f"pixels in tables: {train.name} (class in '{column}') and {test.name}; {said}")
+    where = f"{train.name} (class in '{column}')" + (f" and {test.name}" if test is not train else "")
+    case.because(f"pixels in tables: {where}; {said}")
+    if only is not None:
+        case.raw["labels"]["only"] = {only[0]: only[1]}
+        case.because(f"for training the rows whose '{only[0]}' is {' or '.join(only[1])}, for the test set the others")
+        rows = rows[rows[only[0]].isin(only[1])]
     case.classes = sorted(rows[column][rows[column] != ""].unique(), key=number_first)
     target_of_files(case)
 

@@ -3,7 +3,7 @@
 In order: what is to be handed in (`sample`), which pictures are which (`pictures`), where their labels are (`labels`),
 what is to be predicted (`targets`), by which words (`words`), in what format, by which metric (`submission`)."""
 
-from kit.data.containers import pixel_columns
+from kit.data.pixel_tables import num_pixels
 from kit.describe.bags import find_samples
 from kit.describe.beside import propose_columns
 from kit.describe.case import Case
@@ -28,7 +28,7 @@ def describe_files(inventory: Inventory, case: Case) -> Inventory:
     entries = inventory.entries
     read_sample(inventory, case)
     find_samples(inventory, case)
-    pixels = [e for e in entries if e.is_table and e.role not in case.used and len(pixel_columns(e.columns)) > 3]
+    pixels = [e for e in entries if e.is_table and e.role not in case.used and num_pixels(e.head()) > 3]
     idx = [entry for entry in entries if any(mark in entry.name for mark in IDX)]
     names: list[str] = []
     if any(entry.pictures for entry in entries):

@@ -14,6 +14,7 @@ from kit.data.coco import Coco, parse_coco
 from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
 from kit.data.matching import FileNames
+from kit.data.pixel_tables import LOOKED_AT
 from kit.data.text_tables import ENDINGS, json_table, read_text_csv
 from kit.errors import KitError, examples
 
@@ -44,8 +45,9 @@ class Entry:
 
     @property
     def is_table(self) -> bool:
-        """A CSV, or a JSON of rows."""
-        return self.name.endswith(ENDINGS) or self._json_rows() is not None
+        """A CSV, or a JSON of rows, whose pixels may be lists in them."""
+        is_json = self.name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
+        return self.name.endswith(ENDINGS) or is_json
 
     def _json_rows(self) -> pd.DataFrame | None:
         """`None` where it is no JSON, or COCO's, or of another form."""
@@ -90,17 +92,17 @@ class Entry:
     def coco(self) -> Coco | None:
         """COCO's images and annotations; `None` where the JSON is something else."""
         if "coco" not in self.held:
-            data = self.read("") if self.name.endswith(".json") else b""
+            data = self.read("") if self.name.endswith(".json") and self.container is None else b""
             is_coco = b'"images"' in data and b'"file_name"' in data
             self.held["coco"] = parse_coco(data, self.role) if is_coco else None
         coco: Coco | None = self.held["coco"]
         return coco
 
-    @property
-    def columns(self) -> list[str]:
-        if self.container is not None:
-            return [str(column) for column in self.table()]
-        return [str(column) for column in read_text_csv(io.BytesIO(self.read("")), self.role, nrows=0)]
+    def head(self) -> pd.DataFrame:
+        """The table's first rows."""
+        if self.container is not None or "table" in self.held:
+            return self.table().head(LOOKED_AT)
+        return read_text_csv(io.BytesIO(self.read("")), self.role, nrows=LOOKED_AT)
 
     def size_of(self, picture: str) -> tuple[int, int] | None:
         """(width, height) from the file's header; `None` where it is damaged."""

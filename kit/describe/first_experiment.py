@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from kit.competition import Competition
-from kit.data.containers import parse_idx, pixel_columns
+from kit.data.containers import parse_idx
 from kit.data.images import EXTENSIONS
+from kit.data.pixel_tables import num_pixels
 from kit.data.places import spelled
 from kit.describe.case import Case
 from kit.describe.entry import Inventory
@@ -132,7 +133,7 @@ def _sides(inventory: Inventory, competition: Competition, reading: Case) -> tup
         count, height, width = parse_idx(entries[0].read(""), entries[0].role).shape
         return [min(height, width)], count
     if competition.labels.layout == "pixels-csv":
-        return [math.isqrt(len(pixel_columns(entries[0].columns)))], len(entries[0].table())
+        return [math.isqrt(num_pixels(entries[0].head()))], len(entries[0].table())
     if competition.labels.pixel_shape is not None:
         return [min(competition.labels.pixel_shape)], sum(len(entry.pictures) for entry in entries)
     pictures = [(entry, picture) for entry in entries for picture in entry.pictures]

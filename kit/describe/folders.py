@@ -11,6 +11,7 @@ import pandas as pd
 
 from kit.data.matching import Match
 from kit.describe.case import Case, number_first
+from kit.describe.names import is_role
 from kit.describe.pictures import Pictures
 from kit.errors import examples
 
@@ -58,9 +59,12 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
     for number in [-1, *numbers] if depth > first else []:
         at = [parts[number] for parts in above]
         names = sorted(set(at), key=number_first)
-        if len(names) < 2 or len(names) > len(named) / 2 or _are_shards(at, named):
+        if len(names) < 2 or len(names) > len(named) / 2 or all(map(is_role, names)):
             continue
-        if rows is not None and table is not None and _is_column(at, rows, table.match):
+        if rows is not None and table is not None and (column := _column_of(at, rows, table.match)) is not None:
+            case.folders_in = column
+            continue
+        if _are_shards(at, named):
             continue
         levels.append(Level(number, names))
     return [level for level in levels if str(level.number) == case.given.get("labels.level", str(level.number))]
@@ -105,8 +109,8 @@ def _are_shards(folders: list[str], named: list[str]) -> bool:
     return all(folder in stem[:8] for folder, stem in zip(folders[:LOOKED_AT], stems, strict=False))
 
 
-def _is_column(folders: list[str], rows: pd.DataFrame, match: Match) -> bool:
-    """Is the folder's name what some column of the table says of the picture?"""
+def _column_of(folders: list[str], rows: pd.DataFrame, match: Match) -> str | None:
+    """The table's column that says of each picture what its folder is called."""
     pairs = [(row, folders[places[0]]) for row, places in enumerate(match.places) if places][:LOOKED_AT]
     wanted = [folder for _, folder in pairs]
-    return any([rows[column].iloc[row] for row, _ in pairs] == wanted for column in rows)
+    return next((str(c) for c in rows if [rows[c].iloc[row] for row, _ in pairs] == wanted), None)

@@ -6,16 +6,20 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from kit.data.layouts import class_of
 from kit.data.matching import FileNames, Match
+from kit.data.pixel_tables import is_of_pixels
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names
 from kit.describe.groups import hold_folders_together
 from kit.describe.joined import RowsPerClass
-from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest
+from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest, split_column
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco, target_of_files, target_of_table
+from kit.describe.unlabelled import asked_table, nothing
 from kit.errors import KitError, counted, examples
+from kit.sections import Labels
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
         _take_table(table, tables, names, case)
     elif cocos and layout in {"", "json"} and _take_coco(cocos, names, case):
         return
+    elif not layout and (holder := asked_table(inventory, case)) is not None:
+        raise KitError(nothing(pictures, names, inventory, case, holder))
     elif levels and layout in {"", "folders"}:
         _take_level(levels, pictures, case)
     elif not (found := file_names(pictures, case)):
-        raise KitError(_nothing(pictures, names, inventory, case))
+        raise KitError(nothing(pictures, names, inventory, case))
     else:
         case.raw["labels"] |= {"layout": "filename", **found[1]}
         case.classes = found[0]
@@ -68,19 +74,19 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
         train = is_train(entry.name) or is_validation(entry.name)
         if (
             not entry.is_table
-            or entry.role in case.used
+            or (entry.role in case.used and entry.container is None)
             or (is_test(entry.name) and not train)
             or is_sample(entry.name)
         ):
             continue
         rows = entry.table()
-        if "pixel0" in rows.columns or "pixel1" in rows.columns:
+        if is_of_pixels(rows):
             continue
         if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
             continue
         if (form := case.rows.of(rows) if case.rows is not None else None) is not None:
             rows = form.wide(rows)
-        if (only := _split_column(rows)) is not None:
+        if (only := split_column(rows)) is not None:
             rows = rows[rows[only[0]].isin(only[1])]
         matches = {str(c): names.match(rows[c].tolist()) for c in _candidates(rows)}
         fitting = {c: m for c, m in matches.items() if m.fits(len(names.files))}
@@ -105,17 +111,15 @@ def _id_column(columns: dict[str, Match], rows: pd.DataFrame, name: str, case: C
     options = [name for name, match in columns.items() if match.share == best]
     if case.sample_id in options and "labels.id_column" not in case.given:
         return case.sample_id
+    options = _asked_for(options, case) or options
     meanings = [(one, f"{name}: {examples(rows[one])}") for one in options]
     return case.choose("labels.id_column", f"{name}: several columns name the pictures.", meanings)
 
 
-def _split_column(rows: pd.DataFrame) -> tuple[str, list[str]] | None:
-    """(the column that says train or test, its values that are not test)"""
-    for column in rows:
-        values = rows[column].unique()
-        if 2 <= len(values) <= 4 and all(is_train(v) or is_test(v) or is_validation(v) for v in values):
-            return str(column), [value for value in values if not is_test(value)]
-    return None
+def _asked_for(columns: list[str], case: Case) -> list[str]:
+    """Those by which a table of the test images calls what the sample asks for."""
+    test, ids = case.test_table, set(case.ids)
+    return [] if test is None else [name for name in columns if name in test and ids and ids <= set(test[name])]
 
 
 def _choose_table(tables: list[Table], case: Case) -> Table | None:
@@ -170,7 +174,7 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
     how = f", {table.match.how}" if table.match.how else ""
     where = " and ".join(one.entry.name for one in used)
     case.because(f"labels in {where}: column '{table.column}' names the pictures{how}")
-    if (only := _split_column(table.entry.table())) is not None:
+    if (only := split_column(table.entry.table())) is not None:
         case.raw["labels"]["only"] = {only[0]: only[1]}
         case.because(f"of {where}, the rows whose '{only[0]}' is {' or '.join(only[1])}")
     if table.match.share < 1:
@@ -180,6 +184,18 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
     if unnamed and case.raw["files"]["train"] != case.raw["files"].get("test"):
         case.warnings.append(f"{counted(unnamed, 'training picture')} in no row of {where}, left out")
     target_of_table(case)
+    _take_test_labels(case)
+
+
+def _take_test_labels(case: Case) -> None:
+    """Where the table of the test images has their classes too: they score."""
+    test, labels = case.test_table, case.raw["labels"]
+    if test is None or case.test_role is None or case.id_column not in test or labels.get("column") not in test:
+        return
+    cells = test[labels["column"]]
+    if cells.nunique() > 1 and set(cells) <= set(labels.get("classes", ())):
+        case.raw["files"]["test_labels"] = [case.test_role]
+        case.because("the test images' classes are known there, too: they score, and nothing learns from them")
 
 
 def _take_coco(cocos: list[Entry], names: FileNames, case: Case) -> bool:
@@ -211,29 +227,10 @@ def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None
     case.raw["labels"] |= {"layout": "folders"} | ({"level": number} if number != -1 else {})
     hold_folders_together(pictures.named, number, case)
     where = " and ".join(entry.name for entry in pictures.train)
-    case.because(f"labels by folder: {where} holds {len(chosen.names):,} of them")
+    holds = "holds" if len(pictures.train) == 1 else "hold"
+    case.because(f"labels by folder: {where} {holds} {len(chosen.names):,} of them")
+    by_folder = Labels(layout="folders", level=number)
+    if {class_of(by_folder, name) for entry in pictures.test for name in entry.named} <= set(chosen.names):
+        case.because("the test pictures are in folders of classes, too: they score, and nothing learns from them")
     case.classes = chosen.names
     target_of_files(case)
-
-
-def _nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Case) -> str:
-    """Nothing fits: the nearest table's column, and why it does not."""
-    where = " and ".join(entry.name for entry in pictures.train)
-    base = f"no labels found: no table has a column with the names of {where}'s files ({examples(names.files)})"
-    tables = [e for e in inventory.entries if e.is_table and e.role not in case.used and not is_test(e.name)]
-    near = [(e, str(c)) for e in sorted(tables, key=lambda e: not is_train(e.name)) for c in e.table()][:40]
-    best = max(near, key=lambda one: _nearness(one[0].table()[one[1]], names), default=None)
-    if best is not None:
-        entry, column = best
-        cells = entry.table()[column]
-        twice = cells[cells.duplicated()].unique()
-        repeats = f"{len(twice):,} of its cells stand in several rows ({examples(twice)}); a picture has one row"
-        known = len(twice) and names.exactly(cells.tolist()).share > 0.5
-        why = repeats if known else names.why_not(cells.head(2000).tolist())
-        base += f"; nearest is {entry.name}, column '{column}': {why}"
-    return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"
-
-
-def _nearness(cells: pd.Series, names: FileNames) -> float:
-    head = cells.head(500).tolist()
-    return names.match(head).share + 0.1 * cells.is_unique

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from kit.data.matching import FileNames
+from kit.data.pixel_tables import is_of_pixels
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.joined import RowsPerClass, rows_per_class
@@ -30,7 +31,7 @@ def read_sample(inventory: Inventory, case: Case) -> None:
         case.test_table = _test_table(tables, case)
         return
     lists = [(entry, *_id_column(entry.table(), ids)) for entry in tables if is_test(entry.name)]
-    lists = [one for one in lists if one[2] == 1 and "pixel0" not in one[0].columns]
+    lists = [one for one in lists if one[2] == 1 and not is_of_pixels(one[0].head())]
     if lists:
         entry, column, _ = min(lists, key=lambda one: plainest(one[0].name))
         case.test_table, case.test_role = entry.table(), entry.role

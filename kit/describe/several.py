@@ -3,6 +3,7 @@
 import pandas as pd
 
 from kit.describe.case import Case, number_first
+from kit.describe.strings import refuse_places
 from kit.errors import KitError, examples
 from kit.tasks import Task
 
@@ -16,6 +17,8 @@ def answers_in_columns(case: Case) -> None:
     columns = {name: _known(case.table[name]) for name in case.answers}
     if empty := [name for name, cells in columns.items() if cells.empty]:
         raise KitError(f"column '{empty[0]}' of the labels is empty")
+    if case.rows is not None:
+        refuse_places(case.rows.column, pd.concat(columns.values()))
     numbers = {name: pd.to_numeric(cells, errors="coerce") for name, cells in columns.items()}
     are_numbers = all(bool(cells.notna().all()) for cells in numbers.values())
     few = all(cells.nunique() <= MOST_ANSWERS for cells in columns.values())
@@ -26,6 +29,9 @@ def answers_in_columns(case: Case) -> None:
     counts = examples((f"'{name}' has {cells.nunique():,} different values" for name, cells in columns.items()), 4)
     if not options:
         raise KitError(f"the sample asks for {examples(columns)}, which are neither classes nor numbers: {counts}")
+    if not are_numbers and (single := [name for name, cells in columns.items() if cells.nunique() == 1]):
+        answer = columns[single[0]].iloc[0]
+        raise KitError(f"'{single[0]}' of the labels is '{answer}' or empty: nothing to tell apart; correct the table")
     fitting = [option for option in options if _fits(case, option[0])]
     if not fitting:
         scores = " or ".join(case.metrics[0].tasks)
@@ -43,6 +49,23 @@ def answers_in_columns(case: Case) -> None:
         f"{name}={cell}" for name, cells in columns.items() for cell in sorted(cells.unique(), key=number_first)
     ]
     case.because(f"{len(columns)} questions an image, each answered by a class: {counts}")
+
+
+def columns_as_asked(table: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """The labels' columns by the sample's names, where each has the same ending there: X4_mean is asked for as X4.
+    Writes `labels.rename`."""
+    wanted, key = case.answers, "labels.rename"
+    if len(wanted) < 2 or case.rows is not None or set(wanted) & set(table):
+        return table
+    begun = [str(column).removeprefix(wanted[0]) for column in table if str(column).startswith(wanted[0])]
+    endings = [one for one in begun if not one[0].isalnum() and all(f"{name}{one}" in table for name in wanted)]
+    if not endings:
+        return table
+    options = [(ending, f"'{wanted[0]}' is their '{wanted[0]}{ending}'") for ending in endings]
+    ending = case.choose(key, f"The sample's columns ({examples(wanted)}) have endings in the labels.", options)
+    case.raw["labels"]["rename"] = {f"{name}{ending}": name for name in wanted}
+    case.because(f"the sample's columns are the labels', which end in '{ending}' there")
+    return table.rename(columns=case.raw["labels"]["rename"])
 
 
 def _known(column: pd.Series) -> pd.Series:

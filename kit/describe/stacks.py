@@ -1,16 +1,20 @@
-"""Several files a sample, by their names: ID_red.png, ID_green.png, ID_blue.png for every ID."""
+"""Several files a sample, by their names: ID_red.png, ID_green.png, ID_blue.png for every ID; or ID/1.png, ID/2.png."""
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+
+import pandas as pd
 
 from kit.data.images import ImageProblem, decode
 from kit.data.matching import FileNames
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
+from kit.describe.joined import rows_per_class
+from kit.describe.names import is_sample, is_test
 from kit.errors import examples
 
 MOST = 12  # files a sample
@@ -23,12 +27,18 @@ _CHANNEL = re.compile(
 
 
 def gather_files(inventory: Inventory, case: Case) -> Inventory:
-    """The inventory with a name per sample, where every picture's name ends in one of a few words, every sample has
-    all of them, and no table names a single file. Writes `pictures` into the YAML's mapping."""
+    """The inventory with a name per sample, where no table names a single file, and either the ids that tables list are
+    folders, or every picture's name ends in one of a few words, and every sample has all of them. Writes `pictures`
+    into the YAML's mapping."""
     entries = [entry for entry in inventory.entries if entry.pictures]
+    if not entries or _named_singly(inventory, entries):
+        return inventory
+    level = _level_of_samples(inventory, entries)
+    if level is not None:
+        return _by_folder(level, inventory, entries, case)
     endings = {entry.role: _endings(entry) for entry in entries}
     found = [one for one in endings.values() if one]
-    if not found or any(one != found[0] for one in found) or _named_singly(inventory, entries):
+    if not found or any(one != found[0] for one in found):
         return inventory
     ordered = sorted(found[0], key=_order)
     together = _together(ordered, next(entry for entry in entries if endings[entry.role]), case)
@@ -38,8 +48,42 @@ def gather_files(inventory: Inventory, case: Case) -> Inventory:
     stacked = f"stacked as {together.replace(' gray', ', one each')}"
     how = "their predictions are averaged" if together == "mean" else stacked
     case.because(f"{len(ordered)} files a sample, ID and {examples(ordered, MOST)}: {how}")
-    gathered = [_gathered(e, ordered) if endings[e.role] else e for e in inventory.entries if e.role in endings]
-    by_role = {entry.role: entry for entry in gathered}
+    gathered = [_gathered(e, partial(_without, ordered)) for e in entries if endings[e.role]]
+    return _with_entries(inventory, gathered)
+
+
+def _level_of_samples(inventory: Inventory, entries: Sequence[Entry]) -> int | None:
+    """Below the role's folder, which folders are called as the ids of the sample submission, or of a table of the test
+    images, and of the labels; the nearest to the pictures. `None`: none."""
+    tables = [entry for entry in inventory.entries if entry.is_table]
+    asking = [entry for entry in tables if is_sample(entry.name) or is_test(entry.name)]
+    depth = min(picture.count("/") for entry in entries for picture in entry.pictures)
+    for level in reversed(range(depth)):
+        folders = {f"{entry.name}/{picture.split('/')[level]}" for entry in entries for picture in entry.pictures}
+        names = FileNames(sorted(folders))
+        named = [entry.role for entry in tables if _lists(entry.table(), names)]
+        if any(entry.role in named for entry in asking) and any(role not in {e.role for e in asking} for role in named):
+            return level
+    return None
+
+
+def _lists(table: pd.DataFrame, names: FileNames) -> bool:
+    """Has it a row for each of some samples, or one for each of them and each class?"""
+    unique = [table[column].tolist() for column in table if table[column].is_unique]
+    return any(names.match(cells).share > 0.9 for cells in unique) or rows_per_class(table, names) is not None
+
+
+def _by_folder(level: int, inventory: Inventory, entries: Sequence[Entry], case: Case) -> Inventory:
+    case.raw["pictures"] = {"pattern": "^" + "[^/]+/" * (level + 1) + "(?P<sample>[^/]+)/"}
+    gathered = [_gathered(entry, lambda bare: bare.split("/")[level]) for entry in entries]
+    most = max(Counter(picture.split("/")[level] for entry in entries for picture in entry.pictures).values())
+    text = f"a sample is a folder, up to {most:,} pictures in it: their predictions are averaged"
+    case.because(f"{text} ({examples(gathered[0].pictures, 2)})")
+    return _with_entries(inventory, gathered)
+
+
+def _with_entries(inventory: Inventory, others: Sequence[Entry]) -> Inventory:
+    by_role = {entry.role: entry for entry in others}
     return replace(inventory, entries=[by_role.get(entry.role, entry) for entry in inventory.entries])
 
 
@@ -89,13 +133,16 @@ def _is_gray(entry: Entry, picture: str) -> bool:
     return bool((rgb == rgb[..., :1]).all()) or int((rgb.reshape(-1, 3).max(axis=0) > 0).sum()) <= 1
 
 
-def _gathered(entry: Entry, endings: Sequence[str]) -> Entry:
-    """By the samples' names; read, a sample is its first file."""
+def _without(endings: Sequence[str], bare: str) -> str:
+    return bare.removesuffix(next(one for one in endings if bare.endswith(one)))
+
+
+def _gathered(entry: Entry, sample_of: Callable[[str], str]) -> Entry:
+    """By the samples' names, each from a picture's path without its ending; read, a sample is its first file."""
     first_of: dict[str, str] = {}
     for picture in entry.pictures:
         bare, suffix = os.path.splitext(picture)
-        ending = next(one for one in endings if bare.endswith(one))
-        first_of.setdefault(bare.removesuffix(ending) + suffix, picture)
+        first_of.setdefault(sample_of(bare) + suffix, picture)
     return Entry(entry.role, partial(_read, entry, first_of), list(first_of), container=entry.container)
 
 

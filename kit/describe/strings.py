@@ -1,14 +1,25 @@
 """A column of words: one class in each cell, or several."""
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
 
 from kit.data.label_files import split_cell
 from kit.describe.case import Case, number_first
-from kit.errors import examples
+from kit.errors import KitError, examples
 
 SEPARATORS = ("|", ",", ";", " ")
+_OTHER = "--set labels.column=NAME names another column"
+_PLACES = re.compile(r"encoded|rle|segment|mask|polygon|box|prediction_?string", re.I)
+_FOUR = re.compile(r"(?:^|[\s,(\[])(?:-?\d+(?:\.\d+)?[\s,]+){3}-?\d+")  # numbers in a row: a box, two runs of a mask
+
+
+def refuse_places(column: str, values: pd.Series) -> None:
+    """`values`: a column's cells, none empty. Raises `KitError` where they are boxes or masks."""
+    if _PLACES.search(column) and values.str.contains(_FOUR).mean() > 0.5 and values.nunique() > 0.8 * len(values):
+        what = f"column '{column}' holds places in the pictures ({examples(values.str.slice(0, 40), 2)})"
+        raise KitError(f"{what}: boxes or masks. The kit tells what a whole picture shows, not where; {_OTHER}")
 
 
 def describe_strings(case: Case, column: str, values: pd.Series) -> None:

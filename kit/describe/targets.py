@@ -9,8 +9,8 @@ from kit.data.coco import Coco
 from kit.data.label_files import is_junk
 from kit.describe.case import Case, number_first
 from kit.describe.groups import SURE, find_group
-from kit.describe.several import answers_in_columns
-from kit.describe.strings import describe_strings
+from kit.describe.several import answers_in_columns, columns_as_asked
+from kit.describe.strings import describe_strings, refuse_places
 from kit.errors import KitError, counted, examples
 from kit.tasks import Task
 
@@ -47,7 +47,7 @@ def target_of_table(case: Case) -> None:
     junk = len(case.table) - len(table)
     if junk:
         case.warnings.append(f"{counted(junk, 'row')} for hidden files ({MARKS}) are left out")
-    case.table = table
+    case.table = table = columns_as_asked(table, case)
     signs = [column for column in wanted if column in table and _signs(table[column])]
     wide = len(wanted) > 1 and signs == wanted
     several = not wide and len(wanted) > 1 and all(name in table for name in wanted)
@@ -69,6 +69,7 @@ def target_of_table(case: Case) -> None:
     values = cells[~empty]
     if values.empty:
         raise KitError(f"column '{column}' of the labels is empty")
+    refuse_places(column, values)
     if pd.to_numeric(values, errors="coerce").notna().all():
         _numbers(case, column, values)
     else:
@@ -101,6 +102,9 @@ def _target_column(case: Case) -> str:
     if len(wanted) == 1 and wanted[0] in table:
         case.because(f"target column '{wanted[0]}', as in the sample submission")
         return wanted[0]
+    if not wanted and (named := case.folders_in) is not None:
+        case.because(f"target column '{named}': the pictures' folders are called so")
+        return named
     features = set(case.test_table) if case.test_table is not None else set()
     others = [str(column) for column in table if column != case.id_column and column != ""]
     if len(wanted) > 1:
@@ -141,7 +145,7 @@ def _numbers(case: Case, column: str, values: pd.Series) -> None:
     options: list[tuple[Task, str]] = []
     if whole and len(distinct) == 2 and case.fits("classes"):
         options = [("classes", "two classes")]
-    elif whole and ranked:
+    elif whole and (ranked or column == case.folders_in):
         options = [("classes", "names of classes")]
     elif whole:
         grades: list[tuple[Task, str]] = [("ordinal", "grades, in order")] if len(distinct) <= MANY else []

@@ -542,3 +542,79 @@ def test_a_picture_that_a_container_lacks_is_a_problem_of_its_own(files):
     known = run.index.set_index("image_id")["problem"]
     assert known["a7"] == "no such file"
     assert (known.drop("a7") == "").all()
+
+
+def test_train_and_val_are_no_classes(tmp_path):
+    """chest_xray/train/NORMAL, val/NORMAL, test/NORMAL."""
+    folder = tmp_path / "files" / "chest_xray"
+    for split, count in (("train", 8), ("val", 2), ("test", 4)):
+        for number, name in enumerate(("NORMAL", "PNEUMONIA")):
+            _pictures(folder / split / name, [f"{split}{k}.png" for k in range(count)], lambda k, number=number: number)
+    competition = _init(tmp_path / "files")
+    assert (competition.labels.layout, competition.labels.level) == ("folders", -1)
+    assert competition.classes == ("NORMAL", "PNEUMONIA")
+    index = _index(tmp_path / "files")
+    assert (index["split"] == "train").sum() == 20
+    for name in competition.classes:
+        mine = index[index["path"].str.contains(f"/{name}/")]
+        assert mine["target_label"].tolist() == [name] * 14, "those of the test set are known, too"
+
+
+def test_of_two_names_for_a_picture_the_sample_asks_for_one(files):
+    ids = [f"a{k}" for k in range(NUM)]
+    rows = pd.DataFrame({"label": ["cat", "dog"] * (NUM // 2), "file_name": [f"{i}.png" for i in ids], "key": ids})
+    rows.to_csv(files / "train.csv", index=False)
+    asked = [f"t{k}" for k in range(4)]
+    pd.DataFrame({"file_name": [f"{i}.png" for i in asked], "key": asked}).to_csv(files / "test.csv", index=False)
+    pd.DataFrame({"Id": asked, "Predicted": "cat"}).to_csv(files / "sample_submission.csv", index=False)
+    assert _init(files).labels.id_column == "key"
+    assert _index(files).loc["a3", "target_label"] == "dog"
+
+
+def test_without_a_sample_the_folders_tell_the_target_column(tmp_path):
+    """GTSRB: class folders, a table that repeats them among other numbers, and one with the test set's answers."""
+    folder = tmp_path / "files"
+    tables = {}
+    for split, count in (("Train", 6), ("Test", 3)):
+        names = [f"{c}/000{c}_{k}.png" if split == "Train" else f"{c}{k}.png" for c in range(3) for k in range(count)]
+        _pictures(folder / split, names)
+        classes = [c for c in range(3) for _ in range(count)]
+        paths = [f"{split}/{name}" for name in names]
+        tables[split] = pd.DataFrame({"Width": 24, "Roi": range(len(names)), "ClassId": classes, "Path": paths})
+        tables[split].to_csv(folder / f"{split}.csv", index=False)
+    competition = _init(folder)
+    assert (competition.labels.id_column, competition.labels.column) == ("Path", "ClassId")
+    assert (competition.task, competition.classes) == ("classes", ("0", "1", "2"))
+    assert competition.files.test_labels == ("Test.csv",)
+    index = _index(folder)
+    known = index[index["split"] == "test"]["target_label"].astype(str).tolist()
+    assert known == tables["Test"]["ClassId"].astype(str).tolist()
+    tables["Test"].assign(ClassId=0).to_csv(folder / "Test.csv", index=False)  # one value throughout fills the column
+    assert _init(folder).files.test_labels == ()
+
+
+def test_a_table_with_the_samples_columns_is_meant_where_its_ids_are_no_files(files):
+    """Folders are not taken for classes then: experiments, plates."""
+    for k in range(NUM):
+        target = files / "train" / ["e1", "e2"][k % 2] / f"w{k}.png"
+        target.parent.mkdir(exist_ok=True)
+        (files / "train" / f"a{k}.png").rename(target)
+    _labels(files, ["cat", "dog"] * (NUM // 2), [f"e{k % 2 + 1}_B{k}_x" for k in range(NUM)])
+    with pytest.raises(KitError, match=r"e1_B0_x.*train\.csv has the sample's 'label', so no folder tells the class"):
+        _init(files)
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_boxes_and_masks_are_said_to_be_none_of_the_kits(files, by_row):
+    random = np.random.default_rng(0)
+    places = [" ".join(map(str, random.integers(1, 9000, 4))) for _ in range(2 * NUM)]
+    if by_row:
+        ids = [f"a{k}.png_{name}" for k in range(NUM) for name in ("Fish", "Sugar")]
+        _labels(files, [one if k % 3 else "" for k, one in enumerate(places)], ids, "Image_Label,EncodedPixels")
+        asked = [f"t{k}.png_{name},1 1" for k in range(4) for name in ("Fish", "Sugar")]
+        _write(files / "sample_submission.csv", "Image_Label,EncodedPixels\n" + "\n".join(asked) + "\n")
+    else:
+        _labels(files, [f"n0201 {one}" for one in places[:NUM]], header="id,PredictionString")
+        _sample(files, [""] * 4, "id,PredictionString")
+    with pytest.raises(KitError, match=r"boxes or masks\. The kit tells what a whole picture shows"):
+        _init(files, None)

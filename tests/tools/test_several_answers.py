@@ -75,6 +75,28 @@ def test_several_numbers_go_the_whole_way(files):
         submit.submit(run, files.parent / "broken.csv", dry_run=True)
 
 
+def test_columns_that_have_an_ending_in_the_labels(files):
+    """`X4_mean` is asked for as `X4`; with `X4_sd` beside it, the user is asked."""
+    levels = _brightness("train", NUM)
+    table = pd.DataFrame(levels, columns=["X4_mean", "X11_mean"]).assign(id=[f"a{k}" for k in range(NUM)])
+    table.to_csv(files / "train.csv", index=False)
+    sample = pd.DataFrame({"id": [f"t{k}" for k in range(TEST)], "X11": 1.5, "X4": 1.5})
+    sample.to_csv(files / "sample_submission.csv", index=False)
+    assert describe(files, "r2").labels.rename == {"X11_mean": "X11", "X4_mean": "X4"}
+    table.assign(X4_sd=0.1, X11_sd=0.1).to_csv(files / "train.csv", index=False)
+    with pytest.raises(
+        ConfigError, match=r"labels\.rename=_mean \('X11' is their 'X11_mean'\); --set labels\.rename=_sd"
+    ):
+        describe(files, "r2")
+    competition = describe(files, "r2", "labels.rename=_mean")
+    assert competition.labels.columns == ("X11", "X4")
+    written = pd.read_csv(go(files).workspace.submission("c"))
+    truth = _brightness("test", TEST)
+    assert list(written) == ["id", "X11", "X4"]
+    for column, name in enumerate(("X4", "X11")):
+        assert np.corrcoef(written[name], truth[:, column])[0, 1] > 0.8
+
+
 def test_metrics_of_several_numbers():
     truth, said = np.array([[0.0, 10.0], [2.0, 30.0]]), np.array([[1.0, 10.0], [2.0, 20.0]])
     assert find_metric("rmse").measure(truth, said) == pytest.approx(np.sqrt((1 + 100) / 4))

@@ -307,6 +307,68 @@ def test_files_by_a_pattern_and_heads_on_mean_features(files):
     assert features[0, row] == pytest.approx(seen.mean(dim=0).numpy(), abs=2e-2)
 
 
+@pytest.fixture
+def scans(tmp_path) -> Path:
+    """train/p00/flair/0.png, 1.png, ...: one to three slices of each of two kinds; bright is 1. Ids are the folders."""
+    folder, random = tmp_path / "files", np.random.default_rng(0)
+    for split, first, count in (("train", 0, NUM), ("test", 100, TEST)):
+        for k in range(count):
+            for kind in ("flair", "t1"):
+                place = folder / split / f"p{first + k:03d}" / kind
+                place.mkdir(parents=True)
+                for number in range(1 + random.integers(3)):
+                    picture = _gray((k % 2) * 0.6 + 0.1, 31 * (first + k) + number)
+                    cv2.imwrite(str(place / f"Image-{number}.png"), picture)
+    scans = [f"p{k:03d}" for k in range(NUM)]
+    pd.DataFrame({"scan": scans, "cancer": np.arange(NUM) % 2}).to_csv(folder / "train_labels.csv", index=False)
+    sample = pd.DataFrame({"scan": [f"p{100 + k}" for k in range(TEST)], "cancer": 0.5})
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_folders_of_slices_go_the_whole_way(scans, shared):
+    if shared:  # one folder for train and test, as `stage1`
+        for scan in (scans / "test").iterdir():
+            scan.rename(scans / "train" / scan.name)
+        (scans / "test").rmdir()
+        (scans / "train").rename(scans / "stage1")
+    competition = describe(scans, "log_loss")
+    assert competition.pictures is not None
+    assert competition.pictures.pattern == "^[^/]+/(?P<sample>[^/]+)/"
+    assert competition.pictures.together == "mean"
+    run = go(scans)
+    train = run.index[run.index["split"] == "train"]
+    assert len(train) == NUM
+    assert train["image_id"].tolist() == [f"p{k:03d}" for k in range(NUM)]
+    slices = sorted(str(path.relative_to(scans)) for path in scans.rglob("*.png"))
+    assert sorted("|".join(run.index["path"]).split("|")) == slices, "every slice belongs to its scan"
+    written = pd.read_csv(run.workspace.submission("c"))
+    assert written["scan"].tolist() == [f"p{100 + k}" for k in range(TEST)]
+    assert ((written["cancer"] > 0.5) == np.arange(TEST) % 2).all()
+
+
+def test_class_folders_are_no_samples(scans):
+    """A table of the classes' names lists folders, too; nothing asks for a prediction of them."""
+    for k, scan in enumerate(sorted((scans / "train").iterdir())):
+        for number, picture in enumerate(sorted(scan.rglob("*.png"))):
+            target = scans / "train" / ["cat", "dog"][k % 2] / f"{k}_{number}.png"
+            target.parent.mkdir(exist_ok=True)
+            picture.rename(target)
+        shutil.rmtree(scan)
+    shutil.rmtree(scans / "test")
+    (scans / "test").mkdir()
+    for k in range(TEST):
+        cv2.imwrite(str(scans / "test" / f"t{k}.png"), _gray(0.5, k))
+    (scans / "train_labels.csv").unlink()
+    (scans / "names.csv").write_text("name,meaning\ncat,Katze\ndog,Hund\n")
+    sample = pd.DataFrame({"id": [f"t{k}" for k in range(TEST)], "label": "cat"})
+    sample.to_csv(scans / "sample_submission.csv", index=False)
+    competition = describe(scans, "accuracy")
+    assert competition.pictures is None
+    assert (competition.labels.layout, competition.classes) == ("folders", ("cat", "dog"))
+
+
 def _yaml(**change: object) -> dict:
     return {
         "name": "c", "title": "C", "files": {"train": ["train"], "test": ["test"], "train_labels": ["train.csv"]},

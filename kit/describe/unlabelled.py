@@ -1,0 +1,42 @@
+"""Why no labels were found, with the nearest table and its column."""
+
+import pandas as pd
+
+from kit.data.matching import FileNames
+from kit.describe.case import Case
+from kit.describe.entry import Entry, Inventory
+from kit.describe.names import is_sample, is_test, is_train
+from kit.describe.pictures import Pictures
+from kit.errors import examples
+
+
+def asked_table(inventory: Inventory, case: Case) -> Entry | None:
+    """A table of what the sample asks for, by its columns."""
+    wanted = {case.sample_id, *case.answers} if case.answers else {""}
+    tables = [e for e in inventory.entries if e.is_table and not is_sample(e.name) and not is_test(e.name)]
+    return next((entry for entry in tables if wanted <= set(entry.table())), None)
+
+
+def nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Case, asked: Entry | None = None) -> str:
+    """Nothing fits: the nearest table's column, and why it does not. `asked`: see `asked_table`."""
+    where = " and ".join(entry.name for entry in pictures.train)
+    base = f"no labels found: no table has a column with the names of {where}'s files ({examples(names.files)})"
+    tables = [e for e in inventory.entries if e.is_table and e.role not in case.used and not is_test(e.name)]
+    near = [(e, str(c)) for e in sorted(tables, key=lambda e: not is_train(e.name)) for c in e.table()][:40]
+    best = max(near, key=lambda one: _nearness(one[0].table()[one[1]], names), default=None)
+    if best is not None:
+        entry, column = best
+        cells = entry.table()[column]
+        twice = cells[cells.duplicated()].unique()
+        repeats = f"{len(twice):,} of its cells stand in several rows ({examples(twice)}); a picture has one row"
+        known = len(twice) and names.exactly(cells.tolist()).share > 0.5
+        why = repeats if known else names.why_not(cells.head(2000).tolist())
+        base += f"; nearest is {entry.name}, column '{column}': {why}"
+    if asked is not None:
+        return f"{base}; and {asked.name} has the sample's '{examples(case.answers, 4)}', so no folder tells the class"
+    return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"
+
+
+def _nearness(cells: pd.Series, names: FileNames) -> float:
+    head = cells.head(500).tolist()
+    return names.match(head).share + 0.1 * cells.is_unique

@@ -1,0 +1,123 @@
+"""Tables that hold the pictures themselves, from files to a valid submission: pixels as words, bands in a JSON."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from quick import describe, go
+
+from kit.data.containers import picture_in
+from kit.errors import ConfigError, KitError
+from kit.run.run import Run
+
+NUM, TEST, SIDE = 60, 12, 12
+
+
+def _pixels(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (count, SIDE, SIDE), bright on the left (0) or on the right (1), and which."""
+    random, side = np.random.default_rng(seed), np.arange(count) % 2
+    pictures = random.integers(0, 80, (count, SIDE, SIDE))
+    pictures[side == 0, :, : SIDE // 2] += 150
+    pictures[side == 1, :, SIDE // 2 :] += 150
+    return pictures.astype(np.uint8), side
+
+
+def _words(pictures: np.ndarray) -> list[str]:
+    return [" ".join(map(str, one.ravel())) for one in pictures]
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """train.csv (emotion, pixels) and test.csv (pixels)"""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    pictures, side = _pixels(NUM, 0)
+    pd.DataFrame({"emotion": side, " pixels": _words(pictures)}).to_csv(folder / "train.csv", index=False)
+    pd.DataFrame({" pixels": _words(_pixels(TEST, 1)[0])}).to_csv(folder / "test.csv", index=False)
+    return folder
+
+
+def _accuracy(run: Run, column: str, truth: np.ndarray) -> float:
+    written = pd.read_csv(run.workspace.submission("c"))
+    assert len(written) == len(truth)
+    return float((written[column] == truth).mean())
+
+
+def test_pixels_as_words_go_the_whole_way(faces):
+    competition = describe(faces, "accuracy")
+    assert (competition.labels.layout, competition.labels.column) == ("pixels-csv", "emotion")
+    run = go(faces)
+    pgm = picture_in(run.workspace.raw("c") / "train.csv", "7")
+    assert pgm.endswith(_pixels(NUM, 0)[0][7].tobytes()), "the very pixels, row by row"
+    assert _accuracy(run, "emotion", _pixels(TEST, 1)[1]) >= 0.9
+
+
+def test_one_table_with_a_column_that_says_which(faces):
+    """fer2013.csv: the test set is what is not for training; its labels are known, and score."""
+    train = pd.read_csv(faces / "train.csv").assign(Usage="Training")
+    test = pd.read_csv(faces / "test.csv").assign(emotion=_pixels(TEST, 1)[1])
+    test["Usage"] = ["PublicTest", "PrivateTest"] * (TEST // 2)
+    both = pd.concat([test, train], ignore_index=True)
+    both.to_csv(faces / "fer2013.csv", index=False)
+    for name in ("train.csv", "test.csv"):
+        (faces / name).unlink()
+    competition = describe(faces, "accuracy")
+    assert competition.files.train == competition.files.test == ("fer2013.csv",)
+    assert competition.labels.only == {"Usage": ("Training",)}
+    run = go(faces)
+    index = run.index
+    assert index[index["split"] == "test"]["image_id"].astype(int).tolist() == list(range(TEST))
+    assert (index["split"] == "train").sum() == NUM
+    assert _accuracy(run, "emotion", _pixels(TEST, 1)[1]) >= 0.9
+    passport = json.loads(run.workspace.submission("c").with_suffix(".json").read_text("utf-8"))
+    assert passport["test"]["accuracy"] >= 0.9
+    both.drop(columns="Usage").to_csv(faces / "fer2013.csv", index=False)
+    with pytest.raises(KitError, match="no second table of pixels for the test set"):
+        describe(faces, "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("300 " * (SIDE * SIDE), r"train\.csv: row 41 holds a pixel that is not a whole number in 0\.\.255"),
+        ("1 2 3", r"train\.csv: row 41, column 'pixels': expected 144 numbers with blanks between them"),
+        ("a " * (SIDE * SIDE), r"row 41, column 'pixels': expected 144 numbers"),
+    ],
+)
+def test_a_cell_that_is_no_picture_is_named(faces, cell, message):
+    table = pd.read_csv(faces / "train.csv")
+    table.loc[40, " pixels"] = cell
+    table.to_csv(faces / "train.csv", index=False)
+    describe(faces, "accuracy")
+    with pytest.raises(KitError, match=message):
+        go(faces)
+
+
+def test_bands_in_a_json_go_the_whole_way(tmp_path):
+    """Radar's decibels in two lists a row; what else a row says is the labels' table."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name, count, seed in (("train", NUM, 0), ("test", TEST, 1)):
+        pictures, side = _pixels(count, seed)
+        bands = (pictures.reshape(count, -1) / 10.0 - 30).tolist()
+        rows = [
+            {"id": f"{name[0]}{k:03d}", "band_1": band, "band_2": band, "inc_angle": 30 + k / 9}
+            for k, band in enumerate(bands)
+        ]
+        for row, one in zip(rows, side.tolist(), strict=True):
+            row |= {"is_iceberg": one} if name == "train" else {}
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    sample = pd.DataFrame({"id": [f"t{k:03d}" for k in range(TEST)], "is_iceberg": 0.5})
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    with pytest.raises(ConfigError, match="files cannot tell log loss from ROC AUC"):
+        describe(folder, None)
+    competition = describe(folder, "log_loss")
+    assert (competition.labels.id_column, competition.labels.column) == ("id", "is_iceberg")
+    assert competition.columns is not None
+    assert competition.columns.numbers == ("inc_angle",)
+    run = go(folder)
+    written = pd.read_csv(run.workspace.submission("c"))
+    assert written["id"].tolist() == sample["id"].tolist()
+    assert ((written["is_iceberg"] > 0.5) == _pixels(TEST, 1)[1]).mean() >= 0.9
