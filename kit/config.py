@@ -15,10 +15,10 @@ from pydantic.dataclasses import dataclass
 from kit import schema
 from kit.about import DEFAULT_CONFIG
 from kit.competition import MOST_LETTERS, NAME_PATTERN, NAME_WORDS, Name
-from kit.errors import ConfigError
+from kit.errors import ConfigError, examples
 from kit.following import follow
 from kit.settings import SETTLED, TTA, Data, Ensemble, Machine, Model, NonNegativeFloat, NonNegativeInt, Train
-from kit.workspace import Fold
+from kit.workspace import Fold, expanded
 
 OLD_SPELLINGS = {
     **{f"train.{key}": f"machine.{key}" for key in SETTLED[:4]},
@@ -175,7 +175,24 @@ def _overridden(own: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     for override in overrides:
         raw = schema.rename_keys(schema.apply_overrides(raw, [override]), OLD_SPELLINGS)  # the later one wins
     follow(raw, own, {item.partition("=")[0].strip() for item in overrides})
+    model = raw.get("model")
+    if isinstance(model, dict) and isinstance(model.get("weights"), str) and not raw.get("members"):
+        model["weights"] = _weights_in(model["weights"], str(model.get("name", Model.name)))
     return raw
+
+
+def _weights_in(weights: str, name: str) -> str:
+    """`model.weights`; of a folder the file that bears the network's name. Raises `ConfigError` where none does."""
+    folder = expanded(weights)
+    if weights in {"none", "timm"} or not folder.is_dir():
+        return weights
+    network = name.removeprefix("timm:")
+    wanted = [f"{stem}{end}" for stem in (network, network.partition(".")[0]) for end in (".safetensors", ".pth")]
+    found = next((file for file in wanted if (folder / file).is_file()), None)
+    if found is None:
+        there = examples(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise ConfigError(f"model.weights: {folder}: holds no {network}.safetensors or .pth (there: {there})")
+    return str(Path(weights) / found)
 
 
 def numbers(text: str, flag: str, expected: str) -> list[int]:

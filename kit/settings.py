@@ -53,7 +53,7 @@ class Model:
     """Ours (`kit models` lists them), or `timm:NAME` for any timm model."""
 
     name: str = "resnet18"
-    weights: str = "none"  # none | timm (timm downloads its own) | a .safetensors or .pth file
+    weights: str = "none"  # none | timm (downloads its own) | a .safetensors or .pth file, or a folder of such
     start: Name | None = None  # a run: each fold starts from that run's model of the same fold
     options: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
 

@@ -48,8 +48,8 @@ class FileNames:
         exact = self.exactly(names)
         if exact.share == 1 or not names or not self.files:
             return exact
-        for how, key in _READINGS:
-            near = self._by(names, how, key)
+        readings = [self._below_others(names), *(self._by(names, how, key) for how, key in _READINGS)]
+        for near in readings:
             if near is not None and (near.share == 1 or (near.share > exact.share and near.fits(len(self.files)))):
                 return near
         return exact
@@ -76,6 +76,15 @@ class FileNames:
                 lost = [name for name in names if name not in found]
                 return f"{len(lost) / len(names):.0%} without a picture, even {how} ({examples(lost)})"
         return f"{examples(names)} against {examples(self.files)}"
+
+    def _below_others(self, names: Sequence[str]) -> Match | None:
+        """The names' first folders left out, where what follows is each a file's own path."""
+        for count in range(1, min((name.count("/") for name in names), default=0)):
+            found = self.exactly([name.split("/", count)[-1] for name in names])
+            used = [place for places in found.places for place in places]
+            if used and max(map(len, found.places)) == 1 and len(set(used)) == len(used):
+                return Match(found.places, "without the folders above theirs")
+        return None
 
     def _by(self, names: Sequence[str], how: str, key: Callable[[str], str]) -> Match | None:
         """`None` where two names, or two files, are alike in this reading."""

@@ -61,6 +61,9 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
         names = sorted(set(at), key=number_first)
         if len(names) < 2 or len(names) > len(named) / 2 or all(map(is_role, names)):
             continue
+        are_roles = number == 0 or max(map(len, above)) == 1
+        if are_roles and len({re.sub(r"\d+", "", name) for name in names}) == 1:  # images_001, images_002
+            continue
         if rows is not None and table is not None and (column := _column_of(at, rows, table.match)) is not None:
             case.folders_in = column
             continue

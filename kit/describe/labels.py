@@ -9,7 +9,7 @@ import pandas as pd
 from kit.data.layouts import class_of
 from kit.data.matching import FileNames, Match
 from kit.data.pixel_tables import is_of_pixels
-from kit.describe.case import Case
+from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names
 from kit.describe.groups import hold_folders_together
@@ -223,14 +223,24 @@ def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None
     options = fitting if len(fitting) == 1 else list(levels)
     meanings = [(str(level.number), f"{len(level.names):,} names: {examples(level.names, 4)}") for level in options]
     number = int(case.choose("labels.level", "Which folders are the classes?", meanings))
-    chosen = next(level for level in options if level.number == number)
     case.raw["labels"] |= {"layout": "folders"} | ({"level": number} if number != -1 else {})
-    hold_folders_together(pictures.named, number, case)
-    where = " and ".join(entry.name for entry in pictures.train)
-    holds = "holds" if len(pictures.train) == 1 else "hold"
-    case.because(f"labels by folder: {where} {holds} {len(chosen.names):,} of them")
     by_folder = Labels(layout="folders", level=number)
-    if {class_of(by_folder, name) for entry in pictures.test for name in entry.named} <= set(chosen.names):
+
+    def classes_in(entries: Sequence[Entry]) -> set[str]:
+        return {class_of(by_folder, name) for entry in entries for name in entry.named}
+
+    train = [one for one in pictures.train if not is_validation(one.name)] or pictures.train
+    names = classes_in(train)
+    more = [one for one in pictures.train if one not in train]
+    if more and not classes_in(more) & names:
+        case.warnings.append(f"{examples(one.name for one in more)}: no folders of classes there, left out")
+        case.raw["files"]["train"] = [one.role for one in train] if len(train) == 1 else [[one.role for one in train]]
+        more = []
+    train, names = [*train, *more], names | classes_in(more)
+    hold_folders_together([name for entry in train for name in entry.named], number, case)
+    holds = "holds" if len(train) == 1 else "hold"
+    case.because(f"labels by folder: {' and '.join(entry.name for entry in train)} {holds} {len(names):,} of them")
+    if classes_in(pictures.test) <= names and not pictures.shared:
         case.because("the test pictures are in folders of classes, too: they score, and nothing learns from them")
-    case.classes = chosen.names
+    case.classes = sorted(names, key=number_first)
     target_of_files(case)

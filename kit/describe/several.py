@@ -17,8 +17,8 @@ def answers_in_columns(case: Case) -> None:
     columns = {name: _known(case.table[name]) for name in case.answers}
     if empty := [name for name, cells in columns.items() if cells.empty]:
         raise KitError(f"column '{empty[0]}' of the labels is empty")
-    if case.rows is not None:
-        refuse_places(case.rows.column, pd.concat(columns.values()))
+    for name, cells in columns.items() if case.rows is None else [(case.rows.column, pd.concat(columns.values()))]:
+        refuse_places(name, cells)
     numbers = {name: pd.to_numeric(cells, errors="coerce") for name, cells in columns.items()}
     are_numbers = all(bool(cells.notna().all()) for cells in numbers.values())
     few = all(cells.nunique() <= MOST_ANSWERS for cells in columns.values())

@@ -98,14 +98,19 @@ def _endings(entry: Entry) -> frozenset[str]:
         held[bare[: match.start()]].add(match[0])
     kinds = set(map(frozenset, held.values()))
     first = next(iter(kinds))
-    return first if len(kinds) == 1 and 1 < len(first) <= MOST and len(held) > 1 else frozenset()
+    if len(kinds) > 1 or not 1 < len(first) <= MOST or len(held) < 2:
+        return frozenset()
+    folders = {bare.rpartition("/")[0] for bare in held}
+    counts = all(ending[1:].isdecimal() for ending in first)  # cat/1.jpg, cat/2.jpg, ...: as many of each class
+    return frozenset() if counts and (len(folders) == len(held) or len(held) <= len(first)) else first
 
 
 def _named_singly(inventory: Inventory, entries: Sequence[Entry]) -> bool:
     """Does a table name the files themselves?"""
     names = FileNames([name for entry in entries for name in entry.named])
     tables = [entry.table() for entry in inventory.entries if entry.is_table]
-    return any(names.exactly(table[column].head(500).tolist()).share > 0.5 for table in tables for column in table)
+    ids = [table[column] for table in tables for column in table if table[column].is_unique]
+    return any(names.exactly(cells.head(500).tolist()).share > 0.5 for cells in ids)
 
 
 def _order(ending: str) -> tuple[int, str]:

@@ -1,5 +1,7 @@
 """Why no labels were found, with the nearest table and its column."""
 
+import re
+
 import pandas as pd
 
 from kit.data.matching import FileNames
@@ -8,6 +10,8 @@ from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_sample, is_test, is_train
 from kit.describe.pictures import Pictures
 from kit.errors import examples
+
+_BOXES = re.compile(r"[xy][_.]?(min|max|[12])?$|b?box|encoded_?pixels|rle", re.I)
 
 
 def asked_table(inventory: Inventory, case: Case) -> Entry | None:
@@ -32,6 +36,8 @@ def nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Ca
         known = len(twice) and names.exactly(cells.tolist()).share > 0.5
         why = repeats if known else names.why_not(cells.head(2000).tolist())
         base += f"; nearest is {entry.name}, column '{column}': {why}"
+        if known and (boxes := [str(name) for name in entry.table() if _BOXES.match(str(name))]):
+            return f"{base}; {examples(boxes)}: a row per box. The kit tells what a whole picture shows, not where"
     if asked is not None:
         return f"{base}; and {asked.name} has the sample's '{examples(case.answers, 4)}', so no folder tells the class"
     return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"

@@ -242,6 +242,24 @@ def test_what_is_typed_next_names_the_file_and_its_competition():
     )
 
 
+def test_a_folder_of_weights_has_a_file_for_each_network(tmp_path, tiny):
+    """Members of different networks by one command; a tag of timm's may be left out of the file's name."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "resnet26.pth").touch()
+    names = ("timm:tf_efficientnet_lite0.in1k", "timm:resnet26")
+    for config, name in zip(("one", "two"), names, strict=True):
+        _write_config(tmp_path, tiny(f"name={config}", f"model={{name: {name}, weights: timm}}"))
+    _write_config(tmp_path, tiny("name=both"), members=["one.yaml", "two.yaml"])
+    given = f"model.weights={folder}"
+    with pytest.raises(ConfigError, match=r"holds no tf_efficientnet_lite0\.in1k\.safetensors .*there: resnet26\.pth"):
+        Experiment.load(tmp_path / "both.yaml", [given])
+    (folder / "tf_efficientnet_lite0.safetensors").touch()
+    members = Experiment.load(tmp_path / "both.yaml", [given]).members
+    expected = [str(folder / "tf_efficientnet_lite0.safetensors"), str(folder / "resnet26.pth")]
+    assert [one.model.weights for one in members] == expected
+
+
 def test_seeds_are_members_on_the_same_folds(tiny):
     blend = tiny("seed=3").seeded("0..2")
     assert blend.name == "tiny-seeds"

@@ -73,6 +73,7 @@ def _index(folder: Path) -> pd.DataFrame:
     [
         (lambda k: f"train/a{k}.png", ""), (lambda k: f"A{k}", "in any case"), (lambda k: f" a{k}", ""),
         (lambda k: f"a{k}.jpg", "without folders and endings"), (lambda k: f"elsewhere/a{k}", "folders"),
+        (lambda k: f"CheXpert-v1/train/a{k}.png", "without the folders above theirs"),
     ],
 )  # fmt: skip
 def test_ids_that_are_nearly_the_files_names(files, row, said):
@@ -618,3 +619,63 @@ def test_boxes_and_masks_are_said_to_be_none_of_the_kits(files, by_row):
         _sample(files, [""] * 4, "id,PredictionString")
     with pytest.raises(KitError, match=r"boxes or masks\. The kit tells what a whole picture shows"):
         _init(files, None)
+
+
+def test_paths_that_begin_above_the_pictures_folder(files):
+    """CheXpert: every picture is called alike, and the table's paths begin a folder above."""
+    for k in range(NUM):
+        target = files / "train" / f"patient{k}" / "view1.png"
+        target.parent.mkdir()
+        (files / "train" / f"a{k}.png").rename(target)
+    _labels(files, ["cat", "dog"] * (NUM // 2), [f"CheXpert-v1.0/train/patient{k}/view1.png" for k in range(NUM)])
+    assert _init(files).labels.id_column == "id"
+    index = _index(files)
+    paths = dict(zip(index["path"], index["target_label"], strict=True))
+    assert all(paths[f"train/patient{k}/view1.png"] == ["cat", "dog"][k % 2] for k in range(NUM))
+
+
+def test_folders_that_differ_in_their_number_alone_are_parts_of_one(files):
+    """HAM10000_images_part_1 and _2 beside a table: no classes."""
+    for k in range(NUM):
+        target = files / f"images_part_{k % 2 + 1}" / f"a{k}.png"
+        target.parent.mkdir(exist_ok=True)
+        (files / "train" / f"a{k}.png").rename(target)
+    (files / "train").rmdir()
+    (files / "train.csv").rename(files / "metadata.csv")
+    competition = _init(files)
+    assert competition.files.train == (("images_part_1", "images_part_2"),)
+    assert (competition.labels.layout, competition.classes) == ("csv", ("cat", "dog"))
+    assert (_index(files)["split"] == "train").sum() == NUM
+
+
+def test_classes_of_as_many_numbered_pictures_are_no_samples_of_several(tmp_path):
+    folder = tmp_path / "files"
+    for number, name in enumerate(("cat", "dog")):
+        _pictures(folder / "train" / name, [f"{name}.{k}.png" for k in range(10)], lambda k, number=number: number)
+    _pictures(folder / "test", [f"{k}.png" for k in range(4)])
+    competition = _init(folder)
+    assert competition.pictures is None
+    assert competition.classes == ("cat", "dog")
+
+
+def test_validation_pictures_without_class_folders_are_left_out(tmp_path, capsys):
+    """Tiny ImageNet: val/images, whose labels are in a text file."""
+    folder = tmp_path / "files"
+    for number, name in enumerate(("n01", "n02")):
+        _pictures(folder / "train" / name / "images", [f"{name}_{k}.png" for k in range(9)], lambda k, n=number: n)
+    for split in ("val", "test"):
+        _pictures(folder / split / "images", [f"{split}_{k}.png" for k in range(6)])
+    competition = _init(folder)
+    assert "val: no folders of classes there, left out" in " ".join(capsys.readouterr().out.split())
+    assert competition.files.train == ("train",)
+    assert competition.classes == ("n01", "n02")
+    index = _index(folder)
+    assert (index["split"] == "train").sum() == 18
+    assert (index[index["split"] == "test"]["target_label"].fillna("") == "").all()
+
+
+def test_a_row_per_box_is_said(files):
+    rows = [f"a{k},{box},1,9,9,cat" for k in range(NUM) for box in range(2)]
+    _write(files / "train.csv", "id,x_min,y_min,x_max,y_max,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(KitError, match=r"x_min, y_min, x_max and 1 more: a row per box"):
+        _init(files)

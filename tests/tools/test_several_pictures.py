@@ -318,7 +318,7 @@ def scans(tmp_path) -> Path:
                 place.mkdir(parents=True)
                 for number in range(1 + random.integers(3)):
                     picture = _gray((k % 2) * 0.6 + 0.1, 31 * (first + k) + number)
-                    cv2.imwrite(str(place / f"Image-{number}.png"), picture)
+                    cv2.imwrite(str(place / f"{number}.png"), picture)  # called as a cell of the labels is
     scans = [f"p{k:03d}" for k in range(NUM)]
     pd.DataFrame({"scan": scans, "cancer": np.arange(NUM) % 2}).to_csv(folder / "train_labels.csv", index=False)
     sample = pd.DataFrame({"scan": [f"p{100 + k}" for k in range(TEST)], "cancer": 0.5})
