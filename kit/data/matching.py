@@ -5,7 +5,7 @@ A table says `train/a0`, `A0.PNG`, ` a0`, `7` or `1.0`; the file is called a0.jp
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from kit.data.images import EXTENSIONS
@@ -131,3 +131,14 @@ _READINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("as numbers", _number),
     ("by the number at the end of the name", _number_at_end),
 )
+
+
+def resembles(word: str, codes: Collection[str]) -> bool:
+    """Could it be one more of these codes: w_1287fbc, 25 of numbers below 100? Words without digits are no codes."""
+    if word.isdecimal():
+        return all(code.isdecimal() for code in codes) and len(word) <= 1 + max(map(len, codes), default=0)
+    return _form(word) in {_form(code) for code in codes if re.search(r"\d", code)}
+
+
+def _form(code: str) -> str:
+    return re.sub(r"[A-Za-z0-9]", "x", code)

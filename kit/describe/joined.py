@@ -47,10 +47,11 @@ class RowsPerClass:
 
 
 def rows_per_class(table: pd.DataFrame, known: FileNames) -> RowsPerClass | None:
-    """Where some column's cells are pictures' ids and one of a few names, and every image has all of them."""
+    """Where some column's cells are pictures' ids and one of a few names, and every image has all of them. `column` is
+    the first of the others."""
     for id_column in map(str, table):
         others = [str(name) for name in table if name != id_column]
-        if len(others) != 1 or not table[id_column].is_unique:
+        if not others or not table[id_column].is_unique:
             continue
         cells = table[id_column].tolist()
         parts = [_cut(cell, known) for cell in cells[:LOOKED_AT]]

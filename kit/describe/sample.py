@@ -62,6 +62,10 @@ def _take_rows(entry: Entry, table: pd.DataFrame, form: RowsPerClass, case: Case
 def _take_sample(entry: Entry, column: str, share: float, known: FileNames, case: Case) -> None:
     table = entry.table()
     if not share and (form := rows_per_class(table, known)) is not None:
+        values = [str(name) for name in table if name != form.id_column and not _is_usage(table[name])]
+        if len(values) > 1:
+            rows = f"a row per image and {examples(form.names, 4)}"
+            raise KitError(f"{entry.name}: {rows}, with {len(values)} answers ({examples(values)}): the kit writes one")
         _take_rows(entry, table, form, case)
         return
     others = [str(name) for name in table if name != column and not _is_index(table, str(name))]
@@ -93,9 +97,11 @@ def _test_table(tables: list[Entry], case: Case) -> pd.DataFrame | None:
 def _known_ids(inventory: Inventory) -> FileNames:
     """Everything that an id may name: the pictures, and the images that a JSON lists by number."""
     names = [name for entry in inventory.entries for name in entry.named]
+    pictures = FileNames(names)
     for entry in inventory.entries:
         if (coco := entry.coco()) is not None:
-            names += [f"{entry.role}#/{image}" for image in coco.files]
+            match = pictures.exactly(list(map(str, coco.files)))
+            names += [f"{entry.role}#/{i}" for i, found in zip(coco.files, match.places, strict=True) if not found]
     return FileNames(names)
 
 

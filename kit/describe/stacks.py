@@ -56,13 +56,13 @@ def _level_of_samples(inventory: Inventory, entries: Sequence[Entry]) -> int | N
     """Below the role's folder, which folders are called as the ids of the sample submission, or of a table of the test
     images, and of the labels; the nearest to the pictures. `None`: none."""
     tables = [entry for entry in inventory.entries if entry.is_table]
-    asking = [entry for entry in tables if is_sample(entry.name) or is_test(entry.name)]
+    asking = [entry for entry in tables if is_sample(entry.name)] or [e for e in tables if is_test(e.name)]
     depth = min(picture.count("/") for entry in entries for picture in entry.pictures)
     for level in reversed(range(depth)):
         folders = {f"{entry.name}/{picture.split('/')[level]}" for entry in entries for picture in entry.pictures}
         names = FileNames(sorted(folders))
         named = [entry.role for entry in tables if _lists(entry.table(), names)]
-        if any(entry.role in named for entry in asking) and any(role not in {e.role for e in asking} for role in named):
+        if any(entry.role in named for entry in asking) and set(named) - {entry.role for entry in asking}:
             return level
     return None
 

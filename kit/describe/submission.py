@@ -46,6 +46,8 @@ def describe_submission(case: Case) -> None:
         if new:
             case.raw["submission"]["new_class"] = new[0]
             case.because(f"'{new[0]}' means none of the others")
+        if unseen := sorted(case.values - {*classes, *case.cells}):
+            case.warnings.append(f"the sample names {examples(unseen, 4)}: no training image shows them")
     else:
         if words > 1:
             case.warnings.append(
@@ -87,7 +89,8 @@ def _columns_per_class(case: Case) -> None:
     case.raw["labels"]["classes"] = case.answers
     likely = case.metrics[0].name if case.metrics else _probability_metric(case, "a column per class")
     what = "a column per class" if case.rows is None else "a row per image and class"
-    _settle(case, "probabilities", likely, f"{what}, in the sample's order -> probabilities")
+    order = ", in the sample's order" if case.sample is not None else ""
+    _settle(case, "probabilities", likely, f"{what}{order} -> probabilities")
     if case.raw["metric"] == "weighted_log_loss":
         case.warnings.append(
             "files do not tell the weights, all are 1: the page's go into metric_options: {weights: ...}"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from kit.data.coco import Coco
 from kit.data.label_files import is_junk
+from kit.data.matching import resembles
 from kit.describe.case import Case, number_first
 from kit.describe.groups import SURE, find_group
 from kit.describe.several import answers_in_columns, columns_as_asked
@@ -16,6 +17,7 @@ from kit.tasks import Task
 
 ORDERED = re.compile(r"diagnosis|grade|level|severity|stage|score|rating|isup|quality|degree")
 MANY = 30  # with more distinct numbers they are not grades
+FEW_MARKS = 3  # columns
 MARKS = ".DS_Store and the like"
 
 
@@ -49,6 +51,8 @@ def target_of_table(case: Case) -> None:
         case.warnings.append(f"{counted(junk, 'row')} for hidden files ({MARKS}) are left out")
     case.table = table = columns_as_asked(table, case)
     signs = [column for column in wanted if column in table and _signs(table[column])]
+    if case.sample is None and (columns := _marks(table, case)):
+        wanted = signs = case.answers = columns
     wide = len(wanted) > 1 and signs == wanted
     several = not wide and len(wanted) > 1 and all(name in table for name in wanted)
     column = "" if wide or several else _target_column(case)
@@ -76,6 +80,13 @@ def target_of_table(case: Case) -> None:
         describe_strings(case, column, values)
 
 
+def _marks(table: pd.DataFrame, case: Case) -> list[str]:
+    """Without a sample submission: the labels' columns, where all but the id and groups hold 0 and 1, three or more."""
+    columns = [str(c) for c in table if c not in {case.id_column, ""} and not SURE.match(str(c).lower())]
+    marks = len(columns) >= FEW_MARKS and all(_signs(table[column]) for column in columns)
+    return columns if marks and "labels.column" not in case.given else []
+
+
 def _signs(column: pd.Series) -> bool:
     numbers = set(pd.to_numeric(column[column.str.strip() != ""], errors="coerce").unique())
     return bool(numbers) and (numbers <= {0.0, 1.0} or numbers <= {-1.0, 1.0})
@@ -90,7 +101,8 @@ def _wide(case: Case) -> None:
     by_row = "joined" in case.raw["labels"]
     case.raw["labels"] |= {"classes": wanted} if by_row else {"wide": True, "classes": wanted}
     kind = "always one set: one class per image" if single else "any number set: several labels per image"
-    case.because(f"the sample's {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
+    whose = "sample's" if case.sample is not None else "labels'"
+    case.because(f"the {whose} {len(wanted)} columns ({examples(wanted, 4)}) hold 0 and 1 in the labels, {kind}")
 
 
 def _target_column(case: Case) -> str:
@@ -113,6 +125,10 @@ def _target_column(case: Case) -> str:
     else:
         found = [column for column in others if case.values & set(table[column].unique())]
         why = f"the sample's '{examples(wanted)}' holds its values"
+        if not found and case.values:
+            found = [column for column in others if _holds_like(table[column], case)]
+            why = f"the sample's '{examples(wanted)}' holds codes like its own"
+            found = found if len(found) == 1 else []
     if not found:
         why = "the only one that fits"
         found = [column for column in others if not SURE.match(column.lower())]
@@ -126,6 +142,13 @@ def _target_column(case: Case) -> str:
     if len(found) == 1:
         case.because(f"target column '{chosen}', {table[chosen].nunique():,} different: {why}")
     return chosen
+
+
+def _holds_like(column: pd.Series, case: Case) -> bool:
+    """Codes like the sample's, one in a cell, and not one for each image?"""
+    codes = set(column) - {""}
+    words = [word for word in case.values if " " not in word]
+    return len(codes) < len(column) and bool(words) and all(resembles(word, codes) for word in words)
 
 
 def _may_be(column: pd.Series, case: Case) -> bool:

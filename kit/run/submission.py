@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kit.competition import Competition
+from kit.data.matching import resembles
 from kit.data.places import require_in_raw
 from kit.data.text_tables import read_text_csv
 from kit.errors import KitError, counted, examples
@@ -101,7 +102,8 @@ def unlike_sample(competition: Competition, sample: pd.DataFrame) -> str:
     if wanted in {"label", "labels", "top_k"}:
         known = {competition.written(name) for name in competition.handed_in}
         words = {word for cell in some for word in ([cell] if cell in known else cell.split(submission.separator))}
-        strange = sorted(word for word in map(str.strip, words) if word and word not in known)
+        unknown = {word.strip() for word in words} - {"", *known}
+        strange = sorted(word for word in unknown if not resembles(word, known))
         return (
             f"its answers ({shown}) hold {examples(strange, 3)}; the kit writes {examples(known, 4)}" if strange else ""
         )

@@ -679,3 +679,53 @@ def test_a_row_per_box_is_said(files):
     _write(files / "train.csv", "id,x_min,y_min,x_max,y_max,label\n" + "\n".join(rows) + "\n")
     with pytest.raises(KitError, match=r"x_min, y_min, x_max and 1 more: a row per box"):
         _init(files)
+
+
+@pytest.mark.parametrize(
+    ("codes", "asked"),
+    [
+        ([f"{k:02d}a{k:03d}b{k:05d}" for k in range(5)], "37c7aba965a5 114207cab555 a6e325d8e924"),
+        ([f"w_{k:02d}a{k:04d}" for k in range(5)], "w_ff88ec8 w_1287fbc w_98baff9"),
+        ([str(1000 + k) for k in range(5)], "36363 53586 18807"),
+    ],
+)
+def test_codes_that_no_training_image_shows_tell_the_column(files, codes, asked, capsys):
+    """Of individuals many are seen once; a table that is a part of them may lack all that the sample names."""
+    table = pd.DataFrame({"id": [f"a{k}" for k in range(NUM)], "species": ["cat", "dog"] * (NUM // 2)})
+    table.assign(individual_id=[codes[k % 5] for k in range(NUM)]).to_csv(files / "train.csv", index=False)
+    _sample(files, [asked] * 4, "id,predictions")
+    competition = _init(files, "map@3")
+    assert (competition.labels.column, competition.submission.format) == ("individual_id", "top_k")
+    assert "no training image shows them" in capsys.readouterr().out
+    _sample(files, ["1 409600 cat"] * 4, "id,predictions")
+    with pytest.raises((ConfigError, KitError)):
+        _init(files, "map@3")
+
+
+def test_columns_of_marks_without_a_sample(files):
+    """CelebA, ISIC 2019: all that a table holds are classes, set or not."""
+    (files / "sample_submission.csv").unlink()
+    shutil.rmtree(files / "test")
+    random = np.random.default_rng(0)
+    marks = pd.DataFrame(random.choice([-1, 1], (NUM, 3)), columns=["Smiling", "Male", "Young"])
+    marks.insert(0, "id", [f"a{k}" for k in range(NUM)])
+    marks.to_csv(files / "train.csv", index=False)
+    competition = _init(files, "log_loss")
+    assert (competition.task, competition.labels.wide, competition.classes) == (
+        "labels",
+        True,
+        tuple(marks.columns[1:]),
+    )
+    one = np.arange(NUM) % 3
+    marks[["Smiling", "Male", "Young"]] = (one[:, None] == np.arange(3)).astype(float)
+    marks.to_csv(files / "train.csv", index=False)
+    assert _init(files, "log_loss").task == "classes"
+
+
+def test_several_answers_in_a_row_per_question_are_said(files):
+    names = [f"t{k}_{part}" for k in range(4) for part in ("l1", "l2")]
+    pd.DataFrame({"row_id": names, "mild": 0.5, "severe": 0.5}).to_csv(files / "sample_submission.csv", index=False)
+    with pytest.raises(
+        KitError, match=r"a row per image and l1, l2, with 2 answers \(mild, severe\): the kit writes one"
+    ):
+        _init(files, None)

@@ -337,6 +337,11 @@ def test_folders_of_slices_go_the_whole_way(scans, shared):
     assert competition.pictures is not None
     assert competition.pictures.pattern == "^[^/]+/(?P<sample>[^/]+)/"
     assert competition.pictures.together == "mean"
+    for split, series in (("train", 2 * NUM), ("test", 2 * TEST)):  # a table of what is within a sample
+        pd.DataFrame({"series": ["flair", "t1"] * (series // 2), "n": 1}).to_csv(
+            scans / f"{split}_series.csv", index=False
+        )
+    assert describe(scans, "log_loss").pictures == competition.pictures
     run = go(scans)
     train = run.index[run.index["split"] == "train"]
     assert len(train) == NUM
