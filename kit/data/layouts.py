@@ -52,7 +52,7 @@ def list_split(
 def _list_folder(
     competition: Competition, split: str, folders: Sequence[Path], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
-    """filename and folders: the files' paths give the class; of test pictures where all are in folders of classes."""
+    """filename and folders: the files' paths give the class; of test pictures where all are in several classes'."""
     classes, labels = competition.classes, competition.labels
     by_folder, files = labels.layout == "folders", files_in(folders, competition)
     names = [""] * len(files)
@@ -62,7 +62,7 @@ def _list_folder(
     if split == "train" or by_folder:
         found = [class_of(labels, file.named) for file in files]
         names = [name if name in classes else "" for name in map(labels.class_of, found)]
-        if split == "test" and not all(names):
+        if split == "test" and not (all(names) and len(set(names)) > 1):  # one folder of all says nothing
             names = [""] * len(files)
         if split == "train" and not any(names):
             there = examples(file.inside for file in files)

@@ -5,7 +5,7 @@ A table says `train/a0`, `A0.PNG`, ` a0`, `7` or `1.0`; the file is called a0.jp
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from kit.data.images import EXTENSIONS
@@ -48,8 +48,7 @@ class FileNames:
         exact = self.exactly(names)
         if exact.share == 1 or not names or not self.files:
             return exact
-        readings = [self._below_others(names), *(self._by(names, how, key) for how, key in _READINGS)]
-        for near in readings:
+        for near in self._readings(names):
             if near is not None and (near.share == 1 or (near.share > exact.share and near.fits(len(self.files)))):
                 return near
         return exact
@@ -76,6 +75,11 @@ class FileNames:
                 lost = [name for name in names if name not in found]
                 return f"{len(lost) / len(names):.0%} without a picture, even {how} ({examples(lost)})"
         return f"{examples(names)} against {examples(self.files)}"
+
+    def _readings(self, names: Sequence[str]) -> Iterator[Match | None]:
+        yield self._below_others(names)
+        for how, key in _READINGS:
+            yield self._by(names, how, key)
 
     def _below_others(self, names: Sequence[str]) -> Match | None:
         """The names' first folders left out, where what follows is each a file's own path."""

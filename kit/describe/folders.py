@@ -62,8 +62,8 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
         if len(names) < 2 or len(names) > len(named) / 2 or all(map(is_role, names)):
             continue
         are_roles = number == 0 or max(map(len, above)) == 1
-        if are_roles and len({re.sub(r"\d+", "", name) for name in names}) == 1:  # images_001, images_002
-            continue
+        if table is not None and are_roles and len({re.sub(r"\d+", "", name) for name in names}) == 1:
+            continue  # images_001, images_002: parts of what the table is about
         if rows is not None and table is not None and (column := _column_of(at, rows, table.match)) is not None:
             case.folders_in = column
             continue

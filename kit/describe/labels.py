@@ -240,7 +240,7 @@ def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None
     hold_folders_together([name for entry in train for name in entry.named], number, case)
     holds = "holds" if len(train) == 1 else "hold"
     case.because(f"labels by folder: {' and '.join(entry.name for entry in train)} {holds} {len(names):,} of them")
-    if classes_in(pictures.test) <= names and not pictures.shared:
+    if len(known := classes_in(pictures.test)) > 1 and known <= names and not pictures.shared:
         case.because("the test pictures are in folders of classes, too: they score, and nothing learns from them")
     case.classes = sorted(names, key=number_first)
     target_of_files(case)

@@ -148,7 +148,8 @@ def _holds_like(column: pd.Series, case: Case) -> bool:
     """Codes like the sample's, one in a cell, and not one for each image?"""
     codes = set(column) - {""}
     words = [word for word in case.values if " " not in word]
-    return len(codes) < len(column) and bool(words) and all(resembles(word, codes) for word in words)
+    coded = bool(words) and not any(word.isdecimal() for word in words)  # numbers are like any others
+    return coded and len(codes) < len(column) and all(resembles(word, codes) for word in words)
 
 
 def _may_be(column: pd.Series, case: Case) -> bool:

@@ -39,7 +39,8 @@ def nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Ca
         if known and (boxes := [str(name) for name in entry.table() if _BOXES.match(str(name))]):
             return f"{base}; {examples(boxes)}: a row per box. The kit tells what a whole picture shows, not where"
     if asked is not None:
-        return f"{base}; and {asked.name} has the sample's '{examples(case.answers, 4)}', so no folder tells the class"
+        holds = f"{asked.name} has the sample's '{examples(case.answers, 4)}', so no folder tells the class"
+        return f"{base}; and {holds} (--set labels.layout=folders: it does)"
     return f"{base}; and they are neither in class folders nor named class.id.ext{inventory.also()}"
 
 

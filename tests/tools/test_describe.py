@@ -603,6 +603,8 @@ def test_a_table_with_the_samples_columns_is_meant_where_its_ids_are_no_files(fi
     _labels(files, ["cat", "dog"] * (NUM // 2), [f"e{k % 2 + 1}_B{k}_x" for k in range(NUM)])
     with pytest.raises(KitError, match=r"e1_B0_x.*train\.csv has the sample's 'label', so no folder tells the class"):
         _init(files)
+    (files / "sample_submission.csv").write_text("id,label\nt0,e1\nt1,e1\nt2,e1\nt3,e1\n")
+    assert _init(files, "accuracy", "labels.layout=folders").classes == ("e1", "e2")
 
 
 @pytest.mark.parametrize("by_row", [False, True])
@@ -648,6 +650,19 @@ def test_folders_that_differ_in_their_number_alone_are_parts_of_one(files):
     assert (_index(files)["split"] == "train").sum() == NUM
 
 
+def test_folders_by_number_are_classes_where_no_table_is(tmp_path):
+    folder = tmp_path / "files"
+    for number in range(3):
+        _pictures(folder / f"c{number}", [f"{number}{k}.png" for k in range(7)], lambda k, number=number: number)
+    _pictures(folder / "test" / "c0", [f"t{k}.png" for k in range(4)])
+    competition = _init(folder)
+    assert (competition.labels.layout, competition.classes) == ("folders", ("c0", "c1", "c2"))
+    index = _index(folder)
+    assert (index["split"] == "train").sum() == 21
+    unknown = index[index["split"] == "test"]["target_label"].fillna("")
+    assert (unknown == "").all(), "a folder of all test pictures says nothing of their class"
+
+
 def test_classes_of_as_many_numbered_pictures_are_no_samples_of_several(tmp_path):
     folder = tmp_path / "files"
     for number, name in enumerate(("cat", "dog")):
@@ -686,7 +701,6 @@ def test_a_row_per_box_is_said(files):
     [
         ([f"{k:02d}a{k:03d}b{k:05d}" for k in range(5)], "37c7aba965a5 114207cab555 a6e325d8e924"),
         ([f"w_{k:02d}a{k:04d}" for k in range(5)], "w_ff88ec8 w_1287fbc w_98baff9"),
-        ([str(1000 + k) for k in range(5)], "36363 53586 18807"),
     ],
 )
 def test_codes_that_no_training_image_shows_tell_the_column(files, codes, asked, capsys):
@@ -697,6 +711,10 @@ def test_codes_that_no_training_image_shows_tell_the_column(files, codes, asked,
     competition = _init(files, "map@3")
     assert (competition.labels.column, competition.submission.format) == ("individual_id", "top_k")
     assert "no training image shows them" in capsys.readouterr().out
+    renamed = table.assign(predictions=[str(1000 + k % 5) for k in range(NUM)])  # numbers go by the column's name
+    renamed.to_csv(files / "train.csv", index=False)
+    _sample(files, ["36363 53586 18807"] * 4, "id,predictions")
+    assert _init(files, "map@3").labels.column == "predictions"
     _sample(files, ["1 409600 cat"] * 4, "id,predictions")
     with pytest.raises((ConfigError, KitError)):
         _init(files, "map@3")
