@@ -1,4 +1,4 @@
-"""What a file's or folder's name says it is for, by whole words: `latest.csv` is no test set."""
+"""What the name of a file or folder, or a cell, says it is for, by whole words: `latest.csv` is no test set."""
 
 import re
 

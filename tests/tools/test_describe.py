@@ -644,6 +644,8 @@ def test_folders_that_differ_in_their_number_alone_are_parts_of_one(files):
         (files / "train" / f"a{k}.png").rename(target)
     (files / "train").rmdir()
     (files / "train.csv").rename(files / "metadata.csv")
+    (files / "sample_submission.csv").unlink()  # it would tell
+    shutil.rmtree(files / "test")
     competition = _init(files)
     assert competition.files.train == (("images_part_1", "images_part_2"),)
     assert (competition.labels.layout, competition.classes) == ("csv", ("cat", "dog"))
@@ -747,3 +749,25 @@ def test_several_answers_in_a_row_per_question_are_said(files):
         KitError, match=r"a row per image and l1, l2, with 2 answers \(mild, severe\): the kit writes one"
     ):
         _init(files, None)
+
+
+def test_ids_that_a_json_and_the_files_share_are_counted_once(tmp_path, capsys):
+    """Herbarium 2022: a JSON lists the training images by their files' names; the sample's 3 is the file 003.png."""
+    folder = tmp_path / "files"
+    names = [f"{k % 2:05d}__{k + 1:03d}" for k in range(NUM)]
+    _pictures(folder / "train_images", [f"{name}.png" for name in names])
+    _pictures(folder / "test_images", [f"{k:03d}.png" for k in range(4)])
+    images = [{"image_id": name, "file_name": f"{name}.png"} for name in names]
+    marks = [{"category_id": k % 2, "image_id": name} for k, name in enumerate(names)]
+    kinds = [{"category_id": k, "scientificName": name} for k, name in enumerate(("alba", "rubra"))]
+    held = {"images": images, "annotations": marks, "categories": kinds}
+    _write(folder / "train_metadata.json", json.dumps(held))
+    _write(folder / "sample_submission.csv", "Id,Predicted\n" + "".join(f"{k},1\n" for k in range(4)))
+    competition = _init(folder, "f1_macro")
+    assert "no cell of it names a picture" not in " ".join(capsys.readouterr().out.split())
+    assert competition.classes == ("alba", "rubra")
+    index = _index(folder)
+    test = index[index["split"] == "test"]
+    assert {str(name): path for name, path in test["path"].items()} == {
+        str(k): f"test_images/{k:03d}.png" for k in range(4)
+    }
