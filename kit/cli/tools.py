@@ -22,7 +22,7 @@ def init(
     metric: Annotated[str | None, typer.Option("--metric", help="The competition's: roc_auc, ...")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; stop where files can be read in two ways.")] = False,
     set_: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of the competition's YAML.")] = [],
-    weights: Annotated[str | None, typer.Option("--weights", help="NAME-strong starts from timm, none, FILE.")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", help="Of NAME-strong: timm, none, FILE, FOLDER.")] = None,
     workspace: Root = HERE, force: Force = False, json: Json = False, debug: Debug = False,
 ) -> Any:  # fmt: skip
     """Your own competition: look at its files, write its YAML, a first experiment and one for the leaderboard."""

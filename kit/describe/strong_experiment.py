@@ -6,17 +6,20 @@ from typing import Any
 import numpy as np
 
 from kit.describe.first_experiment import SMALL, Subject, crops_from
-from kit.errors import ConfigError
+from kit.device.accelerator import default_device
+from kit.errors import ConfigError, examples
 from kit.workspace import expanded
 
 GPU_NETWORK, GPU_SHOWN_AT, GPU_IMAGES = "convnext_small.in12k_ft_in1k", 320, 250_000
 CPU_NETWORK, CPU_SHOWN_AT, CPU_IMAGES = "tf_efficientnet_lite0", 224, 60_000
+WEIGHTS = {".safetensors", ".pth"}
 RANDOM_LARGEST, RANDOM_IMAGES = 128, 800_000  # pixels a side on a CPU; training images in all epochs of a fold
 
 
 def strong_experiment(subject: Subject, name: str, weights: str | None) -> dict[str, Any]:
-    """An experiment's mapping. `weights`: `timm` (it downloads them), `none`, or a file named like its network in timm;
-    None: `timm`, or `none` for small pictures. Raises `ConfigError` where timm has no such network."""
+    """An experiment's mapping. `weights`: `timm` (it downloads them), `none`, a file named like its network in timm, or
+    a folder of such files; None: `timm`, or `none` for small pictures. Raises `ConfigError` where timm has no such
+    network."""
     if weights is None:
         weights = "none" if subject.is_small else "timm"
     return _random(subject, name) if weights == "none" else _published(subject, name, weights)
@@ -28,7 +31,7 @@ def _published(subject: Subject, name: str, weights: str) -> dict[str, Any]:
         network, shown, images = CPU_NETWORK, CPU_SHOWN_AT, CPU_IMAGES
     shown = min(shown, max(2 * SMALL, 2 * subject.side(shown)))  # enlarged twice at most: more is blurred, and slow
     sizes = [[0, shown * 6 // 7 // 16 * 16]]
-    if named := network_of(weights):
+    if named := network_of(weights, network):
         from kit.models.pretrained import fixed_size
 
         network, fixed = named, fixed_size(named)
@@ -46,20 +49,29 @@ def _published(subject: Subject, name: str, weights: str) -> dict[str, Any]:
     return subject.experiment(name, made, crops_from(0.6, 0.8))
 
 
-def network_of(weights: str) -> str | None:
-    """timm's name of a file's network, which is the file's; None for `timm` and `none`. Raises `ConfigError`."""
+def network_of(weights: str, usual: str | None = None) -> str | None:
+    """timm's name of a file's network, which is the file's; of a folder's files the `usual` one (this machine's), or
+    the only one. None for `timm` and `none`. Raises `ConfigError`."""
     if weights in {"timm", "none"}:
         return None
     from kit.models.pretrained import require_timm
 
-    path = expanded(weights)
-    if not path.is_file():
-        raise ConfigError(f"--weights {weights}: no such file; expected timm, none, or a .safetensors or .pth file")
+    path, usual = expanded(weights), usual or (CPU_NETWORK if default_device().type == "cpu" else GPU_NETWORK)
+    if not path.exists():
+        kinds = "timm, none, or a .safetensors or .pth file (or a folder of them)"
+        raise ConfigError(f"--weights {weights}: no such file; expected {kinds}")
+    names = [path.stem]
+    if path.is_dir():
+        names = sorted(file.stem for file in path.iterdir() if file.suffix in WEIGHTS)
+        names = [name for name in names if name in {usual, usual.partition(".")[0]}][:1] or names
+    if len(names) != 1:
+        held = examples(names) if names else "no .safetensors or .pth file"
+        raise ConfigError(f"--weights {weights}: holds {held}; expected {usual}, or name a file")
     try:
-        require_timm(path.stem)
+        require_timm(names[0])
     except ConfigError as error:
         raise ConfigError(f"--weights {weights}: the file should bear its network's name; {error}") from None
-    return path.stem
+    return names[0]
 
 
 def _random(subject: Subject, name: str) -> dict[str, Any]:

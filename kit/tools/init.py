@@ -43,9 +43,9 @@ def init(
     weights: str | None = None,
 ) -> InitResult:  # fmt: skip
     """Write configs/competitions/NAME.yaml, configs/NAME.yaml and configs/NAME-strong.yaml, which starts from `weights`
-    (timm, none or a file), under the workspace. `source`: a folder of downloads; `slug`: Kaggle's name, downloaded
-    first unless there is a source. What the files leave open is settled by `overrides` (KEY=VALUE of the competition's
-    YAML), else by `ask`; `ConfigError` where neither does. Existing files are kept unless `force`."""
+    (timm, none, a file or a folder of them), under the workspace. `source`: a folder of downloads; `slug`: Kaggle's
+    name, downloaded first unless there is a source. What the files leave open is settled by `overrides` (KEY=VALUE of
+    the competition's YAML), else by `ask`; `ConfigError` where neither does. Existing files are kept unless `force`."""
     metrics = _find_metrics(metric) if metric is not None else []
     if weights is not None:
         network_of(weights)

@@ -381,6 +381,28 @@ def test_weights_at_hand_name_their_network(tmp_path):
         _strong(tmp_path, weights=str(file))
 
 
+def test_weights_in_a_folder_are_those_of_the_machines_network_or_the_only_ones(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"--weights .*: holds no .safetensors or .pth file; expected tf_efficientnet_lite0"
+    ):
+        _strong(tmp_path, weights=str(tmp_path))
+    (tmp_path / "README.md").touch()
+    (tmp_path / "resnet26.safetensors").touch()
+    assert _strong(tmp_path, weights=str(tmp_path)).model.name == "timm:resnet26"
+    (tmp_path / "resnet18.pth").touch()
+    with pytest.raises(
+        ConfigError, match=r": holds resnet18, resnet26; expected tf_efficientnet_lite0, or name a file$"
+    ):
+        _strong(tmp_path, weights=str(tmp_path))
+    (tmp_path / "tf_efficientnet_lite0.safetensors").touch()
+    (tmp_path / "convnext_small.safetensors").touch()
+    made = _strong(tmp_path, weights=str(tmp_path))
+    assert (made.model.name, made.model.weights) == (
+        "timm:tf_efficientnet_lite0", str(tmp_path / "tf_efficientnet_lite0.safetensors")
+    )  # fmt: skip
+    assert _strong(tmp_path, device="cuda", weights=str(tmp_path)).model.name == "timm:convnext_small"
+
+
 def test_both_experiments_are_written_and_the_strong_one_runs(tmp_path):
     folder, workspace, _ = _described(drawn.cassava, tmp_path, "accuracy")
     quick, strong = (
