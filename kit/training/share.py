@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
@@ -84,6 +83,23 @@ class Share:
         return bool(flag[0])
 
 
+class _AllReduce(torch.autograd.Function):
+    """The sum over all processes, and of their gradients. (torch's own, `distributed.nn.functional`, is deprecated by
+    2.14, and what it names instead is private.)"""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor) -> torch.Tensor:
+        total = own.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class WholeBatchNorms(TorchFunctionMode):
     """Within it batch norms in training use the statistics of all processes' batches, on any device (torch's own
     SyncBatchNorm refuses the CPU, and replaces layers that do more than normalise)."""
@@ -107,10 +123,10 @@ def _batch_norm(
     pixels, axes = input.float(), [0, *range(2, input.ndim)]
     shape = [1, -1, *[1] * (input.ndim - 2)]
     count = torch.tensor([pixels.numel() / pixels.shape[1]], dtype=torch.float32, device=pixels.device)
-    sums = all_reduce(torch.cat([pixels.sum(axes), count]))
+    sums = _AllReduce.apply(torch.cat([pixels.sum(axes), count]))
     mean, total = sums[:-1] / sums[-1], sums[-1]
     centred = pixels - mean.view(shape)
-    variance = all_reduce(centred.square().sum(axes)) / total
+    variance = _AllReduce.apply(centred.square().sum(axes)) / total
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)

@@ -221,6 +221,7 @@ def test_sessions_that_bring_nothing_end(cloud, quick):
     assert [len(versions) for versions in cloud.kernels.values()] == [2]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the log's thread is cut, too
 def test_killed_at_any_call_it_pushes_once(cloud, quick, monkeypatch):
     """Cut off at the first, the second, ... call that goes out."""
     send, calls = requests.Session.send, []
