@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kit import console
 from kit.competition import Competition
 from kit.data.coco import parse_coco
 from kit.data.columns import PREFIX, names_of, require_numbers
@@ -50,6 +51,9 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
         if missing:
             close = nearest(missing[0], table.columns)
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
+    table, whole = table.drop_duplicates(), len(table)
+    if len(table) < whole:
+        console.warn(f"{file}: {counted(whole - len(table), 'row')} that another repeats left out")
     table = table[~table[labels.id_column].map(is_junk).astype(bool)].reset_index(drop=True)
     for column, values in labels.only.items() if has_labels else ():
         table = table[table[column].isin(values)].reset_index(drop=True)

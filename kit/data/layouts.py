@@ -137,7 +137,10 @@ def _list_table(
         )
     several = [name for name, places in zip(names, found, strict=True) if len(places) > 1]
     if several:
-        raise KitError(f"{where}: {counted(len(several), 'id')} with several files ({examples(several)}); rename them")
+        raise KitError(
+            f"{where}: {counted(len(several), 'id')} with several files ({examples(several)}); rename them, "
+            "or leave a folder of them out: `files.without` in the competition's YAML"
+        )
     used = {place for places in found for place in places}
     if split == "train" and len(used) < len(files) and competition.files.train != competition.files.test:
         of = " and ".join(map(str, labels))

@@ -16,7 +16,8 @@ from kit.errors import KitError, counted, examples
 from kit.sections import Pictures
 
 NO_PICTURES = {
-    ".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb", ".log", ".zip",
+    ".csv", ".tsv", ".xls", ".xlsx", ".txt", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".py", ".ipynb",
+    ".log", ".zip", ".db", ".ini",
 }  # fmt: skip
 
 
@@ -63,7 +64,8 @@ def files_in(folders: Sequence[Path], competition: Competition) -> list[File]:
             continue
         if not folder.is_dir():
             raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")
-        files = [File(folder, inside) for inside in sorted(walk(folder), key=natural)]
+        found_there = [inside for inside in walk(folder) if not is_within(competition.files.without, inside)]
+        files = [File(folder, inside) for inside in sorted(found_there, key=natural)]
         others = [file.inside for file in files if file.ending in NO_PICTURES]
         if others and len(others) < len(files):
             console.warn(f"{folder}: {counted(len(others), 'file')} left out, no pictures ({examples(others)})")
@@ -124,6 +126,11 @@ def _say_what_lacks(samples: dict[tuple[Path, str], dict[str, File]], count: int
         console.warn(
             f"{counted(len(lacking), 'sample')} without all of {examples(pictures.endings)} ({examples(lacking)})"
         )
+
+
+def is_within(folders: Sequence[str], inside: str) -> bool:
+    """Is a file, by its path, below a folder that is called as one of these?"""
+    return not set(folders).isdisjoint(inside.split("/")[:-1])
 
 
 def natural(file: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,20 @@ def without_pixels(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if column not in taken]
 
 
+def names_without_header(row: Sequence[str]) -> list[str] | None:
+    """Of a row of a square picture's pixels, after its class if there is one more: what its columns are called, `label`
+    and pixel0, pixel1, ... `None` where it is none, or a header: a header's names differ."""
+    if len(row) < FEW_WORDS or len(set(row)) == len(row) or not all(cell.isdecimal() for cell in row):
+        return None
+    labelled = math.isqrt(len(row)) ** 2 != len(row)
+    return ["label"] * labelled + [f"pixel{number}" for number in range(len(row) - labelled)]
+
+
 def read_pixel_csv(file: Path) -> pd.DataFrame:
     """Pixels in columns of their own as numbers, everything else as text."""
+    first = pd.read_csv(file, nrows=1, header=None, dtype=str).fillna("").iloc[0].str.strip().tolist()
+    if (names := names_without_header(first)) is not None:
+        return pd.read_csv(file, header=None, names=names, dtype={"label": str}, keep_default_na=False)
     header = list(pd.read_csv(file, nrows=0).columns)
     pixels = set(pixel_columns(header))
     text = {name: str for name in header if name not in pixels}

@@ -9,34 +9,39 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
+from kit import console
 from kit.data.containers import other_columns
 from kit.data.images import EXTENSIONS
-from kit.data.pixel_tables import FEW
-from kit.errors import KitError, reason
+from kit.data.pixel_tables import FEW, names_without_header
+from kit.errors import KitError, counted, examples, reason
 from kit.joined import joined, split_joined
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 DELIMITERS = (",", ";", "\t", "|")
+LISTING = ".txt"  # a table where its rows begin with pictures' names
 LINES = 50  # looked at
+MOST_LONGER = 0.1  # of the rows, with a comma too many
+_DECIMAL_COMMA = r"\s*|-?\d+(,\d+)?"
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
     """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
-    header its columns are called column1, column2, ... JSON as `json_table` reads it. Raises `KitError` with the file's
-    name when it is none."""
+    header its columns are called column1, column2, ..., or label, pixel0, ... A few rows with more cells than the
+    header are left out, with a warning. JSON as `json_table` reads it. Raises `KitError` with the file's name when it
+    is none."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
         raise KitError(f"{name}: no such file") from None
     except OSError as error:
         raise KitError(f"{name}: cannot be read: {reason(error)}") from None
-    if name.endswith(".json"):
+    if name.lower().endswith(".json"):
         return json_table(data, name)
     if isinstance(source, Path) and source.suffix == ".parquet":
         return other_columns(source)
@@ -48,29 +53,49 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
     except UnicodeDecodeError as error:
         raise KitError(f"{name}: cannot be read as CSV: {reason(error)}") from None
     lines = [line for line in head.splitlines() if line.strip()][:LINES]
-    delimiter = _delimiter(lines)
+    delimiter = _delimiter(lines, (*DELIMITERS, " ") if name.lower().endswith(LISTING) else DELIMITERS)
     first = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
-    bare = not _has_header(first)
-    names = [f"column{number + 1}" for number in range(len(first[0]))] if bare and first else None
-    try:
-        table = pd.read_csv(
+    names = names_without_header(first[0]) if first else None
+    if names is None and first and not _has_header(first):
+        names = [f"column{number + 1}" for number in range(len(first[0]))]
+
+    def read(**options: Any) -> pd.DataFrame:
+        return pd.read_csv(
             io.BytesIO(data), sep=delimiter, dtype=str, keep_default_na=False, nrows=nrows, encoding=encoding,
-            skipinitialspace=True, header=None if bare else "infer", names=names,
+            skipinitialspace=True, header="infer" if names is None else None, names=names, **options,
         )  # fmt: skip
+
+    longer: list[list[str]] = []
+    try:
+        try:
+            table = read()
+        except pd.errors.ParserError:
+            table = read(engine="python", on_bad_lines=longer.append)
+            if len(longer) > MOST_LONGER * len(table):
+                raise
     except ValueError as error:
         raise KitError(f"{name}: cannot be read as CSV: {reason(error)}") from None
+    if longer and nrows is None:
+        found = examples(row[0] for row in longer)
+        console.warn(f"{name}: {counted(len(longer), 'row')} with more cells than its header left out ({found})")
+    for column in table if delimiter == ";" else ():
+        if table[column].str.fullmatch(_DECIMAL_COMMA).all() and table[column].str.contains(",").any():
+            table[column] = table[column].str.replace(",", ".")
     unnamed = [column for column in table if re.fullmatch(r"Unnamed: \d+", str(column))]  # as pandas calls them
     table.columns = pd.Index(["" if [column] == unnamed else str(column).strip() for column in table])
     return table
 
 
 def json_table(data: bytes, name: str) -> pd.DataFrame:
-    """A list of words (column `id`) or of objects; an object of words (`id` and `label`) or of objects."""
+    """A list of words (column `id`) or of objects; an object of words (`id` and `label`), of objects, or of classes and
+    lists of their images."""
     try:
         held = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise KitError(f"{name}: cannot be read as JSON: {reason(error)}") from None
-    if isinstance(held, dict):
+    if isinstance(held, dict) and (files := _files_of_classes(held)):
+        held = files
+    elif isinstance(held, dict):
         held = [{"id": key} | (row if isinstance(row, dict) else {"label": row}) for key, row in held.items()]
     rows = [row if isinstance(row, dict) else {"id": row} for row in held] if isinstance(held, list) else []
     bands = {key for row in rows[:1] for key, value in row.items() if _is_band(value)}
@@ -102,6 +127,14 @@ def a_column_each(table: pd.DataFrame, id_column: str, column: str, joint: str, 
     return wide.rename_axis(id_column).reset_index()
 
 
+def _files_of_classes(held: dict[str, object]) -> list[dict[str, str]]:
+    """{class: [image, image, ...]} -> a row per image; empty where it is something else: labels of an image recur."""
+    rows = [{"id": one, "label": key} for key, ids in held.items() if isinstance(ids, list) for one in ids]
+    all_lists = len(held) > 1 and all(isinstance(ids, list) for ids in held.values())
+    words = all(isinstance(row["id"], str) for row in rows)
+    return rows if all_lists and words and len({row["id"] for row in rows}) == len(rows) >= 2 * len(held) else []
+
+
 def _is_band(value: object) -> bool:
     """A picture's pixels: see `containers`."""
     return isinstance(value, list) and len(value) >= FEW and all(isinstance(one, int | float) for one in value)
@@ -131,9 +164,16 @@ def encoding_of(data: bytes) -> str:
     return "utf-8"
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def lists_pictures(data: bytes) -> bool:
+    """Is a text file a table without a header: the same cells in each line, the first a picture's name?"""
+    lines = [line for line in data[: 1 << 14].decode("latin-1").splitlines()[:LINES] if line.strip()]
+    cells = [line.strip().split(delimiter) for delimiter in [_delimiter(lines, (*DELIMITERS, " "))] for line in lines]
+    return len(cells) > 2 and len(cells[0]) > 1 and all(_names_picture(row[0]) for row in cells[:-1])
+
+
+def _delimiter(lines: Sequence[str], delimiters: Sequence[str]) -> str:
     """That by which all lines have as many cells, two or more; a comma where none has."""
-    for delimiter in DELIMITERS:
+    for delimiter in delimiters:
         counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
         if counts and counts[0] > 1 and sum(count == counts[0] for count in counts) >= 0.9 * len(counts):
             return delimiter

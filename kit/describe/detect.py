@@ -12,7 +12,7 @@ from kit.describe.entry import Inventory
 from kit.describe.inventory import IDX
 from kit.describe.labels import find_labels
 from kit.describe.names import is_beside
-from kit.describe.pictures import picture_roles
+from kit.describe.pictures import leave_out_beside, picture_roles
 from kit.describe.sample import read_sample
 from kit.describe.stacks import gather_files
 from kit.describe.submission import describe_submission
@@ -22,9 +22,9 @@ from kit.errors import KitError, examples
 
 def describe_files(inventory: Inventory, case: Case) -> Inventory:
     """files, labels, task, metric and submission of a competition, into `case.raw`; returns the inventory with a name
-    per sample. Raises `KitError` where nothing
-    fits, `ConfigError` where the metric does not, or where a question is open and nobody can be asked."""
-    inventory = gather_files(inventory, case)
+    per sample. Raises `KitError` where nothing fits, `ConfigError` where the metric does not, or where a question is
+    open and nobody can be asked."""
+    inventory = gather_files(leave_out_beside(inventory, case), case)
     entries = inventory.entries
     read_sample(inventory, case)
     find_samples(inventory, case)

@@ -15,7 +15,7 @@ from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
 from kit.data.matching import FileNames
 from kit.data.pixel_tables import LOOKED_AT
-from kit.data.text_tables import ENDINGS, json_table, read_text_csv
+from kit.data.text_tables import ENDINGS, LISTING, json_table, read_text_csv
 from kit.errors import KitError, examples
 
 Read = Callable[[str], bytes]
@@ -46,8 +46,9 @@ class Entry:
     @property
     def is_table(self) -> bool:
         """A CSV, or a JSON of rows, whose pixels may be lists in them."""
-        is_json = self.name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
-        return self.name.endswith(ENDINGS) or is_json
+        name = self.name.lower()
+        is_json = name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
+        return name.endswith((*ENDINGS, LISTING)) or is_json
 
     def _json_rows(self) -> pd.DataFrame | None:
         """`None` where it is no JSON, or COCO's, or of another form."""
@@ -93,7 +94,7 @@ class Entry:
         """COCO's images and annotations; `None` where the JSON is something else."""
         if "coco" not in self.held:
             data = self.read("") if self.name.endswith(".json") and self.container is None else b""
-            is_coco = b'"images"' in data and b'"file_name"' in data
+            is_coco = b'"images"' in data and (b'"file_name"' in data or b'"annotations"' in data)
             self.held["coco"] = parse_coco(data, self.role) if is_coco else None
         coco: Coco | None = self.held["coco"]
         return coco

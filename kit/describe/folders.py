@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import pandas as pd
 
 from kit.data.matching import Match
 from kit.describe.case import Case, number_first
-from kit.describe.names import is_role
+from kit.describe.names import is_role, is_test, is_train
 from kit.describe.pictures import Pictures
 from kit.errors import examples
 
@@ -55,32 +55,37 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
     numbers = list(range(first, depth))
     if all(len(parts) == depth for parts in above) and depth - 1 in numbers:
         numbers.remove(depth - 1)
-    levels = []
+    levels: list[Level] = []
     for number in [-1, *numbers] if depth > first else []:
         at = [parts[number] for parts in above]
         names = sorted(set(at), key=number_first)
-        if len(names) < 2 or len(names) > len(named) / 2 or all(map(is_role, names)):
+        roles = all(map(is_role, names)) or (any(map(is_train, names)) and any(map(is_test, names)))
+        nested = bool(levels) and levels[0].number == -1 and set(levels[0].names) < set(names)  # of a tree in itself
+        if len(names) < 2 or len(names) > len(named) / 2 or roles or nested:
             continue
         are_roles = number == 0 or max(map(len, above)) == 1
-        if table is not None and are_roles and len({re.sub(r"\d+", "", name) for name in names}) == 1:
+        if table is not None and are_roles and len({_form(name) for name in names}) == 1:
             continue  # images_001, images_002: parts of what the table is about
         if rows is not None and table is not None and (column := _column_of(at, rows, table.match)) is not None:
             case.folders_in = column
             continue
-        if _are_shards(at, named):
+        if _are_shards(at, named, rows is not None):
             continue
         levels.append(Level(number, names))
-    return [level for level in levels if str(level.number) == case.given.get("labels.level", str(level.number))]
+    if "labels.level" in case.given:
+        return [level for level in levels if str(level.number) == case.given["labels.level"]]
+    return [level for level in levels if not _numbered(level.names)] or levels
 
 
-def file_names(pictures: Pictures, case: Case) -> tuple[list[str], Mapping[str, Any]] | None:
-    """(the classes that the pictures' names tell, what `labels` needs for it)"""
+def file_names(pictures: Pictures, tabled: bool, case: Case) -> tuple[list[str], Mapping[str, Any]] | None:
+    """(the classes that the pictures' names tell, what `labels` needs for it). `tabled`: there is a table, to which
+    numbers in the names may belong."""
     names = [PurePosixPath(name).name for name in pictures.named]
     found: dict[str, list[str]] = {}
     for pattern in PATTERNS:
         parts = [_class_of(name, pattern) for name in names]
         classes = sorted({part for part in parts if part}, key=number_first)
-        likely = 2 <= len(classes) <= max(2, len(names) // 2)
+        likely = 2 <= len(classes) <= max(2, len(names) // 2) and not (tabled and _numbered(classes))
         if pattern is not None and not Level(0, classes).fits(case):
             likely = likely and len(classes) <= max(2, math.isqrt(len(names)))
         if all(parts) and likely and classes not in found.values():
@@ -106,10 +111,25 @@ def _class_of(name: str, pattern: str | None) -> str:
     return found["class"] if found else ""
 
 
-def _are_shards(folders: list[str], named: list[str]) -> bool:
-    """Folders that only spread the files: 0/7/c of 07c3f2.jpg."""
-    stems = [PurePosixPath(name).stem for name in named]
-    return all(folder in stem[:8] for folder, stem in zip(folders[:LOOKED_AT], stems, strict=False))
+def _are_shards(folders: list[str], named: list[str], tabled: bool) -> bool:
+    """Folders that only spread the files: 0/7/c of 07c3f2.jpg. In A/A1.jpg and B/B1.jpg a class is numbered; so is it
+    in n0/n01.jpg, where no table tells the classes."""
+    pairs = [(folder, PurePosixPath(name).stem) for folder, name in zip(folders, named, strict=True)][:LOOKED_AT]
+    if not all(folder in stem[:8] for folder, stem in pairs):
+        return False
+    rests = {stem.replace(folder, "", 1) for folder, stem in pairs}
+    parts = tabled and len({_form(folder) for folder in folders}) == 1
+    return parts or len(rests) > 0.5 * len(pairs)
+
+
+def _form(name: str) -> str:
+    return re.sub(r"\d+", "", name)
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    """fold_0, fold_1: parts, where another level may tell the classes."""
+    forms = {_form(name) for name in names}
+    return len(forms) == 1 and any(letter.isalpha() for letter in forms.pop())
 
 
 def _column_of(folders: list[str], rows: pd.DataFrame, match: Match) -> str | None:

@@ -21,9 +21,9 @@ from kit.data.containers import holds_bands
 from kit.data.images import EXTENSIONS
 from kit.data.members import Member, zip_members
 from kit.data.places import only_folder, walk, wraps
-from kit.data.text_tables import ENDINGS
+from kit.data.text_tables import ENDINGS, LISTING, lists_pictures
 from kit.describe.entry import Entry, Inventory, Read
-from kit.describe.names import is_test, is_train, is_validation
+from kit.describe.names import is_role, parts_by_role
 from kit.errors import ConfigError, KitError, counted
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
@@ -44,7 +44,7 @@ def scan(folder: Path) -> Inventory:
         raise ConfigError(f"--from {folder}: no such file or folder")
     top = folder if folder.is_file() else only_folder(folder)
     tops = [top] if top.is_file() else sorted(p for p in top.iterdir() if not p.name.startswith((".", "__MACOSX")))
-    bundle = [path for path in tops if path.suffix == ".zip" and not _says_role(path) and _is_bundle(path)]
+    bundle = [path for path in tops if path.suffix == ".zip" and not is_role(path.name) and _is_bundle(path)]
     found = _Found()
     if len(bundle) == 1 and len(tops) <= 2:
         _look_into_bundle(bundle[0], found)
@@ -68,11 +68,11 @@ class _Found:
     def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
         pictures = [name for name in names if _is_picture(name)]
-        tables = [name for name in names if name.endswith((*ENDINGS, ".json")) and not _is_hidden(name)]
-        for sub, inside in _parts(pictures).items():
+        tables = [name for name in names if _is_table(name, _one(read, prefix + name))]
+        for sub, inside in parts_by_role(pictures).items():
             place = f"{prefix}{sub}/" if sub else prefix
             self.entries.append(Entry(f"{role}/{sub}" if sub else role, _within(read, place), inside))
-        alone = not pictures and len(tables) == 1 and unpacked_name(role).endswith((*ENDINGS, ".json"))
+        alone = not pictures and len(tables) == 1 and unpacked_name(role).lower().endswith((*ENDINGS, ".json"))
         if len(tables) <= MOST_TABLES:
             for name in tables:
                 inner = unpacked_name(role) if alone else f"{role}/{name}"
@@ -93,12 +93,15 @@ class _Found:
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             path = folder / PurePosixPath(role).name
             path.write_bytes(read(""))
-        self.entries.append(Entry.of_container(role, path))
+        try:
+            self.entries.append(Entry.of_container(role, path))
+        except KitError as error:
+            self.unseen.append(f"{role}, which {str(error).removeprefix(f'{path}: ')}")
 
     def file(self, name: str, read: Read, path: Path | None = None) -> None:
         if name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(_head(read, path))):
             self.hold(name, read, path)
-        elif name.endswith((*ENDINGS, ".json")) or any(mark in name for mark in IDX):
+        elif _is_table(name, read) or any(mark in name for mark in IDX):
             self.entries.append(Entry(name, read))
         elif _is_picture(name):
             self.strays += 1
@@ -213,22 +216,6 @@ def _without_top(role: str, names: list[str]) -> tuple[list[str], str]:
     return [name.removeprefix(prefix) for name in names], prefix
 
 
-def _parts(pictures: list[str]) -> dict[str, list[str]]:
-    """One folder, or its subfolders where these are train and test."""
-    if not pictures:
-        return {}
-    parts: dict[str, list[str]] = {}
-    for picture in pictures:
-        sub, slash, inside = picture.partition("/")
-        parts.setdefault(sub if slash else "", []).append(inside if slash else picture)
-    parted = any(map(is_train, parts)) and any(is_test(one) or is_validation(one) for one in parts)
-    return {sub: inside for sub, inside in parts.items() if sub} if parted else {"": pictures}
-
-
-def _says_role(path: Path) -> bool:
-    return is_train(path.name) or is_test(path.name)
-
-
 def _is_bundle(path: Path) -> bool:
     """Does the zip hold tables beside pictures, or other zips?"""
     _, members = _open(path.name, path)
@@ -243,6 +230,12 @@ def _ending(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith((".", "__"))
+
+
+def _is_table(name: str, read: Read) -> bool:
+    """By its ending; a .txt where it lists pictures."""
+    ending = _ending(name)
+    return not _is_hidden(name) and (ending in {*ENDINGS, ".json"} or (ending == LISTING and lists_pictures(read(""))))
 
 
 def _is_picture(name: str) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 from kit.data.layouts import class_of
 from kit.data.matching import FileNames, Match
 from kit.data.pixel_tables import is_of_pixels
+from kit.describe.annotations import take_coco
 from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names
@@ -16,8 +17,8 @@ from kit.describe.groups import hold_folders_together
 from kit.describe.joined import RowsPerClass
 from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest, split_column
 from kit.describe.pictures import Pictures
-from kit.describe.targets import target_of_coco, target_of_files, target_of_table
-from kit.describe.unlabelled import asked_table, nothing
+from kit.describe.targets import target_of_files, target_of_table
+from kit.describe.unlabelled import asked_table, nothing, require_answers
 from kit.errors import KitError, counted, examples
 from kit.sections import Labels
 
@@ -42,23 +43,24 @@ class Table:
 
 
 def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
-    names = FileNames(pictures.named)
+    names, entries = FileNames(pictures.named), inventory.entries
     tables = _tables(names, inventory, case)
     table = _choose_table(tables, case)
-    cocos = [entry for entry in inventory.entries if entry.coco() is not None]
+    cocos = [entry for entry in entries if entry.coco() is not None]
     levels = [] if pictures.shared else class_folders(pictures, table.rows if table else None, table, case)
     layout = case.given.get("labels.layout", "")
     if table is not None and levels and not layout:
-        layout = _table_or_folders(table, levels, case)
+        layout = _table_or_folders(table, levels, len(names.files), case)
     if table is not None and layout in {"", "csv"}:
+        require_answers(table.entry, table.rows, inventory, case)
         _take_table(table, tables, names, case)
-    elif cocos and layout in {"", "json"} and _take_coco(cocos, names, case):
+    elif cocos and layout in {"", "json"} and take_coco(cocos, pictures, names, case):
         return
     elif not layout and (holder := asked_table(inventory, case)) is not None:
         raise KitError(nothing(pictures, names, inventory, case, holder))
     elif levels and layout in {"", "folders"}:
         _take_level(levels, pictures, case)
-    elif not (found := file_names(pictures, case)):
+    elif not (found := file_names(pictures, any(e.is_table and e.role not in case.used for e in entries), case)):
         raise KitError(nothing(pictures, names, inventory, case))
     else:
         case.raw["labels"] |= {"layout": "filename", **found[1]}
@@ -79,7 +81,7 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
             or is_sample(entry.name)
         ):
             continue
-        rows = entry.table()
+        rows = entry.table().drop_duplicates(ignore_index=True)
         if is_of_pixels(rows):
             continue
         if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
@@ -134,6 +136,7 @@ def _choose_table(tables: list[Table], case: Case) -> Table | None:
 
     tables = sorted(tables, key=lambda table: (rank(table), plainest(table.entry.name)))
     equal = [table for table in tables if rank(table) == rank(tables[0])]
+    equal = [one for n, one in enumerate(equal) if not any(one.rows.equals(other.rows) for other in equal[:n])]
     if len({tuple(table.rows.columns) for table in equal}) > 1 or _disagree(equal):
         options = [(t.entry.name, f"{len(t.rows):,} rows, columns {examples(t.rows.columns, 4)}") for t in equal]
         name = case.choose("files.train_labels", "Several tables name the pictures.", options)
@@ -147,10 +150,13 @@ def _disagree(tables: list[Table]) -> bool:
     return any(one & two for number, one in enumerate(ids) for two in ids[:number])
 
 
-def _table_or_folders(table: Table, levels: list[Level], case: Case) -> str:
+def _table_or_folders(table: Table, levels: list[Level], count: int, case: Case) -> str:
+    """`count`: of the training pictures."""
     by_table, by_folder = bool(table.evidence(case)), any(level.fits(case) for level in levels)
     if by_table != by_folder:
         return "csv" if by_table else "folders"
+    if not by_table and sum(map(len, table.match.places)) < count / 2:  # of the validation pictures alone
+        return "folders"
     options = [
         ("csv", f"{table.entry.name}: columns {examples(table.rows.columns, 4)}"),
         ("folders", f"the folders {examples(levels[0].names, 4)}"),
@@ -196,26 +202,6 @@ def _take_test_labels(case: Case) -> None:
     if cells.nunique() > 1 and set(cells) <= set(labels.get("classes", ())):
         case.raw["files"]["test_labels"] = [case.test_role]
         case.because("the test images' classes are known there, too: they score, and nothing learns from them")
-
-
-def _take_coco(cocos: list[Entry], names: FileNames, case: Case) -> bool:
-    """Whether some JSON names the training pictures; several do together."""
-    read = [(entry, coco) for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
-    known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read if not is_test(entry.name)]
-    fitting = [entry for entry, share in known if share >= 0.5]
-    if not fitting:
-        return False
-    fitting.sort(key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
-    roles = [entry.role for entry in fitting]
-    case.raw["files"]["train_labels"] = roles if len(roles) == 1 else [roles]
-    tests = [entry for entry in cocos if entry not in fitting and is_test(entry.name)]
-    if tests:
-        case.raw["files"]["test_labels"] = [tests[0].role]
-    case.used |= {*roles, *(entry.role for entry in tests[:1])}
-    case.raw["labels"]["layout"] = "json"
-    case.because(f"labels in {examples(entry.name for entry in fitting)}: COCO's images and annotations")
-    target_of_coco(case, [coco for entry in fitting if (coco := entry.coco()) is not None])
-    return True
 
 
 def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None:

@@ -3,11 +3,12 @@
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from kit import schema
 from kit.data.containers import likely_shapes, pixels_a_row
-from kit.data.listing import natural
+from kit.data.listing import is_within, natural
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest
@@ -30,6 +31,21 @@ class Pictures:
     @property
     def named(self) -> list[str]:
         return [name for entry in self.train for name in entry.named]
+
+
+def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
+    """Without the pictures in folders of masks and the like, where others are left: COVID/images and COVID/masks.
+    Writes `files.without` into the YAML's mapping; what is given there is left out."""
+    given = case.given.get("files.without")
+    held = {part for e in inventory.entries for picture in e.pictures for part in picture.split("/")[:-1]}
+    names = sorted(filter(is_beside, held)) if given is None else schema.parse_yaml(given, "--set files.without")
+    left = [[p for p in e.pictures if not is_within(names, p)] for e in inventory.entries]
+    if not names or not any(left):
+        return inventory
+    case.raw["files"]["without"] = names
+    case.because(f"left out: pictures in folders called {examples(names)}")
+    pairs = zip(inventory.entries, left, strict=True)
+    return replace(inventory, entries=[replace(e, pictures=p, held={}) if e.pictures else e for e, p in pairs])
 
 
 def picture_roles(inventory: Inventory, case: Case) -> Pictures:

@@ -1,5 +1,7 @@
 """Several answers an image, each in a column of the labels: real values, or a class of each column."""
 
+import string
+
 import pandas as pd
 
 from kit.describe.case import Case, number_first
@@ -52,20 +54,34 @@ def answers_in_columns(case: Case) -> None:
 
 
 def columns_as_asked(table: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """The labels' columns by the sample's names, where each has the same ending there: X4_mean is asked for as X4.
-    Writes `labels.rename`."""
+    """The labels' columns by the sample's names, where all have one beginning or ending more in one of them: X4_mean is
+    asked for as X4, moisture as target_moisture. Writes `labels.rename`."""
     wanted, key = case.answers, "labels.rename"
     if len(wanted) < 2 or case.rows is not None or set(wanted) & set(table):
         return table
-    begun = [str(column).removeprefix(wanted[0]) for column in table if str(column).startswith(wanted[0])]
-    endings = [one for one in begun if not one[0].isalnum() and all(f"{name}{one}" in table for name in wanted)]
-    if not endings:
+    found: dict[str, dict[str, str]] = {}
+    for column in map(str, table):
+        for longer, shorter in ((column, wanted[0]), (wanted[0], column)):
+            more = longer.removeprefix(shorter) if longer.startswith(shorter) else longer.removesuffix(shorter)
+            if not shorter or len(more) == len(longer) or more.strip(string.ascii_letters + string.digits) == "":
+                continue
+            theirs = [_as_theirs(name, more, longer == column, longer.endswith(more)) for name in wanted]
+            if all(name in table for name in theirs):
+                found[more] = dict(zip(theirs, wanted, strict=True))
+    if not found:
         return table
-    options = [(ending, f"'{wanted[0]}' is their '{wanted[0]}{ending}'") for ending in endings]
-    ending = case.choose(key, f"The sample's columns ({examples(wanted)}) have endings in the labels.", options)
-    case.raw["labels"]["rename"] = {f"{name}{ending}": name for name in wanted}
-    case.because(f"the sample's columns are the labels', which end in '{ending}' there")
-    return table.rename(columns=case.raw["labels"]["rename"])
+    options = [(more, f"'{wanted[0]}' is their '{next(iter(names))}'") for more, names in found.items()]
+    more = case.choose(key, f"The sample's columns ({examples(wanted)}) are called otherwise in the labels.", options)
+    case.raw["labels"]["rename"] = found[more]
+    case.because(f"the sample's columns are the labels', except for '{more}'")
+    return table.rename(columns=found[more])
+
+
+def _as_theirs(name: str, more: str, longer: bool, behind: bool) -> str:
+    """A column of the sample as the labels call it: `longer` by `more`, or shorter; `behind` it or before."""
+    if longer:
+        return f"{name}{more}" if behind else f"{more}{name}"
+    return name.removesuffix(more) if behind else name.removeprefix(more)
 
 
 def _known(column: pd.Series) -> pd.Series:

@@ -10,6 +10,7 @@ from kit.describe.case import Case, number_first
 from kit.errors import KitError, examples
 
 SEPARATORS = ("|", ",", ";", " ")
+FEW = 20  # images: of so few each may show a class of its own
 _OTHER = "--set labels.column=NAME names another column"
 _PLACES = re.compile(r"encoded|rle|segment|mask|polygon|box|prediction_?string", re.I)
 _FOUR = re.compile(r"(?:^|[\s,(\[])(?:-?\d+(?:\.\d+)?[\s,]+){3}-?\d+")  # numbers in a row: a box, two runs of a mask
@@ -38,6 +39,9 @@ def describe_strings(case: Case, column: str, values: pd.Series) -> None:
         most = max(map(len, sets))
         case.because(f"'{column}': up to {most} of {len(words)} words a cell, between {separator!r}")
         return
+    if len(distinct) == len(values) > FEW:
+        texts = f"column '{column}': no two images share one of its {len(values):,} texts ({examples(distinct, 2)})"
+        raise KitError(f"{texts}; the kit predicts classes, which several images have; {_OTHER}")
     case.raw["task"] = "classes"
     case.raw["labels"]["classes"] = case.answers if set(case.answers) >= set(distinct) else distinct
     case.because(f"'{column}': {len(distinct):,} strings, one per image ({examples(distinct, 4)})")

@@ -10,6 +10,7 @@ from kit.errors import ConfigError, KitError, examples
 from kit.metrics import Metric, spelled
 
 SEPARATORS = ("|", ",", ";", " ")
+AFFIRMED = {"yes", "true", "positive", "y", "t"}
 
 
 def describe_submission(case: Case) -> None:
@@ -42,6 +43,8 @@ def describe_submission(case: Case) -> None:
         _label_sets(case, metric)
     elif (words := _words(case)) > 1 and (metric is None or "top_k" in metric.formats):
         _settle(case, "top_k", f"map@{words}", f"{words} classes in each cell of the sample, the likeliest first")
+        if case.numbers:
+            case.raw["submission"] |= _values(case, classes, {word for cell in case.cells for word in cell.split()})
         new = [word for word in case.cells.iloc[0].split() if word.lower().startswith(("new_", "new-", "unknown"))]
         if new:
             case.raw["submission"]["new_class"] = new[0]
@@ -120,7 +123,7 @@ def _one_column(case: Case) -> None:
         case.raw["submission"]["positive"] = positive
     else:
         _settle(case, "label", metric, "one class per row")
-        case.raw["submission"] |= _values(case, classes)
+        case.raw["submission"] |= _values(case, classes, set(case.cells.head(1000)) - {""})
     if chosen.two_classes and "submission.positive" not in case.raw["submission"]:
         positive = case.raw["submission"].get("positive") or _positive(case, classes)
         case.raw["labels"]["classes"] = sorted(classes, key=lambda name: name == positive)
@@ -130,10 +133,10 @@ def _one_column(case: Case) -> None:
 def _one_column_metric(case: Case) -> str:
     if case.raw["task"] == "ordinal":
         return "quadratic_weighted_kappa"
-    if len(case.raw["labels"]["classes"]) > 2:
-        return "accuracy"
     numbers = pd.to_numeric(case.cells, errors="coerce")
-    if len(case.cells) and numbers.isna().all():  # the classes' names
+    if len(case.raw["labels"]["classes"]) > 2 or case.sample is None:
+        return "accuracy"
+    if len(numbers) and numbers.isna().all():  # the classes' names
         return "accuracy"
     if numbers.mod(1).gt(0).any():
         return _probability_metric(case, f"probabilities (the sample has {case.cells.iloc[0]})")
@@ -148,10 +151,13 @@ def _probability_metric(case: Case, text: str) -> str:
 
 
 def _positive(case: Case, classes: list[str]) -> str:
-    """1 of 0 and 1, or of -1 and 1; else the class that the sample's column names as a word; else the user is asked."""
+    """1 of 0 and 1, or of -1 and 1; yes, true, positive; else the class that the sample's column names as a word; else
+    the user is asked."""
     numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
     if set(numbers) in ({0.0, 1.0}, {-1.0, 1.0}):
         return classes[int(numbers.argmax())]
+    if len(affirmed := [name for name in classes if name.strip().lower() in AFFIRMED]) == 1:
+        return affirmed[0]
     words = set(words_of(case.answers[0])) if case.answers else set()
     named = [name for name in classes if set(words_of(name)) and set(words_of(name)) <= words]
     if len(named) == 1:
@@ -160,9 +166,8 @@ def _positive(case: Case, classes: list[str]) -> str:
     return case.choose("submission.positive", "Whose probability is submitted?", options)
 
 
-def _values(case: Case, classes: list[str]) -> dict[str, Any]:
-    """What is written for a class, where the sample writes something else."""
-    cells = set(case.cells.head(1000)) - {""}
+def _values(case: Case, classes: list[str], cells: set[str]) -> dict[str, Any]:
+    """What is written for a class, where the sample's `cells` are something else."""
     numeric = bool(cells) and bool(pd.to_numeric(pd.Series(sorted(cells)), errors="coerce").notna().all())
     if cells <= set(classes) or not numeric:
         return {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kit.data.coco import Coco
+from kit.data.images import EXTENSIONS
 from kit.data.label_files import is_junk
 from kit.data.matching import resembles
 from kit.describe.case import Case, number_first
@@ -24,8 +25,10 @@ MARKS = ".DS_Store and the like"
 def target_of_files(case: Case) -> None:
     """Classes known from folders, file names, idx files or tables of pixels."""
     classes = case.classes or []
-    case.because(f"{len(classes)} classes: {examples(classes, 6)}")
-    case.raw["task"] = "classes"
+    numbers = pd.to_numeric(pd.Series(classes, dtype=str), errors="coerce").notna().all()
+    graded = case.given.get("task") == "ordinal" or not (case.fits("classes") or not case.fits("ordinal"))
+    case.because(f"{len(classes)} {'grades' if numbers and graded else 'classes'}: {examples(classes, 6)}")
+    case.raw["task"] = "ordinal" if numbers and graded else "classes"
     case.raw["labels"]["classes"] = classes
 
 
@@ -118,7 +121,7 @@ def _target_column(case: Case) -> str:
         case.because(f"target column '{named}': the pictures' folders are called so")
         return named
     features = set(case.test_table) if case.test_table is not None else set()
-    others = [str(column) for column in table if column != case.id_column and column != ""]
+    others = [str(column) for column in table if column not in {case.id_column, ""} and set(table[column]) != {""}]
     if len(wanted) > 1:
         found = [column for column in others if set(table[column].unique()) - {""} <= set(wanted)]
         why = "the sample has its values as columns"
@@ -132,7 +135,11 @@ def _target_column(case: Case) -> str:
     if not found:
         why = "the only one that fits"
         found = [column for column in others if not SURE.match(column.lower())]
-    found = [column for column in found if column not in features and _may_be(table[column], case)]
+    possible = [column for column in found if _may_be(table[column], case)]
+    found = [column for column in possible if column not in features]
+    if not found and not wanted:  # the test table is labelled, too
+        found = possible
+    found = _plausible(found, table) or found
     if not found:
         asks = examples(wanted, 4) or "nothing that says so"
         both = f"the labels have {examples(others, 8)}, the sample asks for {asks}"
@@ -142,6 +149,21 @@ def _target_column(case: Case) -> str:
     if len(found) == 1:
         case.because(f"target column '{chosen}', {table[chosen].nunique():,} different: {why}")
     return chosen
+
+
+def _plausible(columns: list[str], table: pd.DataFrame) -> list[str]:
+    """Without constants, files' names, words of which each image has its own, and numbers that stand for another one's
+    words."""
+    columns = [name for name in columns if table[name].str.lower().str.endswith(tuple(EXTENSIONS)).mean() < 0.5]
+    numeric = {name: bool(pd.to_numeric(table[name], errors="coerce").notna().all()) for name in columns}
+    different = {name: table[name].nunique() for name in columns}
+    found = [name for name in columns if different[name] > 1 and (numeric[name] or different[name] < len(table))]
+    words = [name for name in found if not numeric[name]]
+
+    def stands_for(number: str, name: str) -> bool:
+        return different[number] == different[name] == len(table[[number, name]].drop_duplicates())
+
+    return [name for name in found if not numeric[name] or not any(stands_for(name, other) for other in words)]
 
 
 def _holds_like(column: pd.Series, case: Case) -> bool:

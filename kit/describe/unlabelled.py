@@ -9,16 +9,30 @@ from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_sample, is_test, is_train
 from kit.describe.pictures import Pictures
-from kit.errors import examples
+from kit.errors import KitError, examples
 
 _BOXES = re.compile(r"[xy][_.]?(min|max|[12])?$|b?box|encoded_?pixels|rle", re.I)
 
 
 def asked_table(inventory: Inventory, case: Case) -> Entry | None:
     """A table of what the sample asks for, by its columns."""
-    wanted = {case.sample_id, *case.answers} if case.answers else {""}
+    if not case.answers:
+        return None
+    wanted = {case.sample_id, *case.answers}
     tables = [e for e in inventory.entries if e.is_table and not is_sample(e.name) and not is_test(e.name)]
     return next((entry for entry in tables if wanted <= set(entry.table())), None)
+
+
+def require_answers(entry: Entry, rows: pd.DataFrame, inventory: Inventory, case: Case) -> None:
+    """Raise `KitError` where the table of the pictures has none of the columns that the sample asks for, and another
+    table has all of them and a column in common: a site's answer, and a site's photos."""
+    holder = asked_table(inventory, case)
+    if holder is None or set(case.answers) & set(rows):
+        return
+    shared = [str(column) for column in holder.table() if column in rows and column != ""]
+    if shared:
+        what = f"{holder.name} has {examples(case.answers, 4)}, and {entry.name} names the pictures"
+        raise KitError(f"{what}: join them by '{shared[0]}' into one table, train.csv, with a row per picture")
 
 
 def nothing(pictures: Pictures, names: FileNames, inventory: Inventory, case: Case, asked: Entry | None = None) -> str:

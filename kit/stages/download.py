@@ -147,7 +147,7 @@ def _place(competition: Competition, found: Found, raw: Path, archives: set[Path
                 target = placed[path]
             elif path in archives and target.suffix not in TABLES:
                 unpack_archive(path, target)
-            elif role == "sample_submission" or path in archives:  # train.csv.zip
+            elif path.is_file() and (role == "sample_submission" or path in archives):  # train.csv.zip
                 place_table(path, target)
             elif staging in path.parents:
                 _clear(target)

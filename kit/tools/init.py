@@ -131,7 +131,9 @@ def _given(overrides: Sequence[str]) -> dict[str, str]:
             close = nearest(section, SECTIONS)
             expected = f"KEY=VALUE with a key of the competition's YAML, such as labels.column{close}"
             raise ConfigError(f"--set {override}: expected {expected}")
-        given[key] = f"[{value}]" if key in {"files.train", "files.test"} and value[:1] != "[" else value
+        given[key] = (
+            f"[{value}]" if key in {"files.train", "files.test", "files.without"} and value[:1] != "[" else value
+        )
     return given
 
 

@@ -41,6 +41,41 @@ def test_cells_stay_text():
     assert table.to_numpy().tolist() == [["0", "007", "NA"], ["1", "1e5", "null"]]
 
 
+def test_rows_of_pixels_have_no_header():
+    rows = ["7," + ",".join("0" if k % 3 else "255" for k in range(64)), "3," + ",".join(["0"] * 64)]
+    table = read_text_csv(io.BytesIO("\n".join(rows).encode()), "x.csv")
+    assert list(table.columns) == ["label", *(f"pixel{k}" for k in range(64))]
+    assert table["label"].tolist() == ["7", "3"]
+    bare = read_text_csv(io.BytesIO("\n".join(row.partition(",")[2] for row in rows).encode()), "x.csv")
+    assert list(bare.columns) == [f"pixel{k}" for k in range(64)]
+    named = read_text_csv(io.BytesIO((",".join(map(str, range(64))) + "\n" + ",".join(["0"] * 64)).encode()), "x.csv")
+    assert list(named.columns) == [str(k) for k in range(64)]
+
+
+def test_a_comma_too_many_costs_its_row_alone(capsys):
+    rows = [f"{k},shirt,blue" for k in range(30)]
+    rows[4] += ", and white"
+    table = read_text_csv(io.BytesIO("\n".join(["id,kind,name", *rows]).encode()), "styles.csv")
+    assert table["id"].tolist() == [str(k) for k in range(30) if k != 4]
+    assert "styles.csv: 1 row with more cells than its header left out (4)" in capsys.readouterr().out
+    longer = [*rows[:5], *(f"{row},x,y" for row in rows[5:])]
+    with pytest.raises(KitError, match=r"styles\.csv: cannot be read as CSV"):
+        read_text_csv(io.BytesIO("\n".join(["id,kind,name", *longer]).encode()), "styles.csv")
+
+
+def test_decimal_commas_are_numbers():
+    table = read_text_csv(io.BytesIO(b"id;size;name\na;11,89;1,2\nb;-3,5;big\nc;;\n"), "x.csv")
+    assert table["size"].tolist() == ["11.89", "-3.5", ""]
+    assert table["name"].tolist() == ["1,2", "big", ""]
+
+
+def test_a_json_of_classes_and_their_images():
+    table = read_text_csv(io.BytesIO(b'{"pie": ["pie/1", "pie/2"], "sushi": ["sushi/7", "sushi/9"]}'), "train.json")
+    assert table.to_numpy().tolist() == [["pie/1", "pie"], ["pie/2", "pie"], ["sushi/7", "sushi"], ["sushi/9", "sushi"]]
+    tags = read_text_csv(io.BytesIO(b'{"a1": ["red", "big"], "a2": ["red", "old"]}'), "train.json")
+    assert tags["id"].tolist() == ["a1", "a2"], "labels of an image recur"
+
+
 def test_a_web_page_is_no_table():
     with pytest.raises(KitError, match=r"x\.csv: is not a CSV"):
         read_text_csv(io.BytesIO(b"<html>404</html>"), "x.csv")

@@ -262,6 +262,10 @@ def test_the_level_of_the_class_folders(tmp_path):
     table = _index(files)
     assert set(table["target_label"]) == {"cat", "dog", ""}
     (files / "sample_submission.csv").unlink()
+    assert _init(files).classes == ("cat", "dog"), "p0, p1 and p2 are parts"
+    for kind in kinds:
+        for number, name in enumerate(("back", "front", "side")):
+            (files / "train" / kind / f"p{number}").rename(files / "train" / kind / name)
     with pytest.raises(ConfigError, match=r"Which folders are the classes\? Say which: --set labels\.level=-1"):
         _init(files)
 
@@ -370,7 +374,7 @@ def test_json_of_places_and_of_test_images(tmp_path):
          r"no pictures; found .*not understood: .*20 \.wav in train, sound: make spectrograms"),
         (lambda f: [p.unlink() for p in (f / "test").iterdir()], "none for the test set"),
         (lambda f: _labels(f, ["cat", "dog"] * 10, header="id,label") or (f / "train.csv").write_text(
-            (f / "train.csv").read_text() + "a3,dog\n"), r"1 of its cells stand in several rows \(a3\)"),
+            (f / "train.csv").read_text() + "a3,cat\n"), r"1 of its cells stand in several rows \(a3\)"),
         (lambda f: _write(f / "sample_submission.csv", "id\nt0\n"), "a sample submission has an id and an answer"),
     ],
 )  # fmt: skip

@@ -532,7 +532,8 @@ def _edit(path: Path, change) -> None:
             r"train_labels\.csv: column 'id': none of 60 ids is a file in .*train \(xf00000.*files there: f00000\.tif",
         ),
         (
-            drawn.cassava, "accuracy", lambda f: _edit(f / "train.csv", lambda t: pd.concat([t, t.head(2)])),
+            drawn.cassava, "accuracy", 
+            lambda f: _edit(f / "train.csv", lambda t: pd.concat([t, t.head(2).assign(label="3")])),
             r"train\.csv: column 'image_id': 2 ids in several rows \(1000\.jpg, 1001\.jpg\)",
         ),
         (
@@ -633,7 +634,7 @@ def test_zips_that_are_damaged_or_hostile(spoil, message, tmp_path):
 def test_json_that_is_no_coco(tmp_path):
     drawn.herbarium(tmp_path)
     (tmp_path / "train_metadata.json").write_text('{"images": [{"file_name": "0/1.jpg"}]}')
-    with pytest.raises(KitError, match=r"train_metadata.json: is not COCO's JSON .*KeyError 'image_id'"):
+    with pytest.raises(KitError, match=r"train_metadata.json: is not COCO's JSON .*KeyError 'id'"):
         init.init(Workspace(tmp_path / "w"), tmp_path)
 
 

@@ -11,6 +11,7 @@ from kit.data.values import npy_bytes
 from kit.errors import KitError, reason
 
 ENDINGS = (".hdf5", ".h5", ".hdf")
+KERAS = {"keras_version", "layer_names", "model_weights", "_layer_checkpoint_dependencies"}  # attributes or groups
 _reading = threading.Lock()  # HDF5 reads one thing at a time
 
 
@@ -50,7 +51,10 @@ def _open(file: Path, _changed: int) -> Any:
 
 
 def _datasets(held: Any) -> dict[str, Any]:
+    """None of a Keras model's: its weights are no pictures."""
     found: dict[str, Any] = {}
+    if KERAS & {*held.attrs, *held}:
+        return found
     held.visititems(lambda name, one: found.update({name: one}) if hasattr(one, "shape") else None)
     return found
 

@@ -1,0 +1,35 @@
+"""Labels in COCO's JSON, one or several files of them."""
+
+from kit.data.matching import FileNames
+from kit.describe.case import Case
+from kit.describe.entry import Entry
+from kit.describe.names import is_test, is_train, is_validation, plainest
+from kit.describe.pictures import Pictures
+from kit.describe.targets import target_of_coco
+from kit.errors import examples
+
+
+def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Case) -> bool:
+    """Whether some JSON names the training pictures; several do together, where no image stands in two."""
+    read = [(entry, coco) for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
+    known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read if not is_test(entry.name)]
+    fitting = [entry for entry, share in known if share >= 0.5]
+    if not fitting:
+        return False
+    fitting.sort(key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
+    ids = [set(coco.files) for entry in fitting if (coco := entry.coco()) is not None]
+    if any(ids[0] & other for other in ids[1:]):
+        train = [one.role for one in pictures.train if not is_validation(one.name)]
+        case.raw["files"]["train"] = train if len(train) == 1 else [train]
+        case.warnings.append(f"{examples(e.name for e in fitting[1:])}: the same ids again, left out")
+        fitting = fitting[:1]
+    roles = [entry.role for entry in fitting]
+    case.raw["files"]["train_labels"] = roles if len(roles) == 1 else [roles]
+    tests = [entry for entry in cocos if entry not in fitting and is_test(entry.name)]
+    if tests:
+        case.raw["files"]["test_labels"] = [tests[0].role]
+    case.used |= {*roles, *(entry.role for entry in tests[:1])}
+    case.raw["labels"]["layout"] = "json"
+    case.because(f"labels in {examples(entry.name for entry in fitting)}: COCO's images and annotations")
+    target_of_coco(case, [coco for entry in fitting if (coco := entry.coco()) is not None])
+    return True
