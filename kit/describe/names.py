@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+_DENIED = {"with", "without", "no", "non"}
 _SPELLED = {
     "validation": {"val", "valid", "validation", "dev"}, "test": {"test", "tests", "testing", "testset"},
 }  # fmt: skip
@@ -48,9 +49,9 @@ def is_sample(name: str) -> bool:
 
 
 def is_beside(name: str) -> bool:
-    """Of the pictures, but not the pictures: masks, thumbnails."""
-    beside = {"mask", "thumbnail", "segmentation", "annotation", "depth"}
-    return any(word.rstrip("s") in beside for word in words_of(name))
+    """Of the pictures, but not the pictures: masks, thumbnails. `with_mask` is a class."""
+    words, beside = words_of(name), {"mask", "thumbnail", "segmentation", "annotation", "depth"}
+    return any(word.rstrip("s") in beside for word in words) and _DENIED.isdisjoint(words)
 
 
 def plainest(name: str) -> tuple[bool, int, str]:

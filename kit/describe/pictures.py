@@ -11,9 +11,10 @@ from kit.data.containers import likely_shapes, pixels_a_row
 from kit.data.listing import is_within, natural
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
-from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest
+from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest, words_of
 from kit.errors import KitError, examples
 
+IMAGES = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb"}  # a folder's name
 CLEAR = 1.2  # the second shape is so much rougher
 
 
@@ -34,11 +35,11 @@ class Pictures:
 
 
 def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
-    """Without the pictures in folders of masks and the like, where others are left: COVID/images and COVID/masks.
-    Writes `files.without` into the YAML's mapping; what is given there is left out."""
+    """Without the pictures in folders of masks and the like: COVID/masks beside COVID/images. Writes `files.without`
+    into the YAML's mapping; what is given there is left out."""
     given = case.given.get("files.without")
-    held = {part for e in inventory.entries for picture in e.pictures for part in picture.split("/")[:-1]}
-    names = sorted(filter(is_beside, held)) if given is None else schema.parse_yaml(given, "--set files.without")
+    found = {name for entry in inventory.entries for name in _folders_of_masks(entry)}
+    names = sorted(found) if given is None else schema.parse_yaml(given, "--set files.without")
     left = [[p for p in e.pictures if not is_within(names, p)] for e in inventory.entries]
     if not names or not any(left):
         return inventory
@@ -48,10 +49,32 @@ def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
     return replace(inventory, entries=[replace(e, pictures=p, held={}) if e.pictures else e for e, p in pairs])
 
 
+def _folders_of_masks(entry: Entry) -> set[str]:
+    """Called masks, and beside a folder called images: with_mask, mask and no_mask are classes."""
+    within: dict[str, set[str]] = {}
+    for path in {picture.rpartition("/")[0] for picture in entry.pictures}:
+        parts = path.split("/")
+        for depth, name in enumerate(parts):
+            within.setdefault("/".join(parts[:depth]), set()).add(name)
+    found: set[str] = set()
+    for names in within.values():
+        masks = {name for name in names if is_beside(name) and len(words_of(name)) == 1}
+        if any(not IMAGES.isdisjoint(words_of(name)) for name in names - masks):
+            found |= masks
+    return found
+
+
 def picture_roles(inventory: Inventory, case: Case) -> Pictures:
     found = [entry for entry in inventory.entries if entry.pictures]
     pictures = sorted(found, key=lambda entry: plainest(entry.name))
     beside = [entry for entry in pictures if is_beside(entry.name)]
+    if any(
+        set(words_of(one.name)) < set(words_of(other.name))
+        for one in beside
+        for other in pictures
+        if not is_beside(other.name)
+    ):
+        beside = []  # mask and no_mask
     pictures = [entry for entry in pictures if entry not in beside] or pictures
     trains = [entry for entry in pictures if is_train(entry.name)]
     if not trains:

@@ -68,6 +68,14 @@ def test_masks_beside_the_pictures_are_left_out(files):
     assert _by_class(_index(files)) == {"cat": 10, "dog": 10}, "the index is made anew"
 
 
+@pytest.mark.parametrize("kinds", [("with_mask", "without_mask", "improper"), ("mask", "no_mask")])
+def test_faces_with_and_without_masks_are_classes(files, kinds):
+    _pictures(files, [f"faces/{kind}/{k}.png" for kind in kinds for k in range(5)])
+    competition = _init(files)
+    assert (competition.files.without, competition.classes) == ((), tuple(sorted(kinds)))
+    assert _init(files / "faces").classes == tuple(sorted(kinds)), "each a folder of its own"
+
+
 def test_what_the_user_leaves_out(files):
     _pictures(files, [f"photos/{kind}/{k}.png" for kind in KINDS for k in range(5)])
     _pictures(files, [f"photos/resized/{kind}/{k}.png" for kind in KINDS for k in range(5)], 20)
