@@ -85,7 +85,7 @@ class Case:
         if len(self.answers) > 1:
             return set(self.answers)
         head = self.cells.head(1000)
-        return {part for cell in head for part in (cell, *cell.split())} - {""}
+        return {part.strip("[](),'\"") for cell in head for part in (cell, *cell.split())} - {""}
 
     def fits(self, task: Task) -> bool:
         return not self.metrics or any(task in metric.tasks for metric in self.metrics)
