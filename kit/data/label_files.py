@@ -53,7 +53,7 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
             raise KitError(f"{file}: has no column '{missing[0]}'{close}; correct `{key}` in the competition's YAML")
     table, whole = table.drop_duplicates(), len(table)
     if len(table) < whole:
-        console.warn(f"{file}: {counted(whole - len(table), 'row')} that another repeats left out")
+        console.warn(f"{file}: {counted(whole - len(table), 'repeated row')} left out")
     table = table[~table[labels.id_column].map(is_junk).astype(bool)].reset_index(drop=True)
     for column, values in labels.only.items() if has_labels else ():
         table = table[table[column].isin(values)].reset_index(drop=True)

@@ -60,7 +60,8 @@ def files_in(folders: Sequence[Path], competition: Competition) -> list[File]:
     for folder in folders:
         if folder.is_file() and folder.name.endswith(ENDINGS):
             shape = competition.labels.pixel_shape
-            found += [File(folder, name, shape, is_held=True) for name in names_in(folder)]
+            names = [name for name in names_in(folder) if not is_within(competition.files.without, name)]
+            found += [File(folder, name, shape, is_held=True) for name in names]
             continue
         if not folder.is_dir():
             raise KitError(f"{folder}: is not a folder of pictures; correct `labels.layout` in the competition's YAML")

@@ -13,6 +13,7 @@ from kit.errors import KitError
 FEW = 16  # numbers in a row: fewer are no pixels
 FEW_WORDS = 64  # numbers in a cell
 LOOKED_AT = 5  # rows
+LINES = 50  # looked at for a header
 
 
 def pixel_columns(columns: Iterable[object]) -> list[str]:
@@ -54,25 +55,32 @@ def without_pixels(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if column not in taken]
 
 
-def names_without_header(row: Sequence[str]) -> list[str] | None:
-    """Of a row of a square picture's pixels, after its class if there is one more: what its columns are called, `label`
-    and pixel0, pixel1, ... `None` where it is none, or a header: a header's names differ."""
+def names_without_header(rows: Sequence[Sequence[str]]) -> list[str] | None:
+    """What the columns are called, where the first row is a square picture's pixels, maybe with its class before or
+    behind them: pixel0, pixel1, ..., and `label`. `None` where it is something else, or a header: its names differ."""
+    row = rows[0] if rows else []
     if len(row) < FEW_WORDS or len(set(row)) == len(row) or not all(cell.isdecimal() for cell in row):
         return None
-    labelled = math.isqrt(len(row)) ** 2 != len(row)
-    return ["label"] * labelled + [f"pixel{number}" for number in range(len(row) - labelled)]
+    count = math.isqrt(len(row)) ** 2
+    pixels = [f"pixel{number}" for number in range(count)]
+    if count == len(row):
+        return pixels
+    if count != len(row) - 1:
+        return None
+    first, last = ({one[place] for one in rows if len(one) == len(row)} for place in (0, -1))
+    return [*pixels, "label"] if len(first) == 1 < len(last) else ["label", *pixels]
 
 
 def read_pixel_csv(file: Path) -> pd.DataFrame:
     """Pixels in columns of their own as numbers, everything else as text."""
-    first = pd.read_csv(file, nrows=1, header=None, dtype=str).fillna("").iloc[0].str.strip().tolist()
-    if (names := names_without_header(first)) is not None:
-        return pd.read_csv(file, header=None, names=names, dtype={"label": str}, keep_default_na=False)
-    header = list(pd.read_csv(file, nrows=0).columns)
+    first = pd.read_csv(file, nrows=LINES, header=None, dtype=str, keep_default_na=False)
+    names = names_without_header(first.apply(lambda cells: cells.str.strip()).to_numpy().tolist())
+    header = names or list(pd.read_csv(file, nrows=0).columns)
     pixels = set(pixel_columns(header))
     text = {name: str for name in header if name not in pixels}
     empty = {name: [""] for name in pixels}
-    table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
+    first_row = None if names is not None else 0
+    table = pd.read_csv(file, header=first_row, names=names, dtype=text, keep_default_na=False, na_values=empty)
     return table.rename(columns=str.strip)
 
 

@@ -1,6 +1,6 @@
 """Tables that people send: a CSV by whatever delimiter, encoding and header it has -> every cell as text.
 
-What a file is, is decided by its bytes alone, so `kit init` and `kit index` read the same."""
+What a file is, is decided by its bytes and ending alone, so `kit init` and `kit index` read the same."""
 
 import codecs
 import csv
@@ -17,24 +17,23 @@ import pandas as pd
 from kit import console
 from kit.data.containers import other_columns
 from kit.data.images import EXTENSIONS
-from kit.data.pixel_tables import FEW, names_without_header
+from kit.data.pixel_tables import FEW, LINES, names_without_header
 from kit.errors import KitError, counted, examples, reason
 from kit.joined import joined, split_joined
 
 ENDINGS = (".csv", ".tsv", ".parquet")
 DELIMITERS = (",", ";", "\t", "|")
 LISTING = ".txt"  # a table where its rows begin with pictures' names
-LINES = 50  # looked at
 MOST_LONGER = 0.1  # of the rows, with a comma too many
-_DECIMAL_COMMA = r"\s*|-?\d+(,\d+)?"
+_PARTS = re.compile(r"(train|val|valid|validation|dev|test)(ing|_|-|$)", re.I)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
     """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
-    header its columns are called column1, column2, ..., or label, pixel0, ... A few rows with more cells than the
-    header are left out, with a warning. JSON as `json_table` reads it. Raises `KitError` with the file's name when it
-    is none."""
+    header its columns are called column1, column2, ..., or label, pixel0, ... A few rows with too many cells are left
+    out, with a warning; between semicolons decimal commas become points. JSON as `json_table` reads it. Raises
+    `KitError` with the file's name when it is none."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
@@ -55,7 +54,7 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
     lines = [line for line in head.splitlines() if line.strip()][:LINES]
     delimiter = _delimiter(lines, (*DELIMITERS, " ") if name.lower().endswith(LISTING) else DELIMITERS)
     first = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
-    names = names_without_header(first[0]) if first else None
+    names = names_without_header(first)
     if names is None and first and not _has_header(first):
         names = [f"column{number + 1}" for number in range(len(first[0]))]
 
@@ -70,16 +69,16 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
         try:
             table = read()
         except pd.errors.ParserError:
-            table = read(engine="python", on_bad_lines=longer.append)
+            table = read(engine="python", on_bad_lines=longer.append).fillna("")
             if len(longer) > MOST_LONGER * len(table):
                 raise
     except ValueError as error:
         raise KitError(f"{name}: cannot be read as CSV: {reason(error)}") from None
     if longer and nrows is None:
         found = examples(row[0] for row in longer)
-        console.warn(f"{name}: {counted(len(longer), 'row')} with more cells than its header left out ({found})")
+        console.warn(f"{name}: {counted(len(longer), 'row')} with too many cells left out ({found})")
     for column in table if delimiter == ";" else ():
-        if table[column].str.fullmatch(_DECIMAL_COMMA).all() and table[column].str.contains(",").any():
+        if _has_decimal_commas(table[column]):
             table[column] = table[column].str.replace(",", ".")
     unnamed = [column for column in table if re.fullmatch(r"Unnamed: \d+", str(column))]  # as pandas calls them
     table.columns = pd.Index(["" if [column] == unnamed else str(column).strip() for column in table])
@@ -128,11 +127,14 @@ def a_column_each(table: pd.DataFrame, id_column: str, column: str, joint: str, 
 
 
 def _files_of_classes(held: dict[str, object]) -> list[dict[str, str]]:
-    """{class: [image, image, ...]} -> a row per image; empty where it is something else: labels of an image recur."""
+    """{class: [image, image, ...]} -> a row per image; empty where it is something else: labels of an image recur, and
+    train and test, or fold0 and fold1, are no classes."""
     rows = [{"id": one, "label": key} for key, ids in held.items() if isinstance(ids, list) for one in ids]
     all_lists = len(held) > 1 and all(isinstance(ids, list) for ids in held.values())
     words = all(isinstance(row["id"], str) for row in rows)
-    return rows if all_lists and words and len({row["id"] for row in rows}) == len(rows) >= 2 * len(held) else []
+    parts = any(_PARTS.match(key) for key in held) or len({re.sub(r"\d+", "", key) for key in held}) == 1
+    once = len({row["id"] for row in rows}) == len(rows) >= 2 * len(held)
+    return rows if all_lists and words and once and not parts else []
 
 
 def _is_band(value: object) -> bool:
@@ -164,11 +166,18 @@ def encoding_of(data: bytes) -> str:
     return "utf-8"
 
 
+def _has_decimal_commas(cells: pd.Series) -> bool:
+    """As many decimals in every cell, two or more, and not three: those may be thousands, and one a label (3,7)."""
+    decimals = cells[cells.str.strip() != ""].str.extract(r"^\s*-?\d+,(\d+)\s*$")[0].str.len().unique()
+    return len(decimals) == 1 and not pd.isna(decimals[0]) and decimals[0] > 1 and decimals[0] != 3
+
+
 def lists_pictures(data: bytes) -> bool:
     """Is a text file a table without a header: the same cells in each line, the first a picture's name?"""
     lines = [line for line in data[: 1 << 14].decode("latin-1").splitlines()[:LINES] if line.strip()]
-    cells = [line.strip().split(delimiter) for delimiter in [_delimiter(lines, (*DELIMITERS, " "))] for line in lines]
-    return len(cells) > 2 and len(cells[0]) > 1 and all(_names_picture(row[0]) for row in cells[:-1])
+    cells = list(csv.reader(lines, delimiter=_delimiter(lines, (*DELIMITERS, " ")), skipinitialspace=True))[:-1]
+    alike = len({len(row) for row in cells}) == 1
+    return len(cells) > 1 and alike and len(cells[0]) > 1 and all(_names_picture(row[0]) for row in cells)
 
 
 def _delimiter(lines: Sequence[str], delimiters: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from kit.data.matching import FileNames
 from kit.describe.case import Case
 from kit.describe.entry import Entry
-from kit.describe.names import is_test, is_train, is_validation, plainest
+from kit.describe.names import is_validation, plainest, roles_of
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco
 from kit.errors import examples
@@ -12,20 +12,27 @@ from kit.errors import examples
 def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Case) -> bool:
     """Whether some JSON names the training pictures; several do together, where no image stands in two."""
     read = [(entry, coco) for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
-    known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read if not is_test(entry.name)]
+    read = [(entry, coco) for entry, coco in read if "test" not in roles_of(entry.name)]
+    known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read]
     fitting = [entry for entry, share in known if share >= 0.5]
     if not fitting:
         return False
-    fitting.sort(key=lambda entry: (not is_train(entry.name), plainest(entry.name)))
-    ids = [set(coco.files) for entry in fitting if (coco := entry.coco()) is not None]
-    if any(ids[0] & other for other in ids[1:]):
+    fitting.sort(key=lambda entry: ("train" not in roles_of(entry.name), plainest(entry.name)))
+    taken: set[str] = set()
+    again: list[Entry] = []
+    for entry in fitting:
+        ids = set(coco.files) if (coco := entry.coco()) is not None else set()
+        again += [entry] if ids & taken else []
+        taken |= ids
+    if again:
+        case.warnings.append(f"{examples(entry.name for entry in again)}: the same ids again, left out")
+        fitting = [entry for entry in fitting if entry not in again]
         train = [one.role for one in pictures.train if not is_validation(one.name)]
-        case.raw["files"]["train"] = train if len(train) == 1 else [train]
-        case.warnings.append(f"{examples(e.name for e in fitting[1:])}: the same ids again, left out")
-        fitting = fitting[:1]
+        if train and any("validation" in roles_of(entry.name) for entry in again):
+            case.raw["files"]["train"] = train if len(train) == 1 else [train]
     roles = [entry.role for entry in fitting]
     case.raw["files"]["train_labels"] = roles if len(roles) == 1 else [roles]
-    tests = [entry for entry in cocos if entry not in fitting and is_test(entry.name)]
+    tests = [entry for entry in cocos if entry not in fitting and "test" in roles_of(entry.name)]
     if tests:
         case.raw["files"]["test_labels"] = [tests[0].role]
     case.used |= {*roles, *(entry.role for entry in tests[:1])}

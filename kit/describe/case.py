@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from kit.data.label_files import split_cell
 from kit.describe.joined import RowsPerClass
 from kit.errors import ConfigError
 from kit.metrics import Metric
@@ -85,7 +86,8 @@ class Case:
         if len(self.answers) > 1:
             return set(self.answers)
         head = self.cells.head(1000)
-        return {part.strip("[](),'\"") for cell in head for part in (cell, *cell.split())} - {""}
+        words = (split_cell(cell, ",") if cell[:1] == "[" else (cell, *cell.split()) for cell in head)
+        return {word for found in words for word in found} - {""}
 
     def fits(self, task: Task) -> bool:
         return not self.metrics or any(task in metric.tasks for metric in self.metrics)

@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def is_table(self) -> bool:
-        """A CSV, or a JSON of rows, whose pixels may be lists in them."""
+        """A CSV, a text file that lists pictures, or a JSON of rows, whose pixels may be lists in them."""
         name = self.name.lower()
         is_json = name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
         return name.endswith((*ENDINGS, LISTING)) or is_json
@@ -53,7 +53,7 @@ class Entry:
     def _json_rows(self) -> pd.DataFrame | None:
         """`None` where it is no JSON, or COCO's, or of another form."""
         if "rows" not in self.held:
-            data = self.read("") if self.name.endswith(".json") and self.container is None else b""
+            data = self.read("") if self.name.lower().endswith(".json") and self.container is None else b""
             try:
                 self.held["rows"] = json_table(data, self.role) if data and b'"images"' not in data else None
             except KitError:
@@ -90,12 +90,24 @@ class Entry:
         table: pd.DataFrame = self.held["table"]
         return table
 
+    def rows(self) -> pd.DataFrame:
+        """The table without rows that repeat another word for word."""
+        if "unlike" not in self.held:
+            self.held["unlike"] = self.table().drop_duplicates(ignore_index=True)
+        rows: pd.DataFrame = self.held["unlike"]
+        return rows
+
     def coco(self) -> Coco | None:
         """COCO's images and annotations; `None` where the JSON is something else."""
         if "coco" not in self.held:
-            data = self.read("") if self.name.endswith(".json") and self.container is None else b""
-            is_coco = b'"images"' in data and (b'"file_name"' in data or b'"annotations"' in data)
-            self.held["coco"] = parse_coco(data, self.role) if is_coco else None
+            data = self.read("") if self.name.lower().endswith(".json") and self.container is None else b""
+            named, marked = b'"file_name"' in data, b'"annotations"' in data
+            try:
+                self.held["coco"] = parse_coco(data, self.role) if b'"images"' in data and (named or marked) else None
+            except KitError:
+                if named:
+                    raise
+                self.held["coco"] = None
         coco: Coco | None = self.held["coco"]
         return coco
 

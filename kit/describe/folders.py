@@ -11,11 +11,12 @@ import pandas as pd
 
 from kit.data.matching import Match
 from kit.describe.case import Case, number_first
-from kit.describe.names import is_role, is_test, is_train
+from kit.describe.names import is_role, is_test, is_train, words_of
 from kit.describe.pictures import Pictures
 from kit.errors import examples
 
 LOOKED_AT = 2000
+PARTS = {"fold", "part", "batch", "set", "split", "chunk", "shard", "subset", "group"}
 PATTERNS = (
     None,  # class.12.jpg
     r"^(?P<class>.+?)[_-]\d+\.",
@@ -74,7 +75,7 @@ def class_folders(pictures: Pictures, rows: pd.DataFrame | None, table: Named | 
         levels.append(Level(number, names))
     if "labels.level" in case.given:
         return [level for level in levels if str(level.number) == case.given["labels.level"]]
-    return [level for level in levels if not _numbered(level.names)] or levels
+    return [level for level in levels if level.fits(case) or not _are_parts(level.names)] or levels
 
 
 def file_names(pictures: Pictures, tabled: bool, case: Case) -> tuple[list[str], Mapping[str, Any]] | None:
@@ -119,7 +120,8 @@ def _are_shards(folders: list[str], named: list[str], tabled: bool) -> bool:
         return False
     rests = {stem.replace(folder, "", 1) for folder, stem in pairs}
     parts = tabled and len({_form(folder) for folder in folders}) == 1
-    return parts or len(rests) > 0.5 * len(pairs)
+    numbers = all(folder.isdecimal() and stem.isdecimal() for folder, stem in pairs)  # 12 of 12345.jpg
+    return parts or numbers or len(rests) > 0.5 * len(pairs)
 
 
 def _form(name: str) -> str:
@@ -127,9 +129,28 @@ def _form(name: str) -> str:
 
 
 def _numbered(names: Sequence[str]) -> bool:
-    """fold_0, fold_1: parts, where another level may tell the classes."""
+    """input_1, input_2: one word, and numbers."""
     forms = {_form(name) for name in names}
     return len(forms) == 1 and any(letter.isalpha() for letter in forms.pop())
+
+
+def _are_parts(names: Sequence[str]) -> bool:
+    """fold_0, fold_1: no classes, where another level may tell them."""
+    return _numbered(names) and not PARTS.isdisjoint(words_of(names[0]))
+
+
+def one_to_one(level: Level, rows: pd.DataFrame, match: Match, pictures: Pictures) -> bool:
+    """Does some column of the table say of each picture what its folder says, by other words?"""
+    folders = [name.split("/")[:-1][level.number] for name in pictures.named]
+    pairs = [(row, folders[places[0]]) for row, places in enumerate(match.places) if places]
+    if not pairs:
+        return False
+    cells, kinds = rows.iloc[[row for row, _ in pairs]], pd.Series([kind for _, kind in pairs])
+    for column in map(str, rows):
+        both = pd.DataFrame({"cell": cells[column].to_numpy(), "kind": kinds}).drop_duplicates()
+        if len(both) > 1 and both["cell"].is_unique and both["kind"].is_unique:
+            return True
+    return False
 
 
 def _column_of(folders: list[str], rows: pd.DataFrame, match: Match) -> str | None:

@@ -68,7 +68,8 @@ class _Found:
     def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
         pictures = [name for name in names if _is_picture(name)]
-        tables = [name for name in names if _is_table(name, _one(read, prefix + name))]
+        tables, texts = list(filter(_is_table, names)), [name for name in names if _ending(name) == LISTING]
+        tables += [name for name in texts if len(texts) <= MOST_TABLES and _lists(_one(read, prefix + name))]
         for sub, inside in parts_by_role(pictures).items():
             place = f"{prefix}{sub}/" if sub else prefix
             self.entries.append(Entry(f"{role}/{sub}" if sub else role, _within(read, place), inside))
@@ -82,8 +83,7 @@ class _Found:
         for name in [name for name in rest if name.endswith(CONTAINERS)]:
             self.hold(f"{role}/{name}", _one(read, prefix + name))
             rest.remove(name)
-        others = Counter(_ending(name) or "files without an ending" for name in rest)
-        counts = others.most_common(3)
+        counts = Counter(_ending(name) or "files without an ending" for name in rest).most_common(3)
         self.unseen += [f"{count:,} {ending} in {role}{_UNREAD.get(ending, '')}" for ending, count in counts]
 
     def hold(self, role: str, read: Read, path: Path | None = None) -> None:
@@ -96,12 +96,12 @@ class _Found:
         try:
             self.entries.append(Entry.of_container(role, path))
         except KitError as error:
-            self.unseen.append(f"{role}, which {str(error).removeprefix(f'{path}: ')}")
+            self.unseen.append(f"{role}: {str(error).removeprefix(f'{path}: ')}")
 
     def file(self, name: str, read: Read, path: Path | None = None) -> None:
         if name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(_head(read, path))):
             self.hold(name, read, path)
-        elif _is_table(name, read) or any(mark in name for mark in IDX):
+        elif _is_table(name) or any(mark in name for mark in IDX) or (_ending(name) == LISTING and _lists(read)):
             self.entries.append(Entry(name, read))
         elif _is_picture(name):
             self.strays += 1
@@ -144,7 +144,9 @@ def _look_into_other(path: Path, found: _Found) -> None:
 
     def read(name: str) -> bytes:
         if name not in held:
-            some = [member for member in members.values() if _is_picture(member.name)][:FEW] if not held else []
+            texts = [member for member in members.values() if _ending(member.name) == LISTING]
+            pictures = [member for member in members.values() if _is_picture(member.name)][:FEW]
+            some = [*pictures, *(texts if len(texts) <= MOST_TABLES else [])] if not held else []
             held.update(read_some(path, list({m.name: m for m in (*some, members[name])}.values())))
         return held[name]
 
@@ -232,10 +234,16 @@ def _is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith((".", "__"))
 
 
-def _is_table(name: str, read: Read) -> bool:
-    """By its ending; a .txt where it lists pictures."""
-    ending = _ending(name)
-    return not _is_hidden(name) and (ending in {*ENDINGS, ".json"} or (ending == LISTING and lists_pictures(read(""))))
+def _is_table(name: str) -> bool:
+    return not _is_hidden(name) and (_ending(name) in {".csv", ".tsv", ".json"} or name.endswith(ENDINGS))
+
+
+def _lists(read: Read) -> bool:
+    """Is a text file a list of pictures?"""
+    try:
+        return lists_pictures(read(""))
+    except KitError:  # a README, encrypted
+        return False
 
 
 def _is_picture(name: str) -> bool:

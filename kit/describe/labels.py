@@ -12,7 +12,7 @@ from kit.data.pixel_tables import is_of_pixels
 from kit.describe.annotations import take_coco
 from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry, Inventory
-from kit.describe.folders import Level, class_folders, file_names
+from kit.describe.folders import Level, class_folders, file_names, one_to_one
 from kit.describe.groups import hold_folders_together
 from kit.describe.joined import RowsPerClass
 from kit.describe.names import is_sample, is_test, is_train, is_validation, plainest, split_column
@@ -50,9 +50,9 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
     levels = [] if pictures.shared else class_folders(pictures, table.rows if table else None, table, case)
     layout = case.given.get("labels.layout", "")
     if table is not None and levels and not layout:
-        layout = _table_or_folders(table, levels, len(names.files), case)
+        layout = _table_or_folders(table, levels, pictures, case)
     if table is not None and layout in {"", "csv"}:
-        require_answers(table.entry, table.rows, inventory, case)
+        require_answers(table.entry, table.column, table.rows, inventory, case)
         _take_table(table, tables, names, case)
     elif cocos and layout in {"", "json"} and take_coco(cocos, pictures, names, case):
         return
@@ -81,7 +81,7 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
             or is_sample(entry.name)
         ):
             continue
-        rows = entry.table().drop_duplicates(ignore_index=True)
+        rows = entry.rows()
         if is_of_pixels(rows):
             continue
         if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
@@ -150,12 +150,13 @@ def _disagree(tables: list[Table]) -> bool:
     return any(one & two for number, one in enumerate(ids) for two in ids[:number])
 
 
-def _table_or_folders(table: Table, levels: list[Level], count: int, case: Case) -> str:
-    """`count`: of the training pictures."""
+def _table_or_folders(table: Table, levels: list[Level], pictures: Pictures, case: Case) -> str:
     by_table, by_folder = bool(table.evidence(case)), any(level.fits(case) for level in levels)
     if by_table != by_folder:
         return "csv" if by_table else "folders"
-    if not by_table and sum(map(len, table.match.places)) < count / 2:  # of the validation pictures alone
+    validation = [is_validation(entry.name) for entry in pictures.train for _ in entry.pictures]
+    only_those = all(validation[place] for places in table.match.places for place in places)
+    if not by_table and (only_those or any(one_to_one(lv, table.rows, table.match, pictures) for lv in levels)):
         return "folders"
     options = [
         ("csv", f"{table.entry.name}: columns {examples(table.rows.columns, 4)}"),

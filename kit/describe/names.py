@@ -16,20 +16,20 @@ def words_of(name: str) -> list[str]:
 
 
 def is_train(name: str) -> bool:
-    return "train" in _roles(name) and not is_beside(name)
+    return "train" in roles_of(name) and not is_beside(name)
 
 
 def is_validation(name: str) -> bool:
-    return "validation" in _roles(name) and not is_beside(name)
+    return "validation" in roles_of(name) and not is_beside(name)
 
 
 def is_test(name: str) -> bool:
     """`train_test_files` is of both, and no test set."""
-    return "test" in (said := _roles(name)) and "train" not in said and not is_beside(name)
+    return "test" in (said := roles_of(name)) and "train" not in said and not is_beside(name)
 
 
-def _roles(name: str) -> set[str]:
-    """What the name of a file says; where it says nothing, its folders'."""
+def roles_of(name: str) -> set[str]:
+    """What the name of a file says: train, validation, test; where it says nothing, its folders'."""
     *_, own = parts = name.split("/")
     return next((said for words in (own, "/".join(parts)) if (said := _said(words))), set())
 

@@ -15,6 +15,7 @@ from kit.describe.names import is_beside, is_test, is_train, is_validation, plai
 from kit.errors import KitError, examples
 
 IMAGES = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb"}  # a folder's name
+_MASK = re.compile(r"[_-]?(mask|segmentation|seg|annotation|depth|thumbnail|thumb)s?$", re.I)
 CLEAR = 1.2  # the second shape is so much rougher
 
 
@@ -44,23 +45,27 @@ def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
     if not names or not any(left):
         return inventory
     case.raw["files"]["without"] = names
-    case.because(f"left out: pictures in folders called {examples(names)}")
+    case.warnings.append(f"left out: pictures in folders called {examples(names)} (files.without)")
     pairs = zip(inventory.entries, left, strict=True)
     return replace(inventory, entries=[replace(e, pictures=p, held={}) if e.pictures else e for e, p in pairs])
 
 
 def _folders_of_masks(entry: Entry) -> set[str]:
-    """Called masks, and beside a folder called images: with_mask, mask and no_mask are classes."""
-    within: dict[str, set[str]] = {}
-    for path in {picture.rpartition("/")[0] for picture in entry.pictures}:
-        parts = path.split("/")
-        for depth, name in enumerate(parts):
-            within.setdefault("/".join(parts[:depth]), set()).add(name)
+    """Called masks, beside folders of images alone, of whose files they have the names: with_mask and no_mask, or mask,
+    photo and video, are classes."""
+    within: dict[str, dict[str, set[str]]] = {}
+    for picture in entry.pictures:
+        *folders, file = picture.split("/")
+        for depth, name in enumerate(folders):
+            stems = within.setdefault("/".join(folders[:depth]), {}).setdefault(name, set())
+            stems.add(_MASK.sub("", PurePosixPath(file).stem))
     found: set[str] = set()
-    for names in within.values():
-        masks = {name for name in names if is_beside(name) and len(words_of(name)) == 1}
-        if any(not IMAGES.isdisjoint(words_of(name)) for name in names - masks):
-            found |= masks
+    for children in within.values():
+        masks = {name for name in children if is_beside(name) and len(words_of(name)) == 1}
+        others = [name for name in children if name not in masks]
+        if others and all(not IMAGES.isdisjoint(words_of(name)) for name in others):
+            images = set().union(*(children[name] for name in others))
+            found |= {name for name in masks if len(children[name] & images) > 0.5 * len(children[name])}
     return found
 
 

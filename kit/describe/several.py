@@ -73,7 +73,7 @@ def columns_as_asked(table: pd.DataFrame, case: Case) -> pd.DataFrame:
     options = [(more, f"'{wanted[0]}' is their '{next(iter(names))}'") for more, names in found.items()]
     more = case.choose(key, f"The sample's columns ({examples(wanted)}) are called otherwise in the labels.", options)
     case.raw["labels"]["rename"] = found[more]
-    case.because(f"the sample's columns are the labels', except for '{more}'")
+    case.because(f"the sample calls the labels' columns by the same names, except for '{more}'")
     return table.rename(columns=found[more])
 
 

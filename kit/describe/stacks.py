@@ -61,7 +61,7 @@ def _level_of_samples(inventory: Inventory, entries: Sequence[Entry]) -> int | N
     for level in reversed(range(depth)):
         folders = {f"{entry.name}/{picture.split('/')[level]}" for entry in entries for picture in entry.pictures}
         names = FileNames(sorted(folders))
-        named = [entry.role for entry in tables if _lists(entry.table(), names)]
+        named = [entry.role for entry in tables if _lists(entry.rows(), names)]
         if any(entry.role in named for entry in asking) and set(named) - {entry.role for entry in asking}:
             return level
     return None
@@ -108,7 +108,7 @@ def _endings(entry: Entry) -> frozenset[str]:
 def _named_singly(inventory: Inventory, entries: Sequence[Entry]) -> bool:
     """Does a table name the files themselves?"""
     names = FileNames([name for entry in entries for name in entry.named])
-    tables = [entry.table() for entry in inventory.entries if entry.is_table]
+    tables = [entry.rows() for entry in inventory.entries if entry.is_table]
     ids = [table[column] for table in tables for column in table if table[column].is_unique]
     return any(names.exactly(cells.head(500).tolist()).share > 0.5 for cells in ids)
 

@@ -41,7 +41,7 @@ def describe_strings(case: Case, column: str, values: pd.Series) -> None:
         return
     if len(distinct) == len(values) > FEW:
         texts = f"column '{column}': no two images share one of its {len(values):,} texts ({examples(distinct, 2)})"
-        raise KitError(f"{texts}; the kit predicts classes, which several images have; {_OTHER}")
+        raise KitError(f"{texts}; the kit predicts classes, each shown by several images; {_OTHER}")
     case.raw["task"] = "classes"
     case.raw["labels"]["classes"] = case.answers if set(case.answers) >= set(distinct) else distinct
     case.because(f"'{column}': {len(distinct):,} strings, one per image ({examples(distinct, 4)})")

@@ -62,7 +62,7 @@ def network_of(weights: str, usual: str | None = None) -> str | None:
         raise ConfigError(f"--weights {weights}: no such file; expected {kinds}")
     names = [path.stem]
     if path.is_dir():
-        names = sorted(file.stem for file in path.iterdir() if file.suffix in WEIGHTS)
+        names = sorted({file.stem for file in path.iterdir() if file.suffix in WEIGHTS})
         names = [name for name in names if name in {usual, usual.partition(".")[0]}][:1] or names
     if len(names) != 1:
         held = examples(names) if names else "no .safetensors or .pth file"

@@ -10,7 +10,7 @@ from kit.errors import ConfigError, KitError, examples
 from kit.metrics import Metric, spelled
 
 SEPARATORS = ("|", ",", ";", " ")
-AFFIRMED = {"yes", "true", "positive", "y", "t"}
+AFFIRMED = {"yes": "no", "true": "false", "positive": "negative", "y": "n", "t": "f"}
 
 
 def describe_submission(case: Case) -> None:
@@ -151,17 +151,17 @@ def _probability_metric(case: Case, text: str) -> str:
 
 
 def _positive(case: Case, classes: list[str]) -> str:
-    """1 of 0 and 1, or of -1 and 1; yes, true, positive; else the class that the sample's column names as a word; else
-    the user is asked."""
+    """1 of 0 and 1, or of -1 and 1; else the class that the sample's column names as a word; else yes of yes and no,
+    true, positive; else the user is asked."""
     numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
     if set(numbers) in ({0.0, 1.0}, {-1.0, 1.0}):
         return classes[int(numbers.argmax())]
-    if len(affirmed := [name for name in classes if name.strip().lower() in AFFIRMED]) == 1:
-        return affirmed[0]
     words = set(words_of(case.answers[0])) if case.answers else set()
     named = [name for name in classes if set(words_of(name)) and set(words_of(name)) <= words]
     if len(named) == 1:
         return named[0]
+    if {name.strip().lower() for name in classes} in [{yes, no} for yes, no in AFFIRMED.items()]:
+        return next(name for name in classes if name.strip().lower() in AFFIRMED)
     options = [(classes[1], "the last alphabetically"), (classes[0], "the other one")]
     return case.choose("submission.positive", "Whose probability is submitted?", options)
 

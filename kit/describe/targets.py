@@ -121,7 +121,8 @@ def _target_column(case: Case) -> str:
         case.because(f"target column '{named}': the pictures' folders are called so")
         return named
     features = set(case.test_table) if case.test_table is not None else set()
-    others = [str(column) for column in table if column not in {case.id_column, ""} and set(table[column]) != {""}]
+    taken = {case.id_column, "", *case.raw["labels"].get("only", ())}
+    others = [str(column) for column in table if column not in taken and set(table[column]) != {""}]
     if len(wanted) > 1:
         found = [column for column in others if set(table[column].unique()) - {""} <= set(wanted)]
         why = "the sample has its values as columns"
@@ -133,13 +134,13 @@ def _target_column(case: Case) -> str:
             why = f"the sample's '{examples(wanted)}' holds codes like its own"
             found = found if len(found) == 1 else []
     if not found:
-        why = "the only one that fits"
+        why = "the others are names, groups, constants or say the same"
         found = [column for column in others if not SURE.match(column.lower())]
     possible = [column for column in found if _may_be(table[column], case)]
     found = [column for column in possible if column not in features]
     if not found and not wanted:  # the test table is labelled, too
         found = possible
-    found = _plausible(found, table) or found
+    found = _plausible(found, table, case) or found
     if not found:
         asks = examples(wanted, 4) or "nothing that says so"
         both = f"the labels have {examples(others, 8)}, the sample asks for {asks}"
@@ -151,19 +152,22 @@ def _target_column(case: Case) -> str:
     return chosen
 
 
-def _plausible(columns: list[str], table: pd.DataFrame) -> list[str]:
+def _plausible(columns: list[str], table: pd.DataFrame, case: Case) -> list[str]:
     """Without constants, files' names, words of which each image has its own, and numbers that stand for another one's
-    words."""
+    words, unless they are grades."""
     columns = [name for name in columns if table[name].str.lower().str.endswith(tuple(EXTENSIONS)).mean() < 0.5]
-    numeric = {name: bool(pd.to_numeric(table[name], errors="coerce").notna().all()) for name in columns}
-    different = {name: table[name].nunique() for name in columns}
-    found = [name for name in columns if different[name] > 1 and (numeric[name] or different[name] < len(table))]
-    words = [name for name in found if not numeric[name]]
+    known = {name: table[name][table[name].str.strip() != ""] for name in columns}
+    numeric = {name: bool(pd.to_numeric(cells, errors="coerce").notna().all()) for name, cells in known.items()}
+    different = {name: cells.nunique() for name, cells in known.items()}
+    found = [name for name in columns if different[name] > 1 and (numeric[name] or different[name] < len(known[name]))]
+    words = [name for name in found if not numeric[name] and case.fits("classes")]
+    graded = {name for name in found if ORDERED.search(name.lower())}
 
     def stands_for(number: str, name: str) -> bool:
         return different[number] == different[name] == len(table[[number, name]].drop_duplicates())
 
-    return [name for name in found if not numeric[name] or not any(stands_for(name, other) for other in words)]
+    spoken = {name for name in found if numeric[name] and any(stands_for(name, other) for other in words)}
+    return [name for name in found if name not in spoken - graded]
 
 
 def _holds_like(column: pd.Series, case: Case) -> bool:

@@ -23,13 +23,15 @@ def asked_table(inventory: Inventory, case: Case) -> Entry | None:
     return next((entry for entry in tables if wanted <= set(entry.table())), None)
 
 
-def require_answers(entry: Entry, rows: pd.DataFrame, inventory: Inventory, case: Case) -> None:
-    """Raise `KitError` where the table of the pictures has none of the columns that the sample asks for, and another
-    table has all of them and a column in common: a site's answer, and a site's photos."""
+def require_answers(entry: Entry, named: str, rows: pd.DataFrame, inventory: Inventory, case: Case) -> None:
+    """Raise `KitError` where the table of the pictures, by its column `named`, has nothing that the sample asks for,
+    and another table has all of it and another column in common: a site's answer, and a site's photos."""
     holder = asked_table(inventory, case)
-    if holder is None or set(case.answers) & set(rows):
+    if holder is None or set(case.answers) & set(rows) or {"labels.column", "files.train_labels"} & set(case.given):
         return
-    shared = [str(column) for column in holder.table() if column in rows and column != ""]
+    if any(case.values & set(rows[column]) for column in rows if column != named):
+        return
+    shared = [str(column) for column in holder.table() if column in rows and column not in {"", named}]
     if shared:
         what = f"{holder.name} has {examples(case.answers, 4)}, and {entry.name} names the pictures"
         raise KitError(f"{what}: join them by '{shared[0]}' into one table, train.csv, with a row per picture")

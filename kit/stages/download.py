@@ -145,7 +145,7 @@ def _place(competition: Competition, found: Found, raw: Path, archives: set[Path
             target = raw / unpacked_name(path.name)
             if path in placed:
                 target = placed[path]
-            elif path in archives and target.suffix not in TABLES:
+            elif path in archives and target.suffix.lower() not in TABLES:
                 unpack_archive(path, target)
             elif path.is_file() and (role == "sample_submission" or path in archives):  # train.csv.zip
                 place_table(path, target)

@@ -57,16 +57,17 @@ def test_a_comma_too_many_costs_its_row_alone(capsys):
     rows[4] += ", and white"
     table = read_text_csv(io.BytesIO("\n".join(["id,kind,name", *rows]).encode()), "styles.csv")
     assert table["id"].tolist() == [str(k) for k in range(30) if k != 4]
-    assert "styles.csv: 1 row with more cells than its header left out (4)" in capsys.readouterr().out
+    assert "styles.csv: 1 row with too many cells left out (4)" in capsys.readouterr().out
     longer = [*rows[:5], *(f"{row},x,y" for row in rows[5:])]
     with pytest.raises(KitError, match=r"styles\.csv: cannot be read as CSV"):
         read_text_csv(io.BytesIO("\n".join(["id,kind,name", *longer]).encode()), "styles.csv")
 
 
 def test_decimal_commas_are_numbers():
-    table = read_text_csv(io.BytesIO(b"id;size;name\na;11,89;1,2\nb;-3,5;big\nc;;\n"), "x.csv")
-    assert table["size"].tolist() == ["11.89", "-3.5", ""]
-    assert table["name"].tolist() == ["1,2", "big", ""]
+    table = read_text_csv(io.BytesIO(b"id;size;codes;sold\na;11,89;3,7;12,345\nb;-3,50;5;1,250\nc;;7,2;\n"), "x.csv")
+    assert table["size"].tolist() == ["11.89", "-3.50", ""]
+    assert table["codes"].tolist() == ["3,7", "5", "7,2"], "labels"
+    assert table["sold"].tolist() == ["12,345", "1,250", ""], "thousands"
 
 
 def test_a_json_of_classes_and_their_images():

@@ -68,12 +68,15 @@ def test_masks_beside_the_pictures_are_left_out(files):
     assert _by_class(_index(files)) == {"cat": 10, "dog": 10}, "the index is made anew"
 
 
-@pytest.mark.parametrize("kinds", [("with_mask", "without_mask", "improper"), ("mask", "no_mask")])
+@pytest.mark.parametrize(
+    "kinds", [("with_mask", "without_mask", "improper"), ("mask", "no_mask"), ("live", "mask", "photo", "video")]
+)
 def test_faces_with_and_without_masks_are_classes(files, kinds):
     _pictures(files, [f"faces/{kind}/{k}.png" for kind in kinds for k in range(5)])
     competition = _init(files)
     assert (competition.files.without, competition.classes) == ((), tuple(sorted(kinds)))
-    assert _init(files / "faces").classes == tuple(sorted(kinds)), "each a folder of its own"
+    if "live" not in kinds:
+        assert _init(files / "faces").classes == tuple(sorted(kinds)), "each a folder of its own"
 
 
 def test_what_the_user_leaves_out(files):
@@ -261,7 +264,7 @@ def test_a_row_that_another_repeats(files, capsys):
     _table(files / "train.csv", {"id": ids, "kind": kinds})
     assert _init(files).classes == KINDS
     assert _by_class(_index(files)) == {"cat": 5, "dog": 5}
-    assert "train.csv: 1 row that another repeats left out" in capsys.readouterr().out
+    assert "train.csv: 1 repeated row left out" in capsys.readouterr().out
 
 
 def test_tables_with_their_ending_in_capitals(files):
@@ -334,3 +337,95 @@ def test_a_sample_submission_in_a_folder_and_the_class_that_says_yes(files):
     assert competition.submission.positive == "yes"
     table = _index(files)
     assert table["split"].value_counts().to_dict() == {"train": 10, "test": 2}
+
+
+def test_a_numbered_level_that_the_sample_asks_for(files):
+    """Drivers above c0, c1, c2."""
+    _pictures(
+        files, [f"train/{who}/c{kind}/{who}{k}.png" for who in ("ann", "bob") for kind in range(3) for k in range(4)]
+    )
+    with pytest.raises(ConfigError, match=r"Which folders are the classes\?"):
+        _init(files)
+    _pictures(files, ["test/t0.png", "test/t1.png"], 30)
+    _table(files / "sample_submission.csv", {"img": ["t0.png", "t1.png"], "c0": 0.3, "c1": 0.3, "c2": 0.4})
+    assert _init(files, "log_loss").classes == ("c0", "c1", "c2")
+
+
+def test_folders_of_thousands_are_no_classes(files):
+    _pictures(files, [f"images/{thousand}/{thousand}{k:03}.png" for thousand in (11, 12, 13) for k in range(8)])
+    with pytest.raises(KitError, match="no labels found"):
+        _init(files)
+
+
+def test_a_split_in_a_json_is_no_label(files):
+    _pictures(files, [f"images/{KINDS[k % 2]}.{k}.png" for k in range(12)])
+    ids = [f"{KINDS[k % 2]}.{k}.png" for k in range(12)]
+    (files / "splits.json").write_text(json.dumps({"train": ids[:8], "val": ids[8:10], "test": ids[10:]}))
+    (files / "folds.json").write_text(json.dumps({"fold0": ids[::2], "fold1": ids[1::2]}))
+    assert _init(files).classes == KINDS
+
+
+def test_the_samples_column_says_whose_probability(files):
+    _pictures(files, [f"train/p{k}.png" for k in range(10)])
+    _pictures(files, ["test/t0.png", "test/t1.png"], 20)
+    _table(files / "train.csv", {"id": [f"p{k}" for k in range(10)], "finding": ["negative", "positive"] * 5})
+    _table(files / "sample_submission.csv", {"id": ["t0", "t1"], "negative": [0.25, 0.5]})
+    assert _init(files, "roc_auc").submission.positive == "negative"
+
+
+def test_annotations_that_count_from_one_in_each_part(files):
+    for part, count in (("train", 10), ("val", 6)):
+        _pictures(files, [f"{part}/{k:06}.png" for k in range(count)], 20 * len(part))
+        images = [{"id": k + 1, "file_name": f"{k:06}.png"} for k in range(count)]
+        marks = [{"image_id": k + 1, "category_id": (k + len(part)) % 2} for k in range(count)]
+        held = {
+            "images": images,
+            "annotations": marks,
+            "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+        }
+        (files / "annotations").mkdir(exist_ok=True)
+        (files / "annotations" / f"instances_{part}.json").write_text(json.dumps(held))
+    competition = _init(files)
+    assert competition.files.train_labels == ("annotations/instances_train.json",)
+    assert _index(files)["target_label"].tolist() == [KINDS[(k + 5) % 2] for k in range(10)]
+
+
+def test_grades_beside_their_words_and_a_score_with_a_gap(files):
+    _pictures(files, [f"train/p{k}.png" for k in range(12)])
+    ids, grades = [f"p{k}" for k in range(12)], [k % 3 for k in range(12)]
+    words = [("none", "mild", "severe")[grade] for grade in grades]
+    _table(files / "train.csv", {"id": ids, "severity": grades, "severity_name": words})
+    competition = _init(files, "quadratic_weighted_kappa", "labels.column=severity")
+    assert (competition.labels.column, competition.task) == ("severity", "ordinal")
+    with pytest.raises(ConfigError, match=r"Which column is the target: severity, severity_name\?"):
+        _init(files)
+    scores = ["", *(f"{k / 7:.3f}" for k in range(1, 12))]
+    _table(files / "train.csv", {"id": ids, "place": ["a", "b", "c"] * 4, "points": scores})
+    with pytest.raises(ConfigError, match=r"Which column is the target: place, points\?"):
+        _init(files)
+
+
+def test_a_list_with_a_number_for_each_class_folder(files):
+    """As ImageNet's train.txt: the folders say the same, by words."""
+    _pictures(files, [f"images/{kind}/{kind[0]}{k}.png" for kind in KINDS for k in range(6)])
+    lines = [f"{kind}/{kind[0]}{k}.png {number}" for number, kind in enumerate(KINDS) for k in range(6)]
+    (files / "train.txt").write_text("\n".join(lines))
+    competition = _init(files)
+    assert (competition.labels.layout, competition.classes) == ("folders", KINDS)
+
+
+def test_a_json_of_images_that_is_not_cocos_is_passed_by(files):
+    _pictures(files, [f"train/{kind}/{k}.png" for kind in KINDS for k in range(5)])
+    (files / "about.json").write_text(json.dumps({"images": ["a.png"], "annotations": [1, 2]}))
+    assert _init(files).classes == KINDS
+
+
+def test_the_class_behind_the_pixels(files):
+    """As UCI's optdigits: no header, the last column is the class, the first pixel always 0."""
+    files.mkdir()
+    random = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 4)):
+        lines = [",".join(map(str, [0, *random.integers(0, 17, 63), row % 3])) for row in range(count)]
+        (files / f"digits-{part}.csv").write_text("\n".join(lines) + "\n")
+    assert _init(files).classes == ("0", "1", "2")
+    assert _by_class(_index(files)) == {"0": 4, "1": 4, "2": 4}
