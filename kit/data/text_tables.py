@@ -131,10 +131,11 @@ def _files_of_classes(held: dict[str, object]) -> list[dict[str, str]]:
     train and test, or fold0 and fold1, are no classes."""
     rows = [{"id": one, "label": key} for key, ids in held.items() if isinstance(ids, list) for one in ids]
     all_lists = len(held) > 1 and all(isinstance(ids, list) for ids in held.values())
-    words = all(isinstance(row["id"], str) for row in rows)
+    if not all_lists or not all(isinstance(row["id"], str) for row in rows):
+        return []
     parts = any(_PARTS.match(key) for key in held) or len({re.sub(r"\d+", "", key) for key in held}) == 1
     once = len({row["id"] for row in rows}) == len(rows) >= 2 * len(held)
-    return rows if all_lists and words and once and not parts else []
+    return rows if once and not parts else []
 
 
 def _is_band(value: object) -> bool:

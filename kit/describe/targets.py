@@ -134,13 +134,15 @@ def _target_column(case: Case) -> str:
             why = f"the sample's '{examples(wanted)}' holds codes like its own"
             found = found if len(found) == 1 else []
     if not found:
-        why = "the others are names, groups, constants or say the same"
+        why = "the only one that fits"
         found = [column for column in others if not SURE.match(column.lower())]
     possible = [column for column in found if _may_be(table[column], case)]
     found = [column for column in possible if column not in features]
     if not found and not wanted:  # the test table is labelled, too
         found = possible
-    found = _plausible(found, table, case) or found
+    plausible = _plausible(found, table, case) or found
+    why = why if plausible == found else "the others are constants, names or texts of one image, or say the same"
+    found = plausible
     if not found:
         asks = examples(wanted, 4) or "nothing that says so"
         both = f"the labels have {examples(others, 8)}, the sample asks for {asks}"

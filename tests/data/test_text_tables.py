@@ -75,6 +75,8 @@ def test_a_json_of_classes_and_their_images():
     assert table.to_numpy().tolist() == [["pie/1", "pie"], ["pie/2", "pie"], ["sushi/7", "sushi"], ["sushi/9", "sushi"]]
     tags = read_text_csv(io.BytesIO(b'{"a1": ["red", "big"], "a2": ["red", "old"]}'), "train.json")
     assert tags["id"].tolist() == ["a1", "a2"], "labels of an image recur"
+    with pytest.raises(KitError, match=r"x\.json: is no table"):
+        read_text_csv(io.BytesIO(b'{"labels": [{"score": 1}, {"score": 2}], "colors": [{"red": 3}]}'), "x.json")
 
 
 def test_a_web_page_is_no_table():
