@@ -69,7 +69,7 @@ class _Found:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
         pictures = [name for name in names if _is_picture(name)]
         tables, texts = list(filter(_is_table, names)), [name for name in names if _ending(name) == LISTING]
-        tables += [name for name in texts if len(texts) <= MOST_TABLES and _lists(_one(read, prefix + name))]
+        tables += [name for name in texts if len(texts) <= MOST_TABLES and _lists(name, _one(read, prefix + name))]
         for sub, inside in parts_by_role(pictures).items():
             place = f"{prefix}{sub}/" if sub else prefix
             self.entries.append(Entry(f"{role}/{sub}" if sub else role, _within(read, place), inside))
@@ -101,7 +101,7 @@ class _Found:
     def file(self, name: str, read: Read, path: Path | None = None) -> None:
         if name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(_head(read, path))):
             self.hold(name, read, path)
-        elif _is_table(name) or any(mark in name for mark in IDX) or (_ending(name) == LISTING and _lists(read)):
+        elif _is_table(name) or _lists(name, lambda _: _head(read, path)) or any(mark in name for mark in IDX):
             self.entries.append(Entry(name, read))
         elif _is_picture(name):
             self.strays += 1
@@ -238,11 +238,11 @@ def _is_table(name: str) -> bool:
     return not _is_hidden(name) and (_ending(name) in {".csv", ".tsv", ".json"} or name.endswith(ENDINGS))
 
 
-def _lists(read: Read) -> bool:
-    """Is a text file a list of pictures?"""
+def _lists(name: str, read: Read) -> bool:
+    """Is it a text file, and a list of pictures?"""
     try:
-        return lists_pictures(read(""))
-    except KitError:  # a README, encrypted
+        return _ending(name) == LISTING and lists_pictures(read(""))
+    except (KitError, OSError):  # a README, encrypted or not ours to read
         return False
 
 

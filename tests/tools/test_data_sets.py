@@ -194,6 +194,7 @@ def test_lists_of_pictures_in_text_files(files):
     lists.mkdir()
     (lists / "All_labels.txt").write_text("\n".join(scores))
     (lists / "README.txt").write_text("Scores of all images.\nMade in 2017.\nSee the paper.\n")
+    (files / "notes.txt").symlink_to(files / "gone.txt")
     competition = _init(files)
     assert (competition.task, competition.files.train_labels) == ("number", ("train_test_files/All_labels.txt",))
     table = _index(files).set_index("image_id")
