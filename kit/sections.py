@@ -27,7 +27,7 @@ class Files:
     test_labels: tuple[Place, ...] = ()  # of a benchmark that publishes them; they only ever score
     test_table: tuple[Place, ...] = ()  # csv: what the labels' table says of its images but their labels
     test_ids: tuple[Place, ...] = ()  # without a sample submission: a table whose id column lists the rows
-    without: tuple[str, ...] = ()  # folders, at any depth below a role's, whose pictures are left out: [masks]
+    without: tuple[str, ...] = ()  # folders, at any depth below a role's, or files (*_mask*), left out
 
     def roles(self) -> dict[str, tuple[Together, ...]]:
         """Role -> what is accepted, of the roles that this competition has."""

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kit import console
@@ -130,8 +131,9 @@ def _say_what_lacks(samples: dict[tuple[Path, str], dict[str, File]], count: int
 
 
 def is_within(folders: Sequence[str], inside: str) -> bool:
-    """Is a file, by its path, below a folder that is called as one of these?"""
-    return not set(folders).isdisjoint(inside.split("/")[:-1])
+    """Is a file, by its path, below a folder that is called as one of these, or itself as one with a star?"""
+    *above, name = inside.split("/")
+    return not set(folders).isdisjoint(above) or any("*" in one and fnmatchcase(name, one) for one in folders)
 
 
 def natural(file: str) -> str:

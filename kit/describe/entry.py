@@ -62,8 +62,11 @@ class Entry:
         return rows
 
     def mapping(self) -> dict[str, str]:
-        """A JSON of codes and what they mean: `{"0": "healthy", ...}`; empty where it is none."""
+        """Codes and what they mean, from a JSON (`{"0": "healthy", ...}`) or a table of two columns; empty where it is
+        none."""
         rows = self._json_rows()
+        if rows is None and self.is_table and self.container is None:
+            rows = self.rows()
         if rows is None or len(rows.columns) != 2 or not all(rows[column].is_unique for column in rows):
             return {}
         return dict(rows.itertuples(index=False, name=None))

@@ -37,7 +37,7 @@ class Table:
         """How much of it the sample asks for: columns by name, else whether a column holds its values."""
         asked = len(set(case.answers) & set(self.rows.columns))
         if asked or not case.values:
-            return asked
+            return 2 * asked  # a name says more than a value, which a 0 or 1 may be by chance
         columns = [self.rows[column] for column in self.rows if column != self.column]
         return int(any(case.values & set(column) for column in columns))
 
@@ -47,8 +47,9 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
     tables = _tables(names, inventory, case)
     table = _choose_table(tables, case)
     cocos = [entry for entry in entries if entry.coco() is not None]
-    levels = [] if pictures.shared else class_folders(pictures, table.rows if table else None, table, case)
     layout = case.given.get("labels.layout", "")
+    told = table if layout != "folders" else None
+    levels = [] if pictures.shared else class_folders(pictures, told.rows if told else None, told, case)
     if table is not None and levels and not layout:
         layout = _table_or_folders(table, levels, pictures, case)
     if table is not None and layout in {"", "csv"}:
@@ -60,6 +61,8 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
         raise KitError(nothing(pictures, names, inventory, case, holder))
     elif levels and layout in {"", "folders"}:
         _take_level(levels, pictures, case)
+    elif layout == "folders":
+        raise KitError(f"--set labels.layout=folders: no folders of {pictures.train[0].name} tell classes")
     elif not (found := file_names(pictures, any(e.is_table and e.role not in case.used for e in entries), case)):
         raise KitError(nothing(pictures, names, inventory, case))
     else:
@@ -71,7 +74,7 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
 
 def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
     """Those with a column that names the pictures; literally, where one does."""
-    found = []
+    found, folders = [], {folder for file in names.files for folder in file.split("/")[:-1]}
     for entry in inventory.entries:
         train = is_train(entry.name) or is_validation(entry.name)
         if (
@@ -84,7 +87,12 @@ def _tables(names: FileNames, inventory: Inventory, case: Case) -> list[Table]:
         rows = entry.rows()
         if is_of_pixels(rows):
             continue
-        if entry.mapping() and len(rows) < len(names.files) / 2:  # of codes, which may be called as some files are
+        codes = entry.mapping()  # which may be called as some files are
+        if (
+            codes
+            and len(rows) < len(names.files) / 2
+            and (entry.name.lower().endswith(".json") or folders & {*codes, *codes.values()})
+        ):
             continue
         if (form := case.rows.of(rows) if case.rows is not None else None) is not None:
             rows = form.wide(rows)

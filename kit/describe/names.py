@@ -45,7 +45,9 @@ def is_role(name: str) -> bool:
 
 
 def is_sample(name: str) -> bool:
-    return any(word in {"sample", "submission", "submissions", "benchmark", "benchmarks"} for word in words_of(name))
+    return any(
+        word in {"sample", "submission", "submissions", "submit", "benchmark", "benchmarks"} for word in words_of(name)
+    )
 
 
 def is_beside(name: str) -> bool:

@@ -39,15 +39,23 @@ def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
     """Without the pictures in folders of masks and the like: COVID/masks beside COVID/images. Writes `files.without`
     into the YAML's mapping; what is given there is left out."""
     given = case.given.get("files.without")
-    found = {name for entry in inventory.entries for name in _folders_of_masks(entry)}
+    found = {name for entry in inventory.entries for name in _folders_of_masks(entry) | _masks_beside(entry)}
     names = sorted(found) if given is None else schema.parse_yaml(given, "--set files.without")
     left = [[p for p in e.pictures if not is_within(names, p)] for e in inventory.entries]
     if not names or not any(left):
         return inventory
     case.raw["files"]["without"] = names
-    case.warnings.append(f"left out: pictures in folders called {examples(names)} (files.without)")
+    case.warnings.append(f"left out: pictures called {examples(names)}, or in folders of that name (files.without)")
     pairs = zip(inventory.entries, left, strict=True)
     return replace(inventory, entries=[replace(e, pictures=p, held={}) if e.pictures else e for e, p in pairs])
+
+
+def _masks_beside(entry: Entry) -> set[str]:
+    """`*_mask*`, where nearly all files called so are masks of the picture beside them: 1.png, 1_mask.png."""
+    stems = {str(PurePosixPath(picture).with_suffix("")) for picture in entry.pictures}
+    masks = [stem for stem in stems if "_mask" in PurePosixPath(stem).name]
+    paired = [stem for stem in masks if stem.rpartition("_mask")[0] in stems]
+    return {"*_mask*"} if masks and len(paired) > 0.9 * len(masks) else set()
 
 
 def _folders_of_masks(entry: Entry) -> set[str]:

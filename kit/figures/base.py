@@ -24,9 +24,9 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """As it is laid out."""
+    """As it is laid out. PNG's usual level of compression, 6, takes four times as long for a tenth less."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
+        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", pil_kwargs={"compress_level": 3})
     plt.close(figure)
 
 

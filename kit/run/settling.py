@@ -23,7 +23,7 @@ from kit.run.frozen import Computing, decoder_of, weights_hash
 from kit.run.run import Run, RunFold
 from kit.settings import Train
 from kit.training.optim import set_training
-from kit.training.workload import TrainingSteps
+from kit.training.workload import TrainingSteps, overruns_memory
 from kit.workspace import read_json
 
 COMPILE_TRAINING_FROM = 20 * 60  # seconds of training, from which on a minute or two of compiling may pay off
@@ -114,6 +114,11 @@ def settle_training(run: Run, model: Classifier, num_images: int) -> Settled:
     set_training(model, train, train.freeze_epochs)
     steps, sizes = _steps(run, model)
     wanted = Wanted(machine.precision, machine.memory_format, machine.compile)
+    if run.device.type == "cpu" and overruns_memory(model):
+        if machine.memory_format == "channels_last":
+            why = "torch may crash there, at a strided 1x1 convolution of so few channels"
+            raise ConfigError(f"machine.memory_format: {name} trains on a CPU only as contiguous or auto; {why}")
+        wanted = replace(wanted, memory_format="contiguous")
 
     def compile_if(images_per_second: float) -> bool:
         return shared == 1 and run.device.type != "cpu" and num_images / images_per_second > COMPILE_TRAINING_FROM

@@ -19,6 +19,7 @@ from kit.training.optim import build_optimizer
 
 LOSS_TOLERANCE = 0.05  # relative, against fp32 on the same batch
 GRADIENT_TOLERANCE = 2.0  # relative, of each tensor: an untrained deep network turns rounding into noise, not garbage
+CHANNELS_IN_STEP = 16  # that AVX-512 computes at once
 COMPARED = 16  # images: enough to compare a step
 
 
@@ -115,6 +116,15 @@ class TrainingSteps:
         for hook in hooks:
             hook.remove()
         return any(met)
+
+
+def overruns_memory(model: nn.Module) -> bool:
+    """Does its backward pass write beside its memory on a CPU in channels_last? oneDNN (torch 2.14, AVX-512, two
+    threads, an odd batch) does so at a strided 1x1 convolution of fewer than 16 channels: a crash, where it is seen."""
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    return any(
+        max(one.kernel_size) == 1 and max(one.stride) > 1 and one.in_channels < CHANNELS_IN_STEP for one in convolutions
+    )
 
 
 def _some_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from kit.stages.predict import predict
 from kit.stages.split import split
 from kit.stages.train import train
 from kit.tools.runs import runs
+from kit.training.workload import overruns_memory
 from kit.workspace import Workspace
 
 
@@ -95,7 +96,7 @@ def test_old_spellings_are_read_in_configs_and_overrides(tmp_path):
 
 
 def test_a_fold_that_has_begun_keeps_how_it_computes_and_the_next_take_the_change(place, tiny, capsys):
-    asked = tiny("name=moved", "train.epochs=1")
+    asked = tiny("name=moved", "train.epochs=1", "model.options.width=0.25")
     train(Run.open(asked, place), [0])
     moved = Run.open(asked.with_machine(memory_format="channels_last", num_workers=1), place)
     capsys.readouterr()
@@ -248,3 +249,20 @@ def test_a_fold_made_anew_begins_its_history_anew(place, tiny):
     assert len(run.fold(0).history) == 2
     assert not train(run, [0], force=True, max_hours=0).finished
     assert run.fold(0).history == []
+
+
+def test_a_network_that_overruns_torchs_memory_is_contiguous(place, tiny):
+    """On a CPU, a strided 1x1 convolution of 8 channels in channels_last, and a batch of 19: torch crashes."""
+    odd = ("machine.precision=auto", "train.batch_size=19", "train.epochs=1", "machine.num_threads=2")
+    run = Run.open(tiny("name=odd", "machine.memory_format=auto", *odd), place)
+    run.device = torch.device("cpu")
+    train(run, [0])
+    assert run.experiment.machine.memory_format == "contiguous"
+    named = Run.open(tiny("name=named", "machine.memory_format=channels_last", *odd), place)
+    named.device = torch.device("cpu")
+    with pytest.raises(
+        ConfigError, match=r"machine.memory_format: resnet18 trains on a CPU only as contiguous or auto"
+    ):
+        train(named, [0])
+    assert not named.files.experiment.exists()
+    assert not overruns_memory(build_model("resnet18", 2, width=0.25))

@@ -430,3 +430,59 @@ def test_the_class_behind_the_pixels(files):
         (files / f"digits-{part}.csv").write_text("\n".join(lines) + "\n")
     assert _init(files).classes == ("0", "1", "2")
     assert _by_class(_index(files)) == {"0": 4, "1": 4, "2": 4}
+
+
+def test_masks_beside_their_pictures_are_left_out(files):
+    """As in BUSI: benign/benign (1).png, benign/benign (1)_mask.png and a second mask."""
+    names = [f"scans/{kind}/{kind} ({k})" for kind in KINDS for k in range(5)]
+    _pictures(files, [f"{name}{ending}.png" for name in names for ending in ("", "_mask")] + [f"{names[0]}_mask_1.png"])
+    competition = _init(files)
+    assert (competition.files.without, competition.classes) == (("*_mask*",), KINDS)
+    table = _index(files)
+    assert _by_class(table) == {"cat": 5, "dog": 5}
+    assert not table["path"].str.contains("mask").any()
+
+
+def test_pictures_of_masks_are_kept(files):
+    _pictures(files, [f"faces/{kind}/{k}_{kind}.png" for kind in ("with_mask", "without_mask") for k in range(5)])
+    competition = _init(files)
+    assert competition.files.without == ()
+    assert _by_class(_index(files)) == {"with_mask": 5, "without_mask": 5}
+
+
+def test_a_table_of_the_folders_numbers_is_no_table_of_labels(files):
+    """classes.csv counts from 1, as the sample does, and some files are called by such numbers as well."""
+    kinds = ("bridge", "harbor", "meadow")
+    _pictures(files, [f"train/{kind}/{k}.png" for kind in kinds for k in range(8)])
+    _pictures(files, [f"test/{k}.png" for k in range(100, 106)], 30)
+    _table(files / "classes.csv", {"class_id": [1, 2, 3], "class_name": kinds})
+    _table(files / "sample_submission.csv", {"id": range(100, 106), "class_id": [1, 2, 3, 1, 2, 3]})
+    competition = _init(files, "accuracy")
+    assert (competition.labels.layout, competition.classes) == ("folders", kinds)
+    assert competition.submission.values == {"bridge": 1, "harbor": 2, "meadow": 3}
+
+
+def test_a_columns_name_in_the_sample_says_more_than_its_values(files):
+    """Beside the labels a table of times: the first is 0, as the sample's cells are."""
+    ids = [f"a{k}" for k in range(12)]
+    _pictures(files, [f"train/{one}.png" for one in ids])
+    _pictures(files, [f"test/b{k}.png" for k in range(4)], 20)
+    _table(files / "train_features.csv", {"image_id": ids, "minutes": range(12)})
+    _table(files / "train_labels.csv", {"image_id": ids, "speed": range(30, 42)})
+    _table(files / "submit_example.csv", {"image_id": [f"b{k}" for k in range(4)], "speed": [0] * 4})
+    competition = _init(files, "rmse")
+    assert competition.files.train_labels[0] == "train_labels.csv"
+    assert (competition.task, competition.labels.column) == ("number", "speed")
+
+
+def test_folders_where_they_are_asked_for(files):
+    """A table says the same, and none of it is looked at; where no folder tells a class it is one line."""
+    names = [f"train/{kind}/{k}.png" for kind in KINDS for k in range(6)]
+    _pictures(files, names)
+    _table(files / "train.csv", {"path": names, "kind": [name.split("/")[1] for name in names]})
+    competition = _init(files, None, "labels.layout=folders")
+    assert (competition.labels.layout, competition.classes) == ("folders", KINDS)
+    flat = files.parent / "flat"
+    _pictures(flat, [f"train/{k}.png" for k in range(6)])
+    with pytest.raises(KitError, match=r"labels.layout=folders: no folders of train tell classes"):
+        _init(flat, None, "labels.layout=folders")
