@@ -3,7 +3,7 @@
 import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.zip, test1.zip, sampleSubmission.csv and solution.csv of the first 250 digits."""
     return write_archives(tmp_path_factory.mktemp("digits"), limit=250)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def small_sheets() -> Iterator[None]:
+    """`kit explore`'s contact sheets of a few pictures: forty for each class take half of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kit.stages.explore.PER_SHEET", 4)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_weights_and_stack_find_it_too():
 @pytest.mark.parametrize("method", ["hill", "weights", "auto"])
 def test_noise_members_do_not_improve_the_nested_score(method):
     good = [_seen_through(0.7, 1), _seen_through(0.7, 2)]
-    noise = [from_logits(np.random.default_rng(k).normal(0, 1, (COUNT, 2)), "classes") for k in range(8)]
+    noise = [from_logits(np.random.default_rng(k).normal(0, 1, (COUNT, 2)), "classes") for k in range(4)]
     alone = blend(method, KNOWN, good)
     crowded = blend(method, KNOWN, good + noise)
     with_noise, without = (score("log_loss", TARGETS, one.oof) for one in (crowded, alone))

@@ -40,7 +40,7 @@ def test_what_it_says_to_type_next_is_for_the_machine(tmp_path, device, config):
 @pytest.mark.slow
 def test_the_demo_end_to_end(tmp_path):
     command = [sys.executable, "-c", "from kit.cli import main; main()", "demo", "--workspace", str(tmp_path), "--json"]
-    command += ["--set", "train.epochs=5"]  # of 8
+    command += ["--set", "data.num_folds=2", "--set", "train.epochs=6"]  # of 5 and 8
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
