@@ -14,7 +14,7 @@ from kit.data.coco import Coco, parse_coco
 from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
 from kit.data.matching import FileNames
-from kit.data.pixel_tables import LOOKED_AT
+from kit.data.pixel_tables import LOOKED_AT, is_of_pixels
 from kit.data.text_tables import ENDINGS, LISTING, json_table, read_text_csv
 from kit.errors import KitError, examples
 
@@ -49,6 +49,10 @@ class Entry:
         name = self.name.lower()
         is_json = name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
         return name.endswith((*ENDINGS, LISTING)) or is_json
+
+    @property
+    def holds_pixels(self) -> bool:
+        return self.is_table and is_of_pixels(self.rows())
 
     def _json_rows(self) -> pd.DataFrame | None:
         """`None` where it is no JSON, or COCO's, or of another form."""

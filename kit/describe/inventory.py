@@ -51,7 +51,7 @@ def scan(folder: Path) -> Inventory:
         tops = [path for path in tops if path != bundle[0]]
     for path in tops:
         _look_at(path, found)
-    if found.strays and not any(entry.pictures for entry in found.entries):
+    if found.strays and not any(entry.pictures or entry.holds_pixels for entry in found.entries):
         advice = "give the folder above it, with the labels" if not found.entries else "move them into one, named train"
         raise KitError(f"{folder}: holds {counted(found.strays, 'picture')} outside of any folder; {advice}")
     if not found.entries and not found.unseen:

@@ -486,3 +486,16 @@ def test_folders_where_they_are_asked_for(files):
     _pictures(flat, [f"train/{k}.png" for k in range(6)])
     with pytest.raises(KitError, match=r"labels.layout=folders: no folders of train tell classes"):
         _init(flat, None, "labels.layout=folders")
+
+
+def test_illustrations_beside_tables_of_pixels(files):
+    """As in Sign Language MNIST: two tables, and a picture for the reader."""
+    _pictures(files, ["alphabet.png"])
+    random = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 4)):
+        rows = random.integers(0, 256, (count, 64))
+        table = pd.DataFrame(rows, columns=[f"pixel{k}" for k in range(64)])
+        table.insert(0, "label", np.arange(count) % 3)
+        table.to_csv(files / f"sign_mnist_{part}.csv", index=False)
+    assert _init(files, "accuracy").classes == ("0", "1", "2")
+    assert _by_class(_index(files)) == {"0": 4, "1": 4, "2": 4}
