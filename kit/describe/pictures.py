@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -16,6 +17,7 @@ from kit.errors import KitError, examples
 
 IMAGES = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "rgb"}  # a folder's name
 _MASK = re.compile(r"[_-]?(mask|segmentation|seg|annotation|depth|thumbnail|thumb)s?$", re.I)
+LOOKED_AT = 3  # pictures, to see whether a folder is a copy
 CLEAR = 1.2  # the second shape is so much rougher
 
 
@@ -36,12 +38,13 @@ class Pictures:
 
 
 def leave_out_beside(inventory: Inventory, case: Case) -> Inventory:
-    """Without the pictures in folders of masks and the like: COVID/masks beside COVID/images. Writes `files.without`
-    into the YAML's mapping; what is given there is left out."""
+    """Without masks and the like (COVID/masks beside COVID/images), and without copies of the other folders. Writes
+    `files.without` into the YAML's mapping; what is given there is left out."""
     given = case.given.get("files.without")
     found = {name for entry in inventory.entries for name in _folders_of_masks(entry) | _masks_beside(entry)}
+    found |= _copies(inventory.entries)
     names = sorted(found) if given is None else schema.parse_yaml(given, "--set files.without")
-    left = [[p for p in e.pictures if not is_within(names, p)] for e in inventory.entries]
+    left = [[p for p in e.pictures if not is_within(names, f"{e.name}/{p}")] for e in inventory.entries]
     if not names or not any(left):
         return inventory
     case.raw["files"]["without"] = names
@@ -56,6 +59,18 @@ def _masks_beside(entry: Entry) -> set[str]:
     masks = [stem for stem in stems if "_mask" in PurePosixPath(stem).name]
     paired = [stem for stem in masks if stem.rpartition("_mask")[0] in stems]
     return {"*_mask*"} if masks and len(paired) > 0.9 * len(masks) else set()
+
+
+def _copies(entries: Sequence[Entry]) -> set[str]:
+    """Folders that hold the others once more: all/cat and all/dog beside cat and dog, with the same pictures."""
+    held = {name: (entry, name.partition("/")[2]) for entry in entries for name in entry.named}
+    found = set()
+    for entry in entries:
+        own = [(entry.read(one), *held[one]) for one in entry.pictures[:LOOKED_AT] if one in held]
+        whole = bool(own) and all(one in held for one in entry.pictures)
+        if whole and all(other is not entry and data == other.read(inside) for data, other, inside in own):
+            found.add(PurePosixPath(entry.name).name)
+    return found
 
 
 def _folders_of_masks(entry: Entry) -> set[str]:

@@ -499,3 +499,21 @@ def test_illustrations_beside_tables_of_pixels(files):
         table.to_csv(files / f"sign_mnist_{part}.csv", index=False)
     assert _init(files, "accuracy").classes == ("0", "1", "2")
     assert _by_class(_index(files)) == {"0": 4, "1": 4, "2": 4}
+
+
+def test_a_copy_of_the_other_folders_is_left_out(files):
+    """As in the brain tumours' yes and no beside brain_tumor_dataset/yes and brain_tumor_dataset/no."""
+    names = [f"{kind}/{k}.png" for kind in KINDS for k in range(5)]
+    _pictures(files, names)
+    _pictures(files / "all", names)
+    assert _init(files).classes == KINDS
+    assert _by_class(_index(files)) == {"cat": 5, "dog": 5}
+    _pictures(files / "all", names, 20)
+    assert _init(files, None, "labels.level=-1").files.without == (), "other pictures under the same names"
+
+
+def test_a_folder_beside_the_pictures_that_the_user_leaves_out(files):
+    for first, place in enumerate(("photos", "infrared")):
+        _pictures(files, [f"{place}/{kind}/{k}.png" for kind in KINDS for k in range(5)], 20 * first)
+    assert _init(files, None, "files.without=infrared").files.train == ("photos",)
+    assert _by_class(_index(files)) == {"cat": 5, "dog": 5}
