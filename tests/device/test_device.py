@@ -235,7 +235,7 @@ def test_what_is_timed_is_what_trains(tmp_path, monkeypatch):
         return [Trial(FP32, 1.0)]
 
     monkeypatch.setattr(Meter, "settle", settle)
-    model = build_classifier(Model("resnet18", options={"width": 0.125}), Outputs(2))
+    model = build_classifier(Model("resnet18", options={"width": 0.25}), Outputs(2))
     settle_training(run, model, 100_000)
     work, wanted, would_compile = seen[0]
     assert work.subject[:1] == ("training",)
