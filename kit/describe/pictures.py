@@ -68,8 +68,10 @@ def _copies(entries: Sequence[Entry]) -> set[str]:
     for entry in entries:
         own = [(entry.read(one), *held[one]) for one in entry.pictures[:LOOKED_AT] if one in held]
         whole = bool(own) and all(one in held for one in entry.pictures)
-        if whole and all(other is not entry and data == other.read(inside) for data, other, inside in own):
-            found.add(PurePosixPath(entry.name).name)
+        name = PurePosixPath(entry.name).name
+        same = whole and all(other is not entry and data == other.read(inside) for data, other, inside in own)
+        if same and not any(is_within([name], one) for one, (other, _) in held.items() if other is not entry):
+            found.add(name)  # of no folder in the others
     return found
 
 

@@ -512,6 +512,14 @@ def test_a_copy_of_the_other_folders_is_left_out(files):
     assert _init(files, None, "labels.level=-1").files.without == (), "other pictures under the same names"
 
 
+def test_a_copy_whose_name_is_a_folders_in_the_others_as_well(files):
+    """Leaving out `all` would leave out photos/all, too."""
+    names = [f"photos/all/{kind}/{k}.png" for kind in KINDS for k in range(5)]
+    _pictures(files, names)
+    _pictures(files / "all", names)
+    assert _init(files, None, "labels.level=-1").classes == KINDS
+
+
 def test_a_folder_beside_the_pictures_that_the_user_leaves_out(files):
     for first, place in enumerate(("photos", "infrared")):
         _pictures(files, [f"{place}/{kind}/{k}.png" for kind in KINDS for k in range(5)], 20 * first)
