@@ -75,11 +75,11 @@ def require_consistent(of: Described) -> None:
         raise ValueError(f"labels.rename: leads to {examples(strange)}, not among labels.classes or labels.columns")
     if submission.new_class is not None and wanted != "top_k":
         raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
-    tables, files = ("csv",), ("filename", "folders")
+    tables, any_file = ("csv",), ("filename", "folders", "csv", "json")
     suits = {
         "group_column": ("csv", "json"), "wide": tables, "only": ("csv", "pixels-csv"), "pattern": ("filename",),
-        "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": files,
-        "pixel_shape": ("csv", "pixels-csv"), "rename": (*files, "csv", "json"), "columns": tables, "joined": tables,
+        "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": any_file,
+        "pixel_shape": ("csv", "pixels-csv"), "rename": any_file, "columns": tables, "joined": tables,
     }  # fmt: skip
     if of.pictures is not None and layout in {"idx", "pixels-csv", "json"}:
         raise ValueError(f"pictures: layout {layout} has one picture a sample")

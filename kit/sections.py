@@ -66,7 +66,7 @@ class Labels:
     level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # rows whose column holds one of these
     group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
-    group_pattern: str | None = None  # folders and filename: as `pattern`, for the whole path, with (?P<group>...)
+    group_pattern: str | None = None  # where pictures are files: as `pattern`, for the whole path, with (?P<group>...)
     first_id: int = 0  # idx and pixels-csv: the first picture's id
     pixel_shape: tuple[int, int] | None = None  # (height, width) of a table's rows of pixels that are not square
 
@@ -76,6 +76,8 @@ class Labels:
         for key, pattern, name in (("pattern", self.pattern, "class"), ("group_pattern", self.group_pattern, "group")):
             if pattern is not None:
                 _require_group(key, pattern, name)
+        if self.group_column is not None and self.group_pattern is not None:
+            raise ValueError("group_pattern: is set beside group_column; name one of them")
 
     @property
     def asked(self) -> tuple[str, ...]:

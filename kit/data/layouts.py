@@ -68,11 +68,11 @@ def _list_folder(
             there = examples(file.inside for file in files)
             where = " and ".join(map(str, folders))
             raise KitError(f"{where}: no file is {expected} (there is {there}); correct `labels` in the YAML")
-    ids, pattern = _ids(files, split, wanted, by_folder), labels.group_pattern
+    ids = _ids(files, split, wanted, by_folder)
     problem = f"no class in the name: expected {expected}"
     problems = [problem if split == "train" and not name else "" for name in names]
     paths = [file.path for file in files]
-    groups = [m["group"] if pattern and (m := re.search(pattern, file.named)) else "" for file in files]
+    groups = [group_of(labels, file.named) for file in files]
     table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "given_group": groups, "problem": problems})
     return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
 
@@ -87,6 +87,12 @@ def class_of(labels: Labels, named: str) -> str:
         return path.name.split(".")[0]
     found = re.search(labels.pattern, path.name)
     return found["class"] if found else ""
+
+
+def group_of(labels: Labels, named: str) -> str:
+    """What a file's path, the role's folder first in it, says it belongs to: "" where it says nothing."""
+    found = re.search(labels.group_pattern, named) if labels.group_pattern else None
+    return found["group"] if found else ""
 
 
 def _ids(files: list[File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
@@ -147,6 +153,8 @@ def _list_table(
         console.warn(f"{where}: {counted(len(files) - len(used), 'file')} in no row of {of}, left out")
     nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
     table = table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
+    if competition.labels.group_pattern is not None:
+        table["given_group"] = [group_of(competition.labels, f[0].named) if f else "" for f in found]
     return one_per_sample(table, competition, source) if "sample" in table else table
 
 

@@ -1,8 +1,10 @@
 """Labels in COCO's JSON, one or several files of them."""
 
+from kit.data.coco import Coco
 from kit.data.matching import FileNames
 from kit.describe.case import Case
 from kit.describe.entry import Entry
+from kit.describe.groups import hold_names_together
 from kit.describe.names import is_validation, plainest, roles_of
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco
@@ -38,5 +40,17 @@ def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Ca
     case.used |= {*roles, *(entry.role for entry in tests[:1])}
     case.raw["labels"]["layout"] = "json"
     case.because(f"labels in {examples(entry.name for entry in fitting)}: COCO's images and annotations")
-    target_of_coco(case, [coco for entry in fitting if (coco := entry.coco()) is not None])
+    taken_from = [coco for entry in fitting if (coco := entry.coco()) is not None]
+    target_of_coco(case, taken_from)
+    hold_names_together(_classes_in(taken_from, names), pictures, case)
     return True
+
+
+def _classes_in(cocos: list[Coco], names: FileNames) -> dict[str, str]:
+    """Training picture -> a class that is marked in it."""
+    found: dict[str, str] = {}
+    for coco in cocos:
+        marked = dict(coco.marks)
+        for image, places in zip(coco.files, names.match(list(coco.files.values())).places, strict=True):
+            found |= {names.files[place]: marked.get(image, "") for place in places}
+    return found

@@ -1,11 +1,15 @@
-"""Which column says what must stay in one fold: patients, sites, sequences."""
+"""What must stay in one fold: patients, sites, sequences, by a column, by folders, or by the files' names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from kit.data.layouts import group_of
 from kit.describe.case import Case
+from kit.describe.pictures import Pictures
+from kit.errors import examples
+from kit.sections import Labels
 
 _OF = (
     "patient|subject|person|individual|animal|case|study|site|series|group|hospital|location|loc|seq|sequence|lesion|"
@@ -15,6 +19,15 @@ SURE = re.compile(rf"^({_OF})[_ ]?(id|no|num|number|code|name)$")
 BARE = re.compile(rf"^({_OF})$")
 FEW = 10  # values of a group column for each fold, at least
 FOLDS = 5
+_COPY = "aug|augmented|copy|crop|cropped|flip|flipped|rot|rotated|frame|slice|tile|patch|view"
+# What files' names say, the likelier first, and whether it is believed where no test set's names bear it out
+IN_NAMES = (
+    (rf"(?i)(?<![a-z])(?P<group>(?:{_OF})[_ -]?\d+)", True),  # person12_virus_3.jpeg
+    *((rf"(?i)(?P<group>[^/]+?)[_ -](?:{side})(?![a-z])[^/]*$", True) for side in ("left|right", "l|r", "od|os")),
+    (r"(?P<group>[^/]+)\.rf\.[0-9a-f]{16,}\.[^.]+$", True),  # one picture's versions, as Roboflow calls them
+    (rf"(?i)^(?P<group>.+?)(?:[_ -]?(?:{_COPY})[_ -]?\d+)*\.[^.]+$", True),
+    (r"(?P<group>[^/]*[^/_ -])[_ -]\d+\.[^.]+$", False),  # storm_17.jpg
+)
 
 
 def hold_folders_together(named: Sequence[str], level: int, case: Case) -> None:
@@ -37,7 +50,7 @@ def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFr
     """`labels.group_column`, where a column of many repeated values is called like one. With `test`, the test set's
     table: groups that occur on both sides are no reason to hold them together."""
     key = "labels.group_column"
-    if key in case.given:  # written by whoever gave it
+    if key in case.given or case.given.get("labels.group_pattern", "none") != "none":  # written by whoever gave it
         return
     for column in map(str, table):
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower()
@@ -63,3 +76,35 @@ def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFr
         case.raw["labels"]["group_column"] = column
         case.because(f"{facts}{apart}: its images stay in one fold")
         return
+
+
+def hold_names_together(classes: Mapping[str, str], pictures: Pictures, case: Case) -> None:
+    """`labels.group_pattern`, where the files' names hold a patient, a side, a frame or a copy. `classes`: training
+    picture (its path, the role's folder first) -> its class, "" where it has not one."""
+    if "labels.group_pattern" in case.given or {"group_column", "group_pattern"} & set(case.raw["labels"]):
+        return
+    test = [name for entry in pictures.test for name in entry.named if name not in classes]
+    for pattern, believed in IN_NAMES:
+        theirs = {group.rpartition("/")[2] for group in _groups(pattern, test)} - {""}
+        groups = pd.Series(_groups(pattern, classes), dtype=str)
+        known = groups != ""
+        sizes = groups[known].value_counts()
+        if len(sizes) < FEW or sizes[sizes > 1].sum() < len(groups) / 2 or sizes.max() > len(groups) / FOLDS:
+            continue
+        if groups[known].groupby(pd.Series(classes.values(), dtype=str)[known]).nunique().median() < 2:
+            continue  # it is the class
+        both = theirs & {group.rpartition("/")[2] for group in sizes.index}
+        if not believed and (both or not theirs):
+            continue
+        facts = f"{len(sizes):,} groups in the pictures' names: {examples(sizes.index)}"
+        if len(both) > 0.5 * len(theirs):
+            case.because(f"{facts}, but the test set has {len(both):,} of them too: folds need not hold them together")
+            return
+        case.raw["labels"]["group_pattern"] = pattern
+        case.because(f"{facts}: pictures of one stay in one fold")
+        return
+
+
+def _groups(pattern: str, named: Iterable[str]) -> list[str]:
+    labels = Labels(layout="folders", group_pattern=pattern)
+    return [group_of(labels, name) for name in named]

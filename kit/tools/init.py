@@ -140,7 +140,7 @@ def _given(overrides: Sequence[str]) -> dict[str, str]:
 def _is_value(key: str, value: str) -> bool:
     """Is it the YAML's own value? Others name one of the readings that were asked about."""
     readings = {"submission.values", "files.train_labels", "files.sample_submission", "labels.rename"}
-    none = key == "labels.group_column" and value == "none"
+    none = key in {"labels.group_column", "labels.group_pattern"} and value == "none"
     usual = key == "labels.pattern" and value == "class.id.ext"
     return not none and not usual and (key not in readings or value[:1] in {"[", "{"})
 
