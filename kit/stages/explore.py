@@ -9,10 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.inspection import permutation_importance
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from kit import console, figures
 from kit.artifacts import Artifact, to_make
@@ -120,6 +116,11 @@ def _groups(index: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _adversarial(index: pd.DataFrame) -> dict[str, Any] | None:
     """Can a small model tell train from test by size, bytes and colours? Cross-validated ROC AUC; 0.5 means no."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # takes longer to load than most of the kit
+    from sklearn.inspection import permutation_importance
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     test = (index["split"] == "test").to_numpy()
     if min(test.sum(), (~test).sum()) < MIN_FOR_ADVERSARIAL:
         return None
