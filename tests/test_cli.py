@@ -47,10 +47,17 @@ def test_help_lists_every_command_and_loads_no_torch():
     assert all(command in done.stdout for command in COMMANDS)
 
 
-def test_what_reads_files_alone_loads_no_torch():
-    """It takes seconds and 300 MB."""
-    modules = ("stages.download", "stages.split", "stages.index", "stages.explore", "tools.runs")
-    script = f"import sys; {'; '.join(f'import kit.{one}' for one in modules)}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("modules", "unneeded"),
+    [
+        (("stages.download", "stages.split", "stages.index", "stages.explore", "tools.runs"), ("torch", "matplotlib")),
+        (("pipeline",), ("matplotlib", "sklearn")),  # by the first figure
+    ],
+)
+def test_a_command_loads_only_what_it_needs(modules, unneeded):
+    """torch takes seconds and 300 MB."""
+    loads = "; ".join(f"import kit.{one}" for one in modules)
+    script = f"import sys; {loads}; sys.exit(len(sys.modules.keys() & {set(unneeded)}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

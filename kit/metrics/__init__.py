@@ -37,13 +37,13 @@ _METRICS = (
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in _METRICS}
 RANKED = {"map": mean_average_precision, "top": top_accuracy}  # of the k likeliest classes: map@5, top@3
-F_BETA = re.compile(r"f(beta|[0-9]+(?:\.[0-9]+)?)(?:_(samples|micro|macro))?")  # f1, f2_samples, fbeta_macro
+F_BETA = re.compile(r"f(beta|[0-9]+(?:\.[0-9]+)?)(?:_(samples|micro|macro|weighted))?")  # f1, f2_samples, fbeta_macro
 Options = Mapping[str, Any]
 OPTIONS: dict[str, tuple[set[str], Callable[[Options, tuple[str, ...]], Metric]]] = {
     "partial_roc_auc": ({"min_tpr"}, partial_roc_auc),
     "weighted_log_loss": ({"weights"}, weighted_log_loss),
 }
-NAMES = [*METRICS, *OPTIONS, "f1", "f1_samples", "f1_micro", "f1_macro", "fbeta", "map@k", "top@k"]
+NAMES = [*METRICS, *OPTIONS, "f1", "f1_samples", "f1_micro", "f1_macro", "f1_weighted", "fbeta", "map@k", "top@k"]
 MANY = 100  # classes
 # beside the competition's own, of its task
 SHOWN: dict[Task, tuple[Metric, ...]] = {

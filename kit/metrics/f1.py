@@ -1,5 +1,5 @@
-"""F-beta of the second of two classes, of classes or of label sets: micro, macro (mean over classes), samples (mean
-over images). Recall counts `beta` times as much as precision. Fitted: thresholds."""
+"""F-beta of the second of two classes, of classes or of label sets: micro, macro (mean over classes), weighted (as they
+are frequent), samples (mean over images). Recall counts `beta` times as much as precision. Fitted: thresholds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +72,7 @@ def _of_two(beta: float) -> Metric:
 
 
 def f_beta(beta: float, average: str = "") -> Metric:
-    """`average`: samples, micro or macro; "": of the second of two classes."""
+    """`average`: samples, micro, macro or weighted; "": of the second of two classes."""
     if not average:
         return _of_two(beta)
 
@@ -83,7 +83,7 @@ def f_beta(beta: float, average: str = "") -> Metric:
 
     def fit(targets: np.ndarray, predictions: np.ndarray, plain: Mapping[str, Any]) -> Params:
         more = {"at_least_one": plain.get("at_least_one", True)}
-        if average == "macro":  # one for each label
+        if average in {"macro", "weighted"}:  # one for each label
             columns = zip(targets.T, predictions.T, strict=True)
             return more | {"thresholds": [best_threshold(wanted, probs, beta) for wanted, probs in columns]}
         grid = np.quantile(predictions, np.linspace(0.02, 0.999, GRID))

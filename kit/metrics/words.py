@@ -25,7 +25,7 @@ _PHRASES = (  # in this order
     (r"(top 1 )?(multi ?class )?(mis)?classification error( rate)?|\berror rate\b", " accuracy "),
     (r"balanced accuracy|mean recall|macro (averaged? )?recall|average recall", " balanced "),
     (r"probabilistic f ?1|\bpf1\b", " probabilistic f1 "),
-    (r"\b(micro|macro|samples?) ?f ?(beta|\d+(\.\d+)?)\b", r" \1 f\2 "),
+    (r"\b(micro|macro|samples?|weighted) ?f ?(beta|\d+(\.\d+)?)\b", r" \1 f\2 "),
     (r"\bf ?(beta|\d+(?:\.\d+)?)\b", r" f\1 "),
     (r"\bf ?(measure|score)\b", " f1 "),
     (r"(mean average precision|\bmap)( at)? ?(\d+)", r" map@\3 "),
@@ -43,6 +43,7 @@ _VOCABULARY = (
     "balanced recall precision score beta measure classification categorization matthews correlation coefficient mcc "
     "spearman rank probabilistic top map multi class"
 )
+_AVERAGES = {"sample", "micro", "macro", "weighted"}
 _OTHER = {
     "logloss": "log_loss", "rocauc": "roc_auc", "kappa": "quadratic_weighted_kappa", "balanced": "balanced_accuracy",
 }  # fmt: skip
@@ -77,7 +78,7 @@ def _f_scores(f: str, others: set[str]) -> list[str]:
     if not others:  # of samples where it fits the task; of one class an image Kaggle's is micro
         return [f"{f}_samples", f, f"{f}_micro", f"{f}_macro"]
     kind = next(iter(others)).removesuffix("s") if len(others) == 1 else ""
-    return [f"{f}_samples" if kind == "sample" else f"{f}_{kind}"] if kind in {"sample", "micro", "macro"} else []
+    return [f"{f}_samples" if kind == "sample" else f"{f}_{kind}"] if kind in _AVERAGES else []
 
 
 def percent_in(words: str) -> float | None:

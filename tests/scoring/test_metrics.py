@@ -43,11 +43,11 @@ def test_f_beta(beta):
     assert score(f"f{beta}", TWO, PAIR) == reference(TWO, PAIR[:, 1] >= 0.5, "binary")
     sets = decide(f"f{beta}_samples", True, SET_PROBS, {"thresholds": 0.5, "at_least_one": False})
     assert (sets == (SET_PROBS >= 0.5)).all()
-    for average in ("samples", "micro", "macro"):
+    for average in ("samples", "micro", "macro", "weighted"):
         fixed = {"at_least_one": False}
         value = find_metric(f"f{beta}_{average}").score(SETS, SET_PROBS, fixed)
         assert value == reference(SETS, SET_PROBS >= 0.5, average)
-    for average in ("micro", "macro"):
+    for average in ("micro", "macro", "weighted"):
         assert score(f"f{beta}_{average}", TARGETS, PROBS) == reference(TARGETS, PROBS.argmax(axis=1), average)
     assert find_metric("fbeta_macro", {"beta": beta}).name == f"f{beta}_macro"
 
@@ -122,7 +122,9 @@ def test_probabilistic_f1():
         "partial area under the ROC curve above 80% TPR": "partial_roc_auc", "probabilistic F1": "probabilistic_f1",
         "weighted multi-label logarithmic loss": "weighted_log_loss", "Spearman's rank correlation": "spearman",
         "quadratic weighted kappa": "quadratic_weighted_kappa", "CategorizationAccuracy": "accuracy",
-        "weighted AUC": "", "minimum F1 score": "", "Global Average Precision": "", "weighted F1": "",
+        "weighted AUC": "", "minimum F1 score": "", "Global Average Precision": "",
+        "weighted F1": "f1_weighted", "F1 (weighted)": "f1_weighted",
+        "weighted average F2-score": "f2_weighted", "WeightedFScore": "f1_weighted",
         "mean average precision": "", "hierarchical macro-averaged recall": "balanced_accuracy", "roc_acu": "",
     }.items(),
 )  # fmt: skip

@@ -122,7 +122,7 @@ def test_noise_gives_no_cut_points():
     assert np.array_equal(post.decisions, decide("quadratic_weighted_kappa", False, probs))
 
 
-@pytest.mark.parametrize("metric", ["f1_macro", "f1_micro", "f1_samples"])
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_weighted", "f1_micro", "f1_samples"])
 def test_thresholds_follow_the_scale_of_the_predictions(metric):
     generator = np.random.default_rng(0)
     targets = (generator.random((4000, 3)) < [0.3, 0.2, 0.4]).astype(np.float32)
