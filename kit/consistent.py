@@ -77,10 +77,13 @@ def require_consistent(of: Described) -> None:
         raise ValueError(f"submission.new_class: belongs to format top_k, not to {wanted}")
     tables, any_file = ("csv",), ("filename", "folders", "csv", "json")
     suits = {
-        "group_column": ("csv", "json"), "wide": tables, "only": ("csv", "pixels-csv"), "pattern": ("filename",),
+        "group_column": any_file if of.files.train_groups else ("csv", "json"), "group_id_column": any_file,
+        "wide": tables, "only": ("csv", "pixels-csv"), "pattern": ("filename",),
         "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": any_file,
         "pixel_shape": ("csv", "pixels-csv"), "rename": any_file, "columns": tables, "joined": tables,
     }  # fmt: skip
+    if bool(of.files.train_groups) != bool(of.labels.group_id_column and of.labels.group_column):
+        raise ValueError("files.train_groups: needs labels.group_column, and labels.group_id_column for the pictures")
     if of.pictures is not None and layout in {"idx", "pixels-csv", "json"}:
         raise ValueError(f"pictures: layout {layout} has one picture a sample")
     if of.pictures is not None and of.pictures.columns and layout != "csv":

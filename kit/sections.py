@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from kit import schema
 from kit.tasks import Format
 
-ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels", "test_ids", "test_table")
+ROLES = ("train", "test", "sample_submission", "train_labels", "test_labels", "test_ids", "test_table", "train_groups")
 Place = str | tuple[str, ...]
 Together = tuple[str, ...]
 
@@ -26,6 +26,7 @@ class Files:
     train_labels: tuple[Place, ...] = ()  # layouts csv, json and idx
     test_labels: tuple[Place, ...] = ()  # of a benchmark that publishes them; they only ever score
     test_table: tuple[Place, ...] = ()  # csv: what the labels' table says of its images but their labels
+    train_groups: tuple[Place, ...] = ()  # a table of `labels.group_column`, where it is not the labels' own
     test_ids: tuple[Place, ...] = ()  # without a sample submission: a table whose id column lists the rows
     without: tuple[str, ...] = ()  # folders, at any depth below a role's, or files (*_mask*), left out
 
@@ -65,7 +66,10 @@ class Labels:
     rename: dict[str, str] = field(default_factory=dict)
     level: int = -1  # folders: which folder is the class. -1: the nearest; 0: the role's own, 1: those in it
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)  # rows whose column holds one of these
-    group_column: str | None = None  # csv and json: images of one patient, site, ... stay in one fold
+    # images of one patient, site, ... stay in one fold: by a column of the labels, csv and json, or of
+    # `files.train_groups`, whose `group_id_column` names the pictures
+    group_column: str | None = None
+    group_id_column: str | None = None
     group_pattern: str | None = None  # where pictures are files: as `pattern`, for the whole path, with (?P<group>...)
     first_id: int = 0  # idx and pixels-csv: the first picture's id
     pixel_shape: tuple[int, int] | None = None  # (height, width) of a table's rows of pixels that are not square

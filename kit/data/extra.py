@@ -12,7 +12,7 @@ from kit.competition import Competition
 from kit.data.duplicates import likeness, near_any
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
-from kit.data.layouts import list_split
+from kit.data.layouts import Places, list_split
 from kit.data.reading import Reading
 from kit.data.table import TARGET, read_index, readable, value_range
 from kit.errors import ConfigError, KitError, counted, examples
@@ -51,7 +51,8 @@ def _labelled_files(folder: Path, competition: Competition) -> pd.DataFrame:
     if not set(inside) & set(competition.classes):
         raise KitError(f"{folder}: no folder in it is named after a class ({examples(competition.classes, 6)})")
     by_folder = Labels(competition.classes, "folders", rename=competition.labels.rename)
-    files = list_split(replace(competition, labels=by_folder), "train", [folder.resolve()])
+    plain = replace(competition, labels=by_folder, files=replace(competition.files, train_groups=()))
+    files = list_split(plain, "train", Places([folder.resolve()]))
     return files[files[TARGET] != ""].reset_index(drop=True)
 
 

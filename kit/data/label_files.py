@@ -38,7 +38,8 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
     by_column = labels.wide or (labels.joined is not None and not labels.columns)
     several = {"labels.classes": list(competition.classes)} if by_column else {"labels.columns": list(labels.columns)}
     needed |= several if by_column or labels.columns else {"labels.column": [labels.column]}
-    needed |= {"labels.group_column": [labels.group_column]} if labels.group_column else {}
+    group = None if competition.files.train_groups else labels.group_column
+    needed |= {"labels.group_column": [group]} if group else {}
     needed |= {"pictures.columns": list(competition.pictures.columns)} if competition.pictures else {}
     if competition.columns is not None:
         needed["columns"] = [name.removeprefix(PREFIX) for name in names_of(competition)]
@@ -59,7 +60,7 @@ def _read_csv(competition: Competition, file: Path, has_labels: bool = True) -> 
         table = table[table[column].isin(values)].reset_index(drop=True)
     ids = table[labels.id_column]
     require_one_row(ids, f"{file}: column '{labels.id_column}'")
-    result = pd.DataFrame({"image_id": ids, "given_group": table[labels.group_column] if labels.group_column else ""})
+    result = pd.DataFrame({"image_id": ids, "given_group": table.get(group, "")})
     if (pictures := competition.pictures) is not None and pictures.columns:
         result["sample"] = table[list(pictures.columns)].agg(pictures.separator.join, axis=1)
     if competition.columns is not None:
@@ -219,7 +220,7 @@ def _read_json(competition: Competition, file: Path) -> pd.DataFrame:
     for image, name in marks:
         sets[image].add(name)
     result = pd.DataFrame({"image_id": list(images), "given_group": "", "file": list(images.values())})
-    if competition.labels.group_column is not None:
+    if competition.labels.group_column is not None and not competition.files.train_groups:
         result["given_group"] = [facts.get(competition.labels.group_column, "") for facts in coco.facts]
     if competition.task == "labels":
         bits = [["1" if name in sets[image] else "0" for name in competition.classes] for image in images]

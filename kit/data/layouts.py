@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,6 +12,7 @@ from kit import console
 from kit.competition import Competition
 from kit.data.columns import names_of
 from kit.data.containers import names_in, other_columns, read_idx
+from kit.data.grouping import groups_of
 from kit.data.images import EXTENSIONS
 from kit.data.label_files import one_per_sample, read_labels, read_test_table
 from kit.data.listing import File, files_in
@@ -21,25 +23,33 @@ from kit.errors import KitError, counted, examples, nearest
 from kit.sections import Labels
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a split is: the folders, or the one file, that hold the pictures; the files of their labels, where there
+    are some (a test set may have them too); the tables of their groups."""
+
+    pictures: Sequence[Path]
+    labels: Sequence[Path] = ()
+    groups: Sequence[Path] = ()
+
+
 def list_split(
-    competition: Competition, split: str, places: Sequence[Path], labels: Sequence[Path] = (),
-    wanted: Sequence[str] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `places`:
-    the folders, or the one file, that hold the pictures; `labels`: the files of their labels, where there are some (a
-    test set may have them too); `wanted`: the ids that the sample submission asks for. Files are in natural order of
+    competition: Competition, split: str, places: Places, wanted: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `wanted`:
+    the ids that the sample submission asks for. Files are in natural order of
     their ids, tables in their own order. A picture without a known target is noted as a problem; if none has one, the
     description is wrong (`KitError`). Hidden files, and what is no picture by its ending, are skipped."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
-        table = _list_container(competition, split, places[0], labels[0] if labels else None)
+        table = _list_container(competition, split, places)
     elif layout in {"csv", "json"}:
-        table = _list_table(competition, split, places, labels, wanted)
+        table = _list_table(competition, split, places, wanted)
     else:
         table = _list_folder(competition, split, places, wanted)
     repeated = table[table["image_id"].duplicated(keep=False)]
     if len(repeated):
-        there = " and ".join(map(str, places))
+        there = " and ".join(map(str, places.pictures))
         raise KitError(f"{there}: files share an id: {examples(Path(p).name for p in repeated['path'])}; rename one")
     columns = ["image_id", "split", *competition.targets, "path", "given_group", "problem", *names_of(competition)]
     table = table.reindex(columns=columns, fill_value="").fillna("").assign(split=split)
@@ -49,12 +59,10 @@ def list_split(
     return table
 
 
-def _list_folder(
-    competition: Competition, split: str, folders: Sequence[Path], wanted: Sequence[str] | None
-) -> pd.DataFrame:
+def _list_folder(competition: Competition, split: str, places: Places, wanted: Sequence[str] | None) -> pd.DataFrame:
     """filename and folders: the files' paths give the class; of test pictures where all are in several classes'."""
     classes, labels = competition.classes, competition.labels
-    by_folder, files = labels.layout == "folders", files_in(folders, competition)
+    by_folder, files = labels.layout == "folders", files_in(places.pictures, competition)
     names = [""] * len(files)
     expected = f"in a folder named after its class: {examples(classes, 10)}"
     if not by_folder:
@@ -66,13 +74,13 @@ def _list_folder(
             names = [""] * len(files)
         if split == "train" and not any(names):
             there = examples(file.inside for file in files)
-            where = " and ".join(map(str, folders))
+            where = " and ".join(map(str, places.pictures))
             raise KitError(f"{where}: no file is {expected} (there is {there}); correct `labels` in the YAML")
     ids = _ids(files, split, wanted, by_folder)
     problem = f"no class in the name: expected {expected}"
     problems = [problem if split == "train" and not name else "" for name in names]
     paths = [file.path for file in files]
-    groups = [group_of(labels, file.named) for file in files]
+    groups = groups_of(competition, files, places.groups)
     table = pd.DataFrame({"image_id": ids, TARGET: names, "path": paths, "given_group": groups, "problem": problems})
     return table if split == "train" or wanted is None else table[table["image_id"].isin(set(wanted))]
 
@@ -89,12 +97,6 @@ def class_of(labels: Labels, named: str) -> str:
     return found["class"] if found else ""
 
 
-def group_of(labels: Labels, named: str) -> str:
-    """What a file's path, the role's folder first in it, says it belongs to: "" where it says nothing."""
-    found = re.search(labels.group_pattern, named) if labels.group_pattern else None
-    return found["group"] if found else ""
-
-
 def _ids(files: list[File], split: str, wanted: Sequence[str] | None, by_folder: bool) -> list[str]:
     stems = [file.stem for file in files]
     if split == "test" and wanted is not None:
@@ -109,10 +111,9 @@ def _ids(files: list[File], split: str, wanted: Sequence[str] | None, by_folder:
     return stems
 
 
-def _list_table(
-    competition: Competition, split: str, folders: Sequence[Path], labels: Sequence[Path], wanted: Sequence[str] | None
-) -> pd.DataFrame:
+def _list_table(competition: Competition, split: str, places: Places, wanted: Sequence[str] | None) -> pd.DataFrame:
     """csv and json: a table names the images; train and test may share a folder."""
+    folders, labels = places.pictures, places.labels
     files = files_in(folders, competition)
     table = pd.DataFrame({"image_id": [], "file": []})
     if labels:
@@ -153,8 +154,9 @@ def _list_table(
         console.warn(f"{where}: {counted(len(files) - len(used), 'file')} in no row of {of}, left out")
     nowhere = [str(folders[0] / name.replace("/", "_")) for name in names]  # cannot leave the folder
     table = table.assign(path=[f[0].path if f else path for f, path in zip(found, nowhere, strict=True)])
-    if competition.labels.group_pattern is not None:
-        table["given_group"] = [group_of(competition.labels, f[0].named) if f else "" for f in found]
+    if competition.labels.group_pattern is not None or places.groups:
+        groups = dict(zip((file.path for file in files), groups_of(competition, files, places.groups), strict=True))
+        table["given_group"] = [groups[f[0].path] if f else "" for f in found]
     return one_per_sample(table, competition, source) if "sample" in table else table
 
 
@@ -168,8 +170,9 @@ def _likely_pictures(files: list[File]) -> list[File]:
     return pictures or files
 
 
-def _list_container(competition: Competition, split: str, file: Path, labels: Path | None) -> pd.DataFrame:
+def _list_container(competition: Competition, split: str, places: Places) -> pd.DataFrame:
     """One file of many pictures, by number or by name."""
+    file, labels = places.pictures[0], places.labels[0] if places.labels else None
     held = names_in(file)
     count = len(held)
     known: Sequence[str] = [""] * count

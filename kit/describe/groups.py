@@ -5,17 +5,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from kit.data.layouts import group_of
+from kit.data.grouping import group_of
 from kit.describe.case import Case
+from kit.describe.entry import Inventory
+from kit.describe.label_tables import Table
+from kit.describe.names import is_test
 from kit.describe.pictures import Pictures
 from kit.errors import examples
 from kit.sections import Labels
 
+_WHO = "patient|subject|person|individual|animal|driver|volunteer|participant|donor"
 _OF = (
-    "patient|subject|person|individual|animal|case|study|site|series|group|hospital|location|loc|seq|sequence|lesion|"
-    "scene|video|camera|plot|slide|donor|participant|exam|center|centre|institution|family|clip|session|experiment"
+    f"{_WHO}|case|study|site|series|group|hospital|location|loc|seq|sequence|lesion|"
+    "scene|video|camera|plot|slide|exam|center|centre|institution|family|clip|session|experiment"
 )
-SURE = re.compile(rf"^({_OF})[_ ]?(id|no|num|number|code|name)$")
+SURE = re.compile(rf"^(({_OF})[_ ]?(id|no|num|number|code|name)|{_WHO})$")
 BARE = re.compile(rf"^({_OF})$")
 FEW = 10  # values of a group column for each fold, at least
 FOLDS = 5
@@ -33,7 +37,7 @@ IN_NAMES = (
 def hold_folders_together(named: Sequence[str], level: int, case: Case) -> None:
     """`labels.group_pattern`, where the classes' folders hold a folder for each patient or series. `named`: pictures'
     paths, the role's folder first; `level`: which of their folders is the class."""
-    if level < 0 or "labels.group_pattern" in case.given:
+    if level < 0 or "labels.group_pattern" in case.given or "group_column" in case.raw["labels"]:
         return
     parts = pd.DataFrame([name.split("/")[: level + 2] for name in named if name.count("/") > level + 1])
     if len(parts) < len(named):
@@ -54,28 +58,49 @@ def find_group(table: pd.DataFrame, taken: set[str], case: Case, test: pd.DataFr
         return
     for column in map(str, table):
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower()
-        sure, bare = SURE.match(name), BARE.match(name)
+        values = table[column][table[column] != ""]
+        theirs = set(test[column]) if test is not None and column in test else set()
+        both, count = set(values) & theirs, values.nunique()
+        sure, bare = SURE.match(name), BARE.match(name) or (name.endswith("_id") and theirs and not both)
         if column in taken or not (sure or bare):
             continue
-        values = table[column][table[column] != ""]
-        count = values.nunique()
         part = sure and column in case.raw.get("pictures", {}).get("columns", ())  # of what a sample is
-        if values.is_unique or count < FOLDS or (count < FEW * FOLDS * (0.2 if sure else 1) and not part):
+        least = FOLDS if theirs and not both else FEW if sure else FEW * FOLDS
+        if values.is_unique or count < FOLDS or (count < least and not part):
             continue
         facts = f"column '{column}' repeats ({count:,} values)"
-        theirs = set(test[column]) if test is not None and column in test else set()
-        both = set(values) & theirs
         if len(both) > 0.5 * len(theirs):
             case.because(f"{facts}, but the test set has {len(both):,} of them too: folds need not hold them together")
             continue
         apart = " and shares none with the test set" if theirs and not both else ""
-        if bare and not apart:
+        if not sure and not apart:
             options = [("none", "folds mix its values"), (column, "images of one value stay in one fold")]
             if case.choose(key, f"C{facts[1:]}: is it a patient, a place, a series?", options) == "none":
                 continue
         case.raw["labels"]["group_column"] = column
         case.because(f"{facts}{apart}: its images stay in one fold")
         return
+
+
+def find_group_beside(tables: Sequence[Table], inventory: Inventory, case: Case) -> None:
+    """`files.train_groups`, where a table beside the labels' names the training pictures and has a group's column."""
+    labels, wanted = case.raw["labels"], case.given.get("labels.group_column", "none")
+    here = case.table is not None and wanted in case.table
+    if here or {"group_column", "group_pattern"} & set(labels):
+        return
+    for table in tables:
+        if table.entry.role in case.used or table.form is not None:
+            continue
+        columns = set(table.rows.columns)
+        tests = [entry.rows() for entry in inventory.entries if entry.is_table and is_test(entry.name)]
+        test = next((rows for rows in tests if columns <= set(rows.columns)), None)
+        find_group(table.rows, {table.column}, case, test)
+        if "group_column" in labels or wanted in columns:
+            case.raw["files"]["train_groups"] = [table.entry.role]
+            labels["group_id_column"] = table.column
+            case.used.add(table.entry.role)
+            case.because(f"{table.entry.name}: column '{table.column}' names the pictures")
+            return
 
 
 def hold_names_together(classes: Mapping[str, str], pictures: Pictures, case: Case) -> None:

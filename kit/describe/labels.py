@@ -11,7 +11,7 @@ from kit.describe.annotations import take_coco
 from kit.describe.case import Case, number_first
 from kit.describe.entry import Entry, Inventory
 from kit.describe.folders import Level, class_folders, file_names, one_to_one
-from kit.describe.groups import hold_folders_together, hold_names_together
+from kit.describe.groups import find_group_beside, hold_folders_together, hold_names_together
 from kit.describe.label_tables import Table, choose_table, disagree, naming_tables
 from kit.describe.names import is_validation, split_column
 from kit.describe.pictures import Pictures
@@ -34,12 +34,14 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
     if table is not None and layout in {"", "csv"}:
         require_answers(table.entry, table.column, table.rows, inventory, case)
         used = _take_table(table, tables, names, case)
+        find_group_beside(tables, inventory, case)
         hold_names_together(_classes_in(used, names, case), pictures, case)
     elif cocos and layout in {"", "json"} and take_coco(cocos, pictures, names, case):
         return
     elif not layout and (holder := asked_table(inventory, case)) is not None:
         raise KitError(nothing(pictures, names, inventory, case, holder))
     elif levels and layout in {"", "folders"}:
+        find_group_beside(tables, inventory, case)
         _take_level(levels, pictures, case)
     elif layout == "folders":
         raise KitError(f"--set labels.layout=folders: no folders of {pictures.train[0].name} tell classes")
@@ -50,6 +52,7 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
         case.classes = found[0]
         case.because(f"labels in the file names: {examples(PurePosixPath(n).name for n in pictures.named)}")
         by_name = Labels(pattern=found[1].get("pattern"))
+        find_group_beside(tables, inventory, case)
         hold_names_together({name: class_of(by_name, name) for name in pictures.named}, pictures, case)
         target_of_files(case)
 

@@ -1,6 +1,7 @@
 """index: every image file read once -> `data/<competition>/index.csv`, a row per image."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kit.data.depth import set_range
 from kit.data.duplicates import MAX_GROUP, near_identical_groups
 from kit.data.facts import hash_values, look_at
 from kit.data.images import DECODED_BY
-from kit.data.layouts import list_split
+from kit.data.layouts import Places, list_split
 from kit.data.places import require_in_raw
 from kit.data.reading import SEPARATOR, Reading, parts_of
 from kit.data.samples_seen import linked, one_row_each
@@ -80,13 +81,17 @@ def list_competition(competition: Competition, raw: Path) -> pd.DataFrame:
     if competition.files.sample_submission or competition.files.test_ids:
         table = places.get("sample_submission", places.get("test_ids", []))[0]
         wanted = images_asked_for(competition, read_sample(competition, raw), str(table))
-    train = list_split(competition, "train", places["train"], places.get("train_labels", []), wanted)
+    train = list_split(competition, "train", _places_of("train", places), wanted)
     if not competition.files.test:
         return train
-    tables = places.get("test_labels", places.get("test_table", []))
-    test = list_split(competition, "test", places["test"], tables, wanted)
+    test = list_split(competition, "test", _places_of("test", places), wanted)
     _check(competition, train, test, wanted, places)
     return pd.concat([train, test], ignore_index=True)
+
+
+def _places_of(split: str, places: Mapping[str, list[Path]]) -> Places:
+    labels = places.get(f"{split}_labels", places.get(f"{split}_table", []))
+    return Places(places[split], labels, places.get(f"{split}_groups", []))
 
 
 def _check(

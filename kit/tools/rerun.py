@@ -20,7 +20,7 @@ from kit.competition import Competition
 from kit.config import Experiment
 from kit.data.archives import is_archive, unpack_archive, unpacked_name
 from kit.data.columns import column_values, names_of
-from kit.data.layouts import list_split
+from kit.data.layouts import Places, list_split
 from kit.data.pixels import Pixels
 from kit.data.places import in_downloads
 from kit.data.reading import Reading
@@ -98,19 +98,20 @@ def find_test(competition: Competition, source: Path, raw: Path) -> TestSet:
     """The test pictures under the mounted competition, and the rows that its sample submission asks for; those of the
     files, where the sample knows none of them. `raw`: a folder for what has to be unpacked, and the sample."""
     roles, id_column = competition.files.roles(), competition.submission.id_column
-    places = [_unpacked(place, raw) for place in _found(source, roles["test"], "test pictures")]
+    pictures = [_unpacked(place, raw) for place in _found(source, roles["test"], "test pictures")]
     role = "test_table"
     tables = [raw / unpacked_name(one.name) for one in _found(source, roles[role], role)] if role in roles else []
     for role in ("sample_submission", "test_ids", "test_table"):
         for table in _found(source, roles[role], role) if role in roles else []:
             place_table(table, raw / unpacked_name(table.name))
-    files = list_split(competition, "test", places, tables, None)
+    places = Places(pictures, tables)
+    files = list_split(competition, "test", places)
     sample = read_sample(competition, raw, files["image_id"].tolist())
     wanted = images_asked_for(competition, sample, "the sample submission")
     path_of = dict(zip(files["image_id"], files["path"], strict=True))
     if set(wanted) - set(path_of):  # the ids are not the files' names as they stand
         with contextlib.suppress(KitError):
-            listed = list_split(competition, "test", places, tables, wanted)
+            listed = list_split(competition, "test", places, wanted)
             path_of |= dict(zip(listed["image_id"], listed["path"], strict=True))
     if not set(wanted) & set(path_of):
         wanted = files["image_id"].tolist()

@@ -8,7 +8,7 @@ import pytest
 
 from kit.competition import Competition
 from kit.config import Experiment
-from kit.errors import ConfigError
+from kit.errors import ConfigError, KitError
 from kit.run.run import Run
 from kit.stages import download, index, split
 from kit.tools import init
@@ -115,3 +115,88 @@ def test_a_pattern_may_be_given_or_declined(tmp_path):
     assert set(_run(files).index["given_group"]) == set("0123456789")
     with pytest.raises(ConfigError, match="group_pattern: is set beside group_column; name one of them"):
         _init(files, r"labels.group_pattern=/(?P<group>\d)", "labels.group_column=animal")
+
+
+def _pictured(folder: Path, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(drawn.encoded(drawn.draw(number % 2, number), ".jpg"))
+
+
+def _grouped(folder: Path) -> pd.Series:
+    run = _run(folder)
+    split.split(run)
+    seen = run.index.assign(fold=run.samples.folds)[run.index["split"] == "train"].set_index("image_id")
+    assert (seen.groupby("given_group")["fold"].nunique() == 1).all()
+    return seen["given_group"]
+
+
+def test_drivers_are_a_group_though_they_are_few(tmp_path):
+    """State Farm: 26 drivers, in the table that says the classes' folders once more."""
+    files = tmp_path / "files"
+    kinds, drivers = [f"c{k % 3}" for k in range(60)], [f"p{k // 5:03}" for k in range(60)]
+    _pictured(files, [f"imgs/train/{kind}/img_{k}.jpg" for k, kind in enumerate(kinds)])
+    _pictured(files, [f"imgs/test/img_{k}.jpg" for k in range(90, 94)])
+    table = {"subject": drivers, "classname": kinds, "img": [f"img_{k}.jpg" for k in range(60)]}
+    pd.DataFrame(table).to_csv(files / "driver_imgs_list.csv", index=False)
+    asked = pd.DataFrame({"img": [f"img_{k}.jpg" for k in range(90, 94)]})
+    asked.assign(c0=0.3, c1=0.3, c2=0.4).to_csv(files / "sample_submission.csv", index=False)
+    made = init.init(Workspace(tmp_path), files, name="c", metric="log_loss", force=True)
+    assert Competition.load(made.competition).labels.group_column == "subject"
+    assert _grouped(files).nunique() == 12
+
+
+@pytest.mark.parametrize("layout", ["csv", "folders", "filename"])
+def test_a_group_in_a_table_beside_the_labels(tmp_path, layout):
+    """ISIC 2019's lesions, DrivenData's sites: a table, folders or names tell the class, another table the group."""
+    files = tmp_path / "files"
+    name = {"csv": "I{k}.jpg", "folders": "{kind}/I{k}.jpg", "filename": "{kind}.{k}.jpg"}[layout]
+    kinds = [KINDS[k % 2] for k in range(24)]
+    names = [name.format(k=k, kind=kind) for k, kind in enumerate(kinds)]
+    ids = [Path(one).stem for one in names]
+    _pictured(files / "train", names)
+    _pictured(files / "test", [f"T{k}.jpg" for k in range(6)])
+    if layout == "csv":
+        pd.DataFrame({"image": ids, "animal": kinds}).to_csv(files / "GroundTruth.csv", index=False)
+    meta = pd.DataFrame({"image": ids, "age": range(24), "lesion_id": [f"L{k // 2}" for k in range(24)]})
+    meta.iloc[:-1].to_csv(files / "Metadata.csv", index=False)  # one picture is not there
+    asked = pd.DataFrame({"image": [f"T{k}" for k in range(6)], "animal": "cat"})
+    asked.to_csv(files / "sample_submission.csv", index=False)
+    competition = _init(files, f"labels.layout={layout}")
+    labels = competition.labels
+    assert (labels.layout, labels.group_column, labels.group_id_column) == (layout, "lesion_id", "image")
+    assert competition.files.train_groups == ("Metadata.csv",)
+    groups = _grouped(files)
+    assert groups[ids[0]] == groups[ids[1]] == "L0"
+    assert groups[ids[23]] == ""
+    assert groups.nunique() == 13
+
+
+def test_places_that_the_test_set_lacks_are_a_group_by_any_name(tmp_path):
+    files = _files(tmp_path / "files", [f"a{k}.png" for k in range(20)], [f"t{k}.png" for k in range(4)], table=True)
+    table = pd.read_csv(files / "train.csv").assign(storm_id=[f"s{k % 6}" for k in range(20)])
+    table.to_csv(files / "train.csv", index=False)
+    assert _init(files).labels.group_column is None, "nothing says so"
+    test = pd.DataFrame({"image": [f"t{k}.png" for k in range(4)], "storm_id": "z1"})
+    test.to_csv(files / "test.csv", index=False)
+    assert _init(files).labels.group_column == "storm_id"
+    test.assign(storm_id="s1").to_csv(files / "test.csv", index=False)
+    assert _init(files).labels.group_column is None
+
+
+def test_a_table_of_groups_that_fits_nothing(tmp_path):
+    files = _files(tmp_path / "files", [f"a{k}.png" for k in range(20)], ["t0.png"], table=True)
+    meta = pd.DataFrame({"image": [f"a{k}.png" for k in range(20)], "patient_id": [f"p{k // 2}" for k in range(20)]})
+    meta.to_csv(files / "meta.csv", index=False)
+    assert _init(files).labels.group_column == "patient_id"
+    _run(files)
+    raw = Workspace(tmp_path).raw("c") / "meta.csv"
+    raw.write_text("picture,patient_id\nb1,p1\n")
+    message = r"meta\.csv: has no column 'image' .*; correct `labels\.group_id_column`"
+    with pytest.raises(KitError, match=message):
+        index.index(Run.open(Experiment.load(tmp_path / "configs" / "c.yaml"), Workspace(tmp_path)), force=True)
+    raw.write_text("image,patient_id\nb1,p1\n")
+    with pytest.raises(KitError, match=r"meta\.csv: no id of 'image' is a picture \(b1; files there: train/a0\.png"):
+        index.index(Run.open(Experiment.load(tmp_path / "configs" / "c.yaml"), Workspace(tmp_path)), force=True)
+    with pytest.raises(ConfigError, match=r"files\.train_groups: needs labels\.group_column, and labels\.group_id_col"):
+        _init(files, "labels.group_column=none", "files.train_groups=[meta.csv]")
