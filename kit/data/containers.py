@@ -5,18 +5,22 @@ A table of pixels (CSV, parquet: see `pixel_tables`; JSON: a list per band), an 
 that readers of pictures need not know."""
 
 import gzip
+import io
 import json
 import math
 import re
 import threading
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from kit.data.formats import hdf5
 from kit.data.formats.parquet import read_parquet
@@ -25,6 +29,7 @@ from kit.data.values import npy_bytes
 from kit.errors import KitError, reason
 
 ENDINGS = (*hdf5.ENDINGS, ".parquet", ".json", ".npz")  # whose pictures have names; a table of labels may name them
+FILES = (*ENDINGS, ".npy")  # a file that is given in place of a folder of pictures
 _BAND = re.compile(rb"\[\s*(-?[\d.]+(?:[eE][-+]?\d+)?\s*,\s*){%d}" % FEW)
 _reading = threading.Lock()  # several threads that want one container read it once
 
@@ -185,10 +190,30 @@ def _arrays(file: Path) -> Held:
             arrays = {name: held[name] for name in held.files}
     except (ValueError, OSError) as error:
         raise KitError(f"{file}: cannot be read as arrays: {reason(error)}; get it again") from None
-    stacks = [array for array in arrays.values() if array.ndim == 4]
+    stacks = [array for array in arrays.values() if is_stack(array.shape)]
     if len(stacks) == 1:
         return Held(_numbers(len(stacks[0])), stacks[0], pd.DataFrame(index=range(len(stacks[0]))))
     return Held(list(arrays), list(arrays.values()), pd.DataFrame(index=range(len(arrays))))
+
+
+def is_stack(shape: tuple[int, ...]) -> bool:
+    """Are these many pictures, (N, H, W) or (N, H, W, C), and not one of a few channels?"""
+    return len(shape) == 4 or (len(shape) == 3 and shape[-1] > 4)
+
+
+def array_shape(data: IO[bytes]) -> tuple[int, ...] | None:
+    """Of a .npy, or of the only array of a .npz, by its header; `None` where it is neither."""
+    try:
+        if data.read(2) == b"PK":
+            archive = zipfile.ZipFile(data)
+            names = archive.namelist()
+            return array_shape(io.BytesIO(archive.open(names[0]).read(1000))) if len(names) == 1 else None
+        data.seek(0)
+        reader = {1: read_array_header_1_0, 2: read_array_header_2_0}[read_magic(data)[0]]
+        shape: tuple[int, ...] = reader(data)[0]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        return None
+    return shape
 
 
 def read_idx(file: Path) -> np.ndarray:

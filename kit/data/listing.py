@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kit import console
 from kit.competition import Competition
-from kit.data.containers import ENDINGS, names_in
+from kit.data.containers import FILES, names_in
 from kit.data.places import walk
 from kit.data.reading import SEPARATOR
 from kit.data.sources import named_in
@@ -59,7 +59,7 @@ def files_in(folders: Sequence[Path], competition: Competition) -> list[File]:
     samples have several, they go by the samples' names."""
     found: list[File] = []
     for folder in folders:
-        if folder.is_file() and folder.name.endswith(ENDINGS):
+        if folder.is_file() and folder.name.endswith(FILES):
             shape = competition.labels.pixel_shape
             names = [name for name in names_in(folder) if not is_within(competition.files.without, name)]
             found += [File(folder, name, shape, is_held=True) for name in names]

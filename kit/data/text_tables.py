@@ -22,6 +22,7 @@ from kit.errors import KitError, counted, examples, reason
 from kit.joined import joined, split_joined
 
 ENDINGS = (".csv", ".tsv", ".parquet")
+ARRAYS = (".npy", ".npz")
 DELIMITERS = (",", ";", "\t", "|")
 LISTING = ".txt"  # a table where its rows begin with pictures' names
 MOST_LONGER = 0.1  # of the rows, with a comma too many
@@ -32,7 +33,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) -> pd.DataFrame:
     """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
     header its columns are called column1, column2, ..., or label, pixel0, ... A few rows with too many cells are left
-    out, with a warning; between semicolons decimal commas become points. JSON as `json_table` reads it. Raises
+    out, with a warning; between semicolons decimal commas become points. JSON as `json_table` reads it, .npy and
+    .npz as `array_table`. Raises
     `KitError` with the file's name when it is none."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
@@ -42,6 +44,8 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
         raise KitError(f"{name}: cannot be read: {reason(error)}") from None
     if name.lower().endswith(".json"):
         return json_table(data, name)
+    if name.lower().endswith(ARRAYS):
+        return array_table(data, name)
     if isinstance(source, Path) and source.suffix == ".parquet":
         return other_columns(source)
     if data[:64].lstrip()[:1] in {b"<", b"{"}:
@@ -141,6 +145,25 @@ def _files_of_classes(held: dict[str, object]) -> list[dict[str, str]]:
 def _is_band(value: object) -> bool:
     """A picture's pixels: see `containers`."""
     return isinstance(value, list) and len(value) >= FEW and all(isinstance(one, int | float) for one in value)
+
+
+def array_table(data: bytes, name: str) -> pd.DataFrame:
+    """An array of labels, (N,), or (N, columns), of numbers or words -> id, the row's number from 0, and label, or
+    label0, label1, ... Raises `KitError` where it is another one, or several."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array = np.stack([array[key] for key in array.files])
+            array = array[0] if len(array) == 1 else array
+    except (ValueError, OSError, EOFError) as error:
+        raise KitError(f"{name}: cannot be read as an array of labels: {reason(error)}") from None
+    rows = array.reshape(-1, 1) if array.ndim == 1 else array
+    if rows.ndim != 2:
+        raise KitError(f"{name}: holds {' x '.join(map(str, array.shape))}; labels are (N,), or (N, columns)")
+    names = ["label"] if rows.shape[1] == 1 else [f"label{column}" for column in range(rows.shape[1])]
+    whole = rows.dtype.kind == "f" and bool((rows % 1 == 0).all())
+    cells = rows.astype(np.int64 if whole or rows.dtype.kind == "b" else rows.dtype).astype(str)
+    return pd.DataFrame({"id": np.arange(len(rows)).astype(str)} | dict(zip(names, cells.T, strict=True)))
 
 
 def _is_deep(value: object) -> bool:

@@ -15,7 +15,7 @@ from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
 from kit.data.matching import FileNames
 from kit.data.pixel_tables import LOOKED_AT, is_of_pixels
-from kit.data.text_tables import ENDINGS, LISTING, json_table, read_text_csv
+from kit.data.text_tables import ARRAYS, ENDINGS, LISTING, json_table, read_text_csv
 from kit.errors import KitError, examples
 
 Read = Callable[[str], bytes]
@@ -45,10 +45,10 @@ class Entry:
 
     @property
     def is_table(self) -> bool:
-        """A CSV, a text file that lists pictures, or a JSON of rows, whose pixels may be lists in them."""
+        """A CSV, a text file that lists pictures, an array of labels, or a JSON of rows, whose pixels may be lists."""
         name = self.name.lower()
         is_json = name.endswith(".json") and (self.container is not None or self._json_rows() is not None)
-        return name.endswith((*ENDINGS, LISTING)) or is_json
+        return name.endswith((*ENDINGS, LISTING)) or is_json or (name.endswith(ARRAYS) and not self.pictures)
 
     @property
     def holds_pixels(self) -> bool:

@@ -5,7 +5,6 @@ seen and is not understood is kept by name: it may be the reason why nothing fit
 
 import atexit
 import io
-import os
 import shutil
 import tempfile
 import zipfile
@@ -17,12 +16,12 @@ from typing import IO
 
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
 from kit.data.containers import ENDINGS as CONTAINERS
-from kit.data.containers import holds_bands
-from kit.data.images import EXTENSIONS
+from kit.data.containers import holds_bands, is_stack
 from kit.data.members import Member, zip_members
 from kit.data.places import only_folder, walk, wraps
-from kit.data.text_tables import ENDINGS, LISTING, lists_pictures
+from kit.data.text_tables import ENDINGS, LISTING
 from kit.describe.entry import Entry, Inventory, Read
+from kit.describe.kinds import ending, head_of, is_hidden, is_listing, is_picture, is_table, shape_of
 from kit.describe.names import is_role, parts_by_role
 from kit.errors import ConfigError, KitError, counted
 
@@ -34,7 +33,6 @@ _UNREAD = {
     **dict.fromkeys((".wav", ".mp3", ".ogg", ".flac"), _SOUND), **dict.fromkeys((".mp4", ".avi", ".mov"), _VIDEO),
 }  # fmt: skip
 MOST_TABLES = 20  # in a folder of pictures; more of them belong to single pictures
-HEAD = 8192  # bytes of a JSON that show whether it holds pixels
 FEW = 20  # pictures of a tar or 7z that are read at once
 
 
@@ -51,6 +49,7 @@ def scan(folder: Path) -> Inventory:
         tops = [path for path in tops if path != bundle[0]]
     for path in tops:
         _look_at(path, found)
+    found.settle_arrays()
     if found.strays and not any(entry.pictures or entry.holds_pixels for entry in found.entries):
         advice = "give the folder above it, with the labels" if not found.entries else "move them into one, named train"
         raise KitError(f"{folder}: holds {counted(found.strays, 'picture')} outside of any folder; {advice}")
@@ -64,12 +63,13 @@ class _Found:
         self.entries: list[Entry] = []
         self.unseen: list[str] = []
         self.strays = 0  # pictures beside the folders
+        self.arrays: list[tuple[str, Read, Path | None, bool]] = []  # of many pictures, or of labels
 
     def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
-        pictures = [name for name in names if _is_picture(name)]
-        tables, texts = list(filter(_is_table, names)), [name for name in names if _ending(name) == LISTING]
-        tables += [name for name in texts if len(texts) <= MOST_TABLES and _lists(name, _one(read, prefix + name))]
+        pictures = [name for name in names if is_picture(name)]
+        tables, texts = list(filter(is_table, names)), [name for name in names if ending(name) == LISTING]
+        tables += [name for name in texts if len(texts) <= MOST_TABLES and is_listing(name, _one(read, prefix + name))]
         for sub, inside in parts_by_role(pictures).items():
             place = f"{prefix}{sub}/" if sub else prefix
             self.entries.append(Entry(f"{role}/{sub}" if sub else role, _within(read, place), inside))
@@ -79,12 +79,12 @@ class _Found:
                 inner = unpacked_name(role) if alone else f"{role}/{name}"
                 self.entries.append(Entry(inner, _one(read, prefix + name)))
         known = {*pictures, *tables}
-        rest = [name for name in names if name not in known and not _is_hidden(name)]
+        rest = [name for name in names if name not in known and not is_hidden(name)]
         for name in [name for name in rest if name.endswith(CONTAINERS)]:
             self.hold(f"{role}/{name}", _one(read, prefix + name))
             rest.remove(name)
-        counts = Counter(_ending(name) or "files without an ending" for name in rest).most_common(3)
-        self.unseen += [f"{count:,} {ending} in {role}{_UNREAD.get(ending, '')}" for ending, count in counts]
+        counts = Counter(ending(name) or "files without an ending" for name in rest).most_common(3)
+        self.unseen += [f"{count:,} {kind} in {role}{_UNREAD.get(kind, '')}" for kind, count in counts]
 
     def hold(self, role: str, read: Read, path: Path | None = None) -> None:
         """A file of many pictures; from an archive it is put on the disk for a while, where its library can read it."""
@@ -99,14 +99,28 @@ class _Found:
             self.unseen.append(f"{role}: {str(error).removeprefix(f'{path}: ')}")
 
     def file(self, name: str, read: Read, path: Path | None = None) -> None:
-        if name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(_head(read, path))):
+        shape = shape_of(name, read, path)
+        if shape is not None and (len(shape) < 3 or is_stack(shape)):
+            self.arrays.append((name, read, path, is_stack(shape)))
+        elif name.endswith(CONTAINERS) and (not name.endswith(".json") or holds_bands(head_of(read, path))):
             self.hold(name, read, path)
-        elif _is_table(name) or _lists(name, lambda _: _head(read, path)) or any(mark in name for mark in IDX):
+        elif is_table(name) or is_listing(name, lambda _: head_of(read, path)) or any(mark in name for mark in IDX):
             self.entries.append(Entry(name, read))
-        elif _is_picture(name):
+        elif is_picture(name):
             self.strays += 1
         else:
-            self.unseen.append(f"{name}{_UNREAD.get(_ending(name), '')}")
+            self.unseen.append(f"{name}{_UNREAD.get(ending(name), '')}")
+
+    def settle_arrays(self) -> None:
+        """Arrays are the competition where it has no other pictures."""
+        others = any(entry.pictures for entry in self.entries)
+        for name, read, path, is_pictures in self.arrays:
+            if others:
+                self.unseen.append(f"{name}: an array beside other pictures")
+            elif is_pictures:
+                self.hold(name, read, path)
+            else:
+                self.entries.append(Entry(name, read))
 
 
 def _look_at(path: Path, found: _Found) -> None:
@@ -123,13 +137,6 @@ def _look_at(path: Path, found: _Found) -> None:
         found.file(path.name, lambda _: path.read_bytes(), path)
 
 
-def _head(read: Read, path: Path | None) -> bytes:
-    if path is None:
-        return read("")[:HEAD]
-    with path.open("rb") as file:
-        return file.read(HEAD)
-
-
 def _look_into_zip(role: str, source: Path | IO[bytes], found: _Found) -> None:
     archive, members = _open(role, source)
     names, prefix = _without_top(role, list(members))
@@ -144,8 +151,8 @@ def _look_into_other(path: Path, found: _Found) -> None:
 
     def read(name: str) -> bytes:
         if name not in held:
-            texts = [member for member in members.values() if _ending(member.name) == LISTING]
-            pictures = [member for member in members.values() if _is_picture(member.name)][:FEW]
+            texts = [member for member in members.values() if ending(member.name) == LISTING]
+            pictures = [member for member in members.values() if is_picture(member.name)][:FEW]
             some = [*pictures, *(texts if len(texts) <= MOST_TABLES else [])] if not held else []
             held.update(read_some(path, list({m.name: m for m in (*some, members[name])}.values())))
         return held[name]
@@ -224,27 +231,3 @@ def _is_bundle(path: Path) -> bool:
     tables = [name for name in members if name.endswith((*ENDINGS, ".csv.zip", ".json"))]
     whole = any(name.endswith(".zip") for name in members)
     return len(members) > 1 and (whole or bool(tables))
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-def _is_hidden(name: str) -> bool:
-    return name.rpartition("/")[2].startswith((".", "__"))
-
-
-def _is_table(name: str) -> bool:
-    return not _is_hidden(name) and (_ending(name) in {".csv", ".tsv", ".json"} or name.endswith(ENDINGS))
-
-
-def _lists(name: str, read: Read) -> bool:
-    """Is it a text file, and a list of pictures?"""
-    try:
-        return _ending(name) == LISTING and lists_pictures(read(""))
-    except (KitError, OSError):  # a README, encrypted or not ours to read
-        return False
-
-
-def _is_picture(name: str) -> bool:
-    return _ending(name) in EXTENSIONS and not _is_hidden(name)

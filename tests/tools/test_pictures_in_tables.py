@@ -1,5 +1,6 @@
 """Tables that hold the pictures themselves, from files to a valid submission: pixels as words, bands in a JSON."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from quick import describe, go
 
 from kit.data.containers import picture_in
+from kit.data.text_tables import read_text_csv
+from kit.data.values import npy_bytes
 from kit.errors import ConfigError, KitError
 from kit.run.run import Run
 
@@ -121,3 +124,59 @@ def test_bands_in_a_json_go_the_whole_way(tmp_path):
     written = pd.read_csv(run.workspace.submission("c"))
     assert written["id"].tolist() == sample["id"].tolist()
     assert ((written["is_iceberg"] > 0.5) == _pixels(TEST, 1)[1]).mean() >= 0.9
+
+
+@pytest.mark.parametrize("form", ["npy", "floats", "channels first", "npy and csv", "npz"])
+def test_arrays_of_pictures_go_the_whole_way(tmp_path, form):
+    """X_train.npy and y_train.npy, train-imgs.npz and train-labels.npz: a picture goes by its row's number."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (train, side), (test, truth) = _pixels(NUM, 0), _pixels(TEST, 1)
+    if form == "floats":
+        train, test = train / 255, test / 255
+    if form == "channels first":
+        train, test = (np.repeat(one[:, None], 3, axis=1) for one in (train, test))
+    if form == "npz":
+        for name, array in (("train-imgs", train), ("train-labels", side), ("test-imgs", test)):
+            np.savez_compressed(folder / f"{name}.npz", array)
+    else:
+        np.save(folder / "X_train.npy", train)
+        np.save(folder / "X_test.npy", test)
+        np.save(folder / "y_train.npy", side.reshape(-1, 1).astype(np.float64))
+    if form == "npy and csv":
+        (folder / "y_train.npy").unlink()
+        pd.DataFrame({"Id": range(NUM), "label": side}).to_csv(folder / "train_labels.csv", index=False)
+    pd.DataFrame({"Id": range(TEST), "label": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    competition = describe(folder, "accuracy")
+    assert (competition.labels.layout, competition.labels.column) == ("csv", "label")
+    assert competition.classes == ("0", "1")
+    run = go(folder)
+    assert run.index[run.index["split"] == "train"]["target_label"].astype(int).tolist() == side.tolist()
+    assert _accuracy(run, "label", truth) >= 0.9
+
+
+def test_arrays_beside_folders_of_pictures_are_not_used(faces):
+    np.save(faces / "images.npy", _pixels(NUM, 0)[0])
+    np.save(faces / "train_labels.npy", _pixels(NUM, 0)[1])
+    (faces / "train").mkdir()
+    for number, picture in enumerate(_pixels(NUM, 0)[0]):
+        (faces / "train" / f"{number}.pgm").write_bytes(b"P5 %d %d 255\n" % (SIDE, SIDE) + picture.tobytes())
+    (faces / "test.csv").unlink()
+    pd.DataFrame({"id": range(NUM), "side": _pixels(NUM, 0)[1]}).to_csv(faces / "train.csv", index=False)
+    competition = describe(faces, "accuracy")
+    assert (competition.files.train, competition.files.train_labels) == (("train",), ("train.csv",))
+    text = (faces.parent / "configs" / "competitions" / "c.yaml").read_text()
+    assert "images.npy: an array beside other pictures" in text
+
+
+def test_an_array_that_is_no_table_of_labels(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    np.save(folder / "train.npy", _pixels(NUM, 0)[0])
+    np.save(folder / "train_labels.npy", np.array(["a", "b"] * (NUM // 2)))
+    competition = describe(folder, "accuracy")
+    assert competition.classes == ("a", "b")
+    with pytest.raises(KitError, match=r"y\.npy: holds 2 x 2 x 2; labels are \(N,\), or \(N, columns\)"):
+        read_text_csv(io.BytesIO(npy_bytes(np.zeros((2, 2, 2)))), "y.npy")
+    with pytest.raises(KitError, match=r"y\.npy: cannot be read as an array of labels"):
+        read_text_csv(io.BytesIO(npy_bytes(np.zeros(2))[:20]), "y.npy")
