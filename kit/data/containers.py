@@ -190,15 +190,20 @@ def _arrays(file: Path) -> Held:
             arrays = {name: held[name] for name in held.files}
     except (ValueError, OSError) as error:
         raise KitError(f"{file}: cannot be read as arrays: {reason(error)}; get it again") from None
-    stacks = [array for array in arrays.values() if is_stack(array.shape)]
+    stacks = [array for array in arrays.values() if array.ndim == 4]
+    if len(arrays) == 1 and not stacks:
+        stacks = [array for array in arrays.values() if is_stack(array.shape)]
     if len(stacks) == 1:
         return Held(_numbers(len(stacks[0])), stacks[0], pd.DataFrame(index=range(len(stacks[0]))))
     return Held(list(arrays), list(arrays.values()), pd.DataFrame(index=range(len(arrays))))
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
-    """Are these many pictures, (N, H, W) or (N, H, W, C), and not one of a few channels?"""
-    return len(shape) == 4 or (len(shape) == 3 and shape[-1] > 4)
+    """Are these many pictures, (N, H, W) or (N, H, W, C), and not one of several channels, (H, W, C) or (C, H, W)?"""
+    if len(shape) != 3:
+        return len(shape) == 4
+    count, height, width = shape
+    return count > 4 and min(height, width) > 4 and max(height, width) <= 4 * min(height, width)
 
 
 def array_shape(data: IO[bytes]) -> tuple[int, ...] | None:

@@ -25,7 +25,9 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: i
 
     if (count := len(np.unique(groups))) < num_folds:
         few = f"there are {count} independent groups of images, too few for {num_folds} folds"
-        raise KitError(f"{few}; lower data.num_folds, or correct `labels.group_column`")
+        raise KitError(
+            f"{few}; lower data.num_folds, or correct the groups (`labels.group_column`, `labels.group_pattern`)"
+        )
     names, strata = np.unique(labels.astype(str), return_inverse=True)
     strata = np.where(np.isin(names, list(too_small(labels, groups, num_folds)))[strata], -1, strata)
     folds = np.empty(len(labels), dtype=np.int64)

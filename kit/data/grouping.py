@@ -32,7 +32,10 @@ def groups_of(competition: Competition, files: Sequence[File], tables: Sequence[
                 raise KitError(
                     f"{path}: has no column '{column}'{close}; correct `labels.{key}` in the competition's YAML"
                 )
+        table = table[[labels.group_id_column, labels.group_column]].drop_duplicates()
         ids = table[labels.group_id_column].tolist()
+        if several := table[labels.group_id_column][table[labels.group_id_column].duplicated()].tolist():
+            raise KitError(f"{path}: {examples(several)}: one picture, and several '{labels.group_column}'")
         matched = names.match(ids)
         if not matched.share:
             both = f"{examples(ids)}; files there: {examples(names.files)}"

@@ -12,6 +12,7 @@ from kit.data.images import EXTENSIONS
 from kit.errors import examples
 
 ENOUGH = 0.9  # of the names, or of the files, must be matched
+ARRAYS = (".npy", ".npz")
 _OTHER_ENDINGS = {".h5", ".heic", ".json", ".txt"}
 
 
@@ -80,6 +81,19 @@ class FileNames:
         yield self._below_others(names)
         for how, key in _READINGS:
             yield self._by(names, how, key)
+        yield self._counted_from(names)
+
+    def _counted_from(self, names: Sequence[str]) -> Match | None:
+        """The rows of one array, 0 to N - 1, where the names count them from another number."""
+        rows = [file.rpartition("/") for file in self.files]
+        numbered = all(row == str(place) and folder.endswith(ARRAYS) for place, (folder, _, row) in enumerate(rows))
+        if not numbered or len(names) != len(rows) or not all(name.isdecimal() for name in names):
+            return None
+        first = min(map(int, names))
+        places = [int(name) - first for name in names]
+        if sorted(places) != list(range(len(rows))):
+            return None
+        return Match([[place] for place in places], f"as rows of the array, counted from {first}")
 
     def _below_others(self, names: Sequence[str]) -> Match | None:
         """The names' first folders left out, where what follows is each a file's own path."""

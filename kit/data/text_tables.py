@@ -17,12 +17,12 @@ import pandas as pd
 from kit import console
 from kit.data.containers import other_columns
 from kit.data.images import EXTENSIONS
+from kit.data.matching import ARRAYS
 from kit.data.pixel_tables import FEW, LINES, names_without_header
 from kit.errors import KitError, counted, examples, reason
 from kit.joined import joined, split_joined
 
 ENDINGS = (".csv", ".tsv", ".parquet")
-ARRAYS = (".npy", ".npz")
 DELIMITERS = (",", ";", "\t", "|")
 LISTING = ".txt"  # a table where its rows begin with pictures' names
 MOST_LONGER = 0.1  # of the rows, with a comma too many
@@ -148,18 +148,23 @@ def _is_band(value: object) -> bool:
 
 
 def array_table(data: bytes, name: str) -> pd.DataFrame:
-    """An array of labels, (N,), or (N, columns), of numbers or words -> id, the row's number from 0, and label, or
-    label0, label1, ... Raises `KitError` where it is another one, or several."""
+    """An array of labels, (N,), or (N, columns), of numbers or words -> id, the row's number from 0, and label (where
+    one of several columns is set, its number), or label0, label1, ... Raises `KitError` where it is another one."""
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
         if not isinstance(array, np.ndarray):
             array = np.stack([array[key] for key in array.files])
             array = array[0] if len(array) == 1 else array
     except (ValueError, OSError, EOFError) as error:
+        if "Object arrays" in str(error):
+            raise KitError(f"{name}: holds Python's objects, not numbers or text; save array.astype(str)") from None
         raise KitError(f"{name}: cannot be read as an array of labels: {reason(error)}") from None
     rows = array.reshape(-1, 1) if array.ndim == 1 else array
     if rows.ndim != 2:
         raise KitError(f"{name}: holds {' x '.join(map(str, array.shape))}; labels are (N,), or (N, columns)")
+    one_hot = rows.shape[1] > 1 and ((rows == 0) | (rows == 1)).all() and ((rows == 1).sum(axis=1) == 1).all()
+    if one_hot:
+        rows = rows.argmax(axis=1).reshape(-1, 1)
     names = ["label"] if rows.shape[1] == 1 else [f"label{column}" for column in range(rows.shape[1])]
     whole = rows.dtype.kind == "f" and bool((rows % 1 == 0).all())
     cells = rows.astype(np.int64 if whole or rows.dtype.kind == "b" else rows.dtype).astype(str)

@@ -4,21 +4,21 @@ from kit.data.coco import Coco
 from kit.data.matching import FileNames
 from kit.describe.case import Case
 from kit.describe.entry import Entry
-from kit.describe.groups import hold_names_together
 from kit.describe.names import is_validation, plainest, roles_of
 from kit.describe.pictures import Pictures
 from kit.describe.targets import target_of_coco
 from kit.errors import examples
 
 
-def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Case) -> bool:
-    """Whether some JSON names the training pictures; several do together, where no image stands in two."""
+def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Case) -> dict[str, str]:
+    """Training picture -> a class that is marked in it, where some JSON names the pictures, else empty. Several JSONs
+    do together, where no image stands in two."""
     read = [(entry, coco) for entry in cocos if (coco := entry.coco()) is not None and coco.marks]
     read = [(entry, coco) for entry, coco in read if "test" not in roles_of(entry.name)]
     known = [(entry, names.match(list(coco.files.values())).share) for entry, coco in read]
     fitting = [entry for entry, share in known if share >= 0.5]
     if not fitting:
-        return False
+        return {}
     fitting.sort(key=lambda entry: ("train" not in roles_of(entry.name), plainest(entry.name)))
     taken: set[str] = set()
     again: list[Entry] = []
@@ -42,12 +42,10 @@ def take_coco(cocos: list[Entry], pictures: Pictures, names: FileNames, case: Ca
     case.because(f"labels in {examples(entry.name for entry in fitting)}: COCO's images and annotations")
     taken_from = [coco for entry in fitting if (coco := entry.coco()) is not None]
     target_of_coco(case, taken_from)
-    hold_names_together(_classes_in(taken_from, names), pictures, case)
-    return True
+    return _classes_in(taken_from, names)
 
 
 def _classes_in(cocos: list[Coco], names: FileNames) -> dict[str, str]:
-    """Training picture -> a class that is marked in it."""
     found: dict[str, str] = {}
     for coco in cocos:
         marked = dict(coco.marks)

@@ -13,9 +13,9 @@ from kit.data.archives import unpacked_name
 from kit.data.coco import Coco, parse_coco
 from kit.data.containers import names_in, other_columns, picture_in
 from kit.data.images import size_of
-from kit.data.matching import FileNames
+from kit.data.matching import ARRAYS, FileNames
 from kit.data.pixel_tables import LOOKED_AT, is_of_pixels
-from kit.data.text_tables import ARRAYS, ENDINGS, LISTING, json_table, read_text_csv
+from kit.data.text_tables import ENDINGS, LISTING, json_table, read_text_csv
 from kit.errors import KitError, examples
 
 Read = Callable[[str], bytes]

@@ -17,12 +17,13 @@ from typing import IO
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
 from kit.data.containers import ENDINGS as CONTAINERS
 from kit.data.containers import holds_bands, is_stack
+from kit.data.matching import ARRAYS
 from kit.data.members import Member, zip_members
 from kit.data.places import only_folder, walk, wraps
-from kit.data.text_tables import ENDINGS, LISTING
+from kit.data.text_tables import ENDINGS, LISTING, array_table
 from kit.describe.entry import Entry, Inventory, Read
 from kit.describe.kinds import ending, head_of, is_hidden, is_listing, is_picture, is_table, shape_of
-from kit.describe.names import is_role, parts_by_role
+from kit.describe.names import is_role, parts_by_role, roles_of
 from kit.errors import ConfigError, KitError, counted
 
 IDX = ("-idx1-ubyte", "-idx3-ubyte")
@@ -67,6 +68,9 @@ class _Found:
 
     def add(self, role: str, names: Sequence[str], read: Read, prefix: str = "") -> None:
         """A folder's or archive's files, by their paths within it. `prefix`: what `read` wants before them."""
+        if len(names) == 1 and names[0] == unpacked_name(role) and names[0].endswith(ARRAYS):  # X_train.npy.zip
+            self.file(f"{role}/{names[0]}", _one(read, prefix + names[0]))
+            return
         pictures = [name for name in names if is_picture(name)]
         tables, texts = list(filter(is_table, names)), [name for name in names if ending(name) == LISTING]
         tables += [name for name in texts if len(texts) <= MOST_TABLES and is_listing(name, _one(read, prefix + name))]
@@ -112,15 +116,24 @@ class _Found:
             self.unseen.append(f"{name}{_UNREAD.get(ending(name), '')}")
 
     def settle_arrays(self) -> None:
-        """Arrays are the competition where it has no other pictures."""
-        others = any(entry.pictures for entry in self.entries)
+        """Pictures in arrays count where no folder has some for the same, and labels where pictures do."""
+        folders = [entry for entry in self.entries if entry.pictures and entry.container is None]
+        there = {role for entry in folders for role in roles_of(entry.name) or {""}}
+        kept = {one[0] for one in self.arrays if one[3] and not (roles_of(one[0]) or there) & there}
         for name, read, path, is_pictures in self.arrays:
-            if others:
+            if not (name in kept if is_pictures else kept):
                 self.unseen.append(f"{name}: an array beside other pictures")
             elif is_pictures:
                 self.hold(name, read, path)
             else:
-                self.entries.append(Entry(name, read))
+                self._take_labels(name, read)
+
+    def _take_labels(self, name: str, read: Read) -> None:
+        try:
+            array_table(read(""), name)
+            self.entries.append(Entry(name, read))
+        except KitError as error:
+            self.unseen.append(str(error))
 
 
 def _look_at(path: Path, found: _Found) -> None:

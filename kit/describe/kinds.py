@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kit.data.containers import array_shape
 from kit.data.images import EXTENSIONS
-from kit.data.text_tables import ARRAYS, ENDINGS, LISTING, lists_pictures
+from kit.data.matching import ARRAYS
+from kit.data.text_tables import ENDINGS, LISTING, lists_pictures
 from kit.describe.entry import Read
 from kit.errors import KitError
 

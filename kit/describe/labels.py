@@ -15,16 +15,26 @@ from kit.describe.groups import find_group_beside, hold_folders_together, hold_n
 from kit.describe.label_tables import Table, choose_table, disagree, naming_tables
 from kit.describe.names import is_validation, split_column
 from kit.describe.pictures import Pictures
-from kit.describe.targets import target_of_files, target_of_table
+from kit.describe.targets import classes_in, target_of_files, target_of_table
 from kit.describe.unlabelled import asked_table, nothing, require_answers
 from kit.errors import KitError, counted, examples
 from kit.sections import Labels
 
 
 def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
-    names, entries = FileNames(pictures.named), inventory.entries
+    names = FileNames(pictures.named)
     tables = naming_tables(names, inventory, case)
-    table = choose_table(tables, case)
+    classes = _take(tables, names, pictures, inventory, case)
+    find_group_beside(tables, classes, inventory, case)
+    hold_folders_together(list(classes), case)
+    hold_names_together(classes, pictures, case)
+
+
+def _take(
+    tables: list[Table], names: FileNames, pictures: Pictures, inventory: Inventory, case: Case
+) -> dict[str, str]:
+    """Training picture (its path, the role's folder first) -> its class, "" where it has not one."""
+    table, entries = choose_table(tables, case), inventory.entries
     cocos = [entry for entry in entries if entry.coco() is not None]
     layout = case.given.get("labels.layout", "")
     told = table if layout != "folders" else None
@@ -33,28 +43,23 @@ def find_labels(pictures: Pictures, inventory: Inventory, case: Case) -> None:
         layout = _table_or_folders(table, levels, pictures, case)
     if table is not None and layout in {"", "csv"}:
         require_answers(table.entry, table.column, table.rows, inventory, case)
-        used = _take_table(table, tables, names, case)
-        find_group_beside(tables, inventory, case)
-        hold_names_together(_classes_in(used, names, case), pictures, case)
-    elif cocos and layout in {"", "json"} and take_coco(cocos, pictures, names, case):
-        return
-    elif not layout and (holder := asked_table(inventory, case)) is not None:
+        return _classes_in(_take_table(table, tables, names, case), names, case)
+    if cocos and layout in {"", "json"} and (marked := take_coco(cocos, pictures, names, case)):
+        return marked
+    if not layout and (holder := asked_table(inventory, case)) is not None:
         raise KitError(nothing(pictures, names, inventory, case, holder))
-    elif levels and layout in {"", "folders"}:
-        find_group_beside(tables, inventory, case)
-        _take_level(levels, pictures, case)
-    elif layout == "folders":
+    if levels and layout in {"", "folders"}:
+        return _take_level(levels, pictures, case)
+    if layout == "folders":
         raise KitError(f"--set labels.layout=folders: no folders of {pictures.train[0].name} tell classes")
-    elif not (found := file_names(pictures, any(e.is_table and e.role not in case.used for e in entries), case)):
+    if not (found := file_names(pictures, any(e.is_table and e.role not in case.used for e in entries), case)):
         raise KitError(nothing(pictures, names, inventory, case))
-    else:
-        case.raw["labels"] |= {"layout": "filename", **found[1]}
-        case.classes = found[0]
-        case.because(f"labels in the file names: {examples(PurePosixPath(n).name for n in pictures.named)}")
-        by_name = Labels(pattern=found[1].get("pattern"))
-        find_group_beside(tables, inventory, case)
-        hold_names_together({name: class_of(by_name, name) for name in pictures.named}, pictures, case)
-        target_of_files(case)
+    case.raw["labels"] |= {"layout": "filename", **found[1]}
+    case.classes = found[0]
+    case.because(f"labels in the file names: {examples(PurePosixPath(n).name for n in pictures.named)}")
+    target_of_files(case)
+    by_name = Labels(pattern=found[1].get("pattern"))
+    return {name: class_of(by_name, name) for name in pictures.named}
 
 
 def _table_or_folders(table: Table, levels: list[Level], pictures: Pictures, case: Case) -> str:
@@ -104,10 +109,10 @@ def _take_table(table: Table, tables: list[Table], names: FileNames, case: Case)
 
 
 def _classes_in(tables: list[Table], names: FileNames, case: Case) -> dict[str, str]:
-    """Training picture -> its cell in the column of classes, or "" where each has several."""
-    column, found = case.raw["labels"].get("column"), dict[str, str]()
+    """Training picture -> its class."""
+    found: dict[str, str] = {}
     for table in tables:
-        cells = table.rows[column] if column in table.rows else [""] * len(table.rows)
+        cells = classes_in(table.rows, case.raw["labels"].get("column", ""), case.answers)
         for cell, places in zip(cells, table.match.places, strict=True):
             found |= {names.files[place]: cell for place in places}
     return found
@@ -124,7 +129,7 @@ def _take_test_labels(case: Case) -> None:
         case.because("the test images' classes are known there, too: they score, and nothing learns from them")
 
 
-def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None:
+def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> dict[str, str]:
     fitting = [level for level in levels if level.fits(case)]
     options = fitting if len(fitting) == 1 else list(levels)
     meanings = [(str(level.number), f"{len(level.names):,} names: {examples(level.names, 4)}") for level in options]
@@ -143,12 +148,10 @@ def _take_level(levels: Sequence[Level], pictures: Pictures, case: Case) -> None
         case.raw["files"]["train"] = [one.role for one in train] if len(train) == 1 else [[one.role for one in train]]
         more = []
     train, names = [*train, *more], names | classes_in(more)
-    named = [name for entry in train for name in entry.named]
-    hold_folders_together(named, number, case)
-    hold_names_together({name: class_of(by_folder, name) for name in named}, pictures, case)
     holds = "holds" if len(train) == 1 else "hold"
     case.because(f"labels by folder: {' and '.join(entry.name for entry in train)} {holds} {len(names):,} of them")
     if len(known := classes_in(pictures.test)) > 1 and known <= names and not pictures.shared:
         case.because("the test pictures are in folders of classes, too: they score, and nothing learns from them")
     case.classes = sorted(names, key=number_first)
     target_of_files(case)
+    return {name: class_of(by_folder, name) for entry in train for name in entry.named}

@@ -42,7 +42,9 @@ def target_of_coco(case: Case, cocos: Sequence[Coco]) -> None:
     case.raw["task"] = "labels" if several else "classes"
     case.raw["labels"]["classes"] = used
     case.numbers = {name: int(number) for number, name in names.items() if str(number).isdecimal() and name in used}
-    find_group(pd.DataFrame([facts for coco in cocos for facts in coco.facts]).fillna(""), {"id", "file_name"}, case)
+    facts = pd.DataFrame([facts for coco in cocos for facts in coco.facts]).fillna("")
+    marked = [(dict(coco.marks), list(coco.files)) for coco in cocos]
+    find_group(facts, {"id", "file_name"}, [name.get(image, "") for name, images in marked for image in images], case)
 
 
 def target_of_table(case: Case) -> None:
@@ -59,7 +61,7 @@ def target_of_table(case: Case) -> None:
     wide = len(wanted) > 1 and signs == wanted
     several = not wide and len(wanted) > 1 and all(name in table for name in wanted)
     column = "" if wide or several else _target_column(case)
-    find_group(table, {case.id_column, column, *wanted}, case, case.test_table)
+    find_group(table, {case.id_column, column, *wanted}, classes_in(table, column, wanted), case, case.test_table)
     if wide:
         _wide(case)
         return
@@ -81,6 +83,12 @@ def target_of_table(case: Case) -> None:
         _numbers(case, column, values)
     else:
         describe_strings(case, column, values)
+
+
+def classes_in(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> list[str]:
+    """Of each row: its cell in `column`, or what it has in the columns that the sample asks for; "" without either."""
+    columns = [column] if column in table else [name for name in wanted if name in table]
+    return table[columns].agg(" ".join, axis=1).tolist() if columns else [""] * len(table)
 
 
 def _marks(table: pd.DataFrame, case: Case) -> list[str]:

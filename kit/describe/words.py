@@ -7,6 +7,7 @@ import yaml
 
 from kit.describe.case import Case
 from kit.describe.entry import Inventory
+from kit.describe.groups import is_grouped
 from kit.errors import ConfigError, examples
 
 MOST = 12  # sources that may be one class
@@ -82,7 +83,7 @@ def _one_against_others(names: list[str], case: Case) -> None:
     others = [name for name in classes if name != alone]
     _rename(case, dict.fromkeys(others, f"not {alone}"))
     case.because(f"one probability: {alone} against {examples(others, 6)}")
-    if case.raw["labels"]["layout"] != "folders" or "labels.group_pattern" in case.given:
+    if case.raw["labels"]["layout"] != "folders" or is_grouped(case):
         return
     stems = pd.Series([name.rpartition("/")[2] for name in names])
     if stems.duplicated(keep=False).mean() > 0.5:

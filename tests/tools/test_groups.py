@@ -31,8 +31,8 @@ def _files(folder: Path, train: list[str], test: list[str], table: bool) -> Path
     return folder
 
 
-def _init(folder: Path, *overrides: str) -> Competition:
-    made = init.init(Workspace(folder.parent), folder, name="c", metric="accuracy", force=True, overrides=overrides)
+def _init(folder: Path, *overrides: str, metric: str = "accuracy") -> Competition:
+    made = init.init(Workspace(folder.parent), folder, name="c", metric=metric, force=True, overrides=overrides)
     return Competition.load(made.competition)
 
 
@@ -66,7 +66,8 @@ GROUPED = {
         "train/cat/a0",
     ),
     "numbers, as the test set is apart": (
-        [f"storm{chr(97 + n)}_{k:03}.png" for n in range(12) for k in (0, 1)], ["other_000.png"], True, "storma",
+        [f"storm{chr(97 + n)}_{k:03}.png" for n in range(12) for k in (0, 1)],
+        [f"other{n}_{k:03}.png" for n in range(5) for k in (0, 1)], True, "storma",
     ),
 }  # fmt: skip
 
@@ -97,6 +98,9 @@ APART = {
         [f"{n}_left_b.png" for n in range(12)], True,
     ),
     "no test set bears it out": ([f"storm{chr(97 + n)}_{k}.png" for n in range(12) for k in (0, 1)], ["t0.png"], True),
+    "the test set's names are of one word": (
+        [f"storm{chr(97 + n)}_{k}.png" for n in range(12) for k in (0, 1)], [f"test_{k}.png" for k in range(9)], True,
+    ),
     "each has one picture": ([f"patient{n}.png" for n in range(24)], ["patient90.png"], True),
     "few of them": ([f"patient{n % 4}_{n}.png" for n in range(24)], ["patient90_1.png"], True),
 }  # fmt: skip
@@ -177,7 +181,7 @@ def test_places_that_the_test_set_lacks_are_a_group_by_any_name(tmp_path):
     table = pd.read_csv(files / "train.csv").assign(storm_id=[f"s{k % 6}" for k in range(20)])
     table.to_csv(files / "train.csv", index=False)
     assert _init(files).labels.group_column is None, "nothing says so"
-    test = pd.DataFrame({"image": [f"t{k}.png" for k in range(4)], "storm_id": "z1"})
+    test = pd.DataFrame({"image": [f"t{k}.png" for k in range(4)], "storm_id": ["z1", "z2"] * 2})
     test.to_csv(files / "test.csv", index=False)
     assert _init(files).labels.group_column == "storm_id"
     test.assign(storm_id="s1").to_csv(files / "test.csv", index=False)
@@ -200,3 +204,85 @@ def test_a_table_of_groups_that_fits_nothing(tmp_path):
         index.index(Run.open(Experiment.load(tmp_path / "configs" / "c.yaml"), Workspace(tmp_path)), force=True)
     with pytest.raises(ConfigError, match=r"files\.train_groups: needs labels\.group_column, and labels\.group_id_col"):
         _init(files, "labels.group_column=none", "files.train_groups=[meta.csv]")
+
+
+def test_a_column_that_says_the_class_again_is_no_group(tmp_path):
+    files = _files(tmp_path / "files", [f"a{k}.png" for k in range(36)], [f"t{k}.png" for k in range(4)], table=True)
+    kinds = [f"k{k % 6}" for k in range(36)]
+    columns = {"animal": kinds, "animal_id": [f"{k % 6}" for k in range(36)]}
+    pd.DataFrame({"image": [f"a{k}.png" for k in range(36)], **columns}).to_csv(files / "train.csv", index=False)
+    asked = pd.DataFrame({"image": [f"t{k}.png" for k in range(4)], "animal": "k0"})
+    asked.to_csv(files / "sample_submission.csv", index=False)
+    for cells in ("", "-1"):
+        asked.assign(animal=cells, animal_id=cells).to_csv(files / "test.csv", index=False)
+        assert _init(files).labels.group_column is None
+    one_hot = pd.get_dummies(pd.Series(kinds)).astype(int).assign(animal_id=columns["animal_id"])
+    one_hot.insert(0, "image", [f"a{k}.png" for k in range(36)])
+    one_hot.to_csv(files / "train.csv", index=False)
+    asked.drop(columns="animal").assign(**dict.fromkeys(sorted(set(kinds)), 0)).to_csv(
+        files / "sample_submission.csv", index=False
+    )
+    assert _init(files, metric="log_loss").labels.group_column is None
+
+
+@pytest.mark.parametrize("what", ["animal", "person", "subject", "driver"])
+def test_people_may_be_the_classes(tmp_path, what):
+    files = _files(tmp_path / "files", [f"a{k}.png" for k in range(36)], ["t0.png"], table=True)
+    (files / "sample_submission.csv").unlink()
+    table = pd.DataFrame({"image": [f"a{k}.png" for k in range(36)], what: [f"k{k % 3}" for k in range(36)]})
+    table.to_csv(files / "train.csv", index=False)
+    assert (_init(files).labels.column, _init(files).labels.group_column) == (what, None)
+    marks = {name: [(k >> bit) & 1 for k in range(36)] for bit, name in enumerate((what, "car", "dog", "cat"))}
+    pd.DataFrame({"image": [f"a{k}.png" for k in range(36)], **marks}).to_csv(files / "train.csv", index=False)
+    assert _init(files, metric="roc_auc").classes == (what, "car", "dog", "cat")
+
+
+def test_a_given_group_stands_alone(tmp_path):
+    files = _files(tmp_path / "files", *GROUPED["sides"][:3])
+    table = pd.read_csv(files / "train.csv").assign(clinic=[f"c{k % 7}" for k in range(24)])
+    table.to_csv(files / "train.csv", index=False)
+    given = _init(files, "labels.group_column=clinic").labels
+    assert (given.group_column, given.group_pattern) == ("clinic", None)
+    assert _init(files, "labels.group_column=none").labels.group_pattern is None
+    assert _init(files).labels.group_pattern is not None
+
+
+def test_versions_of_one_picture_and_a_table_of_subjects(tmp_path):
+    files = tmp_path / "files"
+    _pictured(files / "train", [f"{kind}/v{k}.jpg" for kind in ("real", "fakea", "fakeb") for k in range(24)])
+    _pictured(files / "test", [f"t{k}.jpg" for k in range(4)])
+    subjects = pd.DataFrame({"image": [f"{kind}/v{k}.jpg" for kind in ("real", "fakea", "fakeb") for k in range(24)]})
+    subjects.assign(subject_id=[f"s{k % 24 // 2}" for k in range(72)]).to_csv(files / "meta.csv", index=False)
+    asked = pd.DataFrame({"image": [f"t{k}.jpg" for k in range(4)], "score": [0.1, 0.2, 0.3, 0.4]})
+    asked.to_csv(files / "sample_submission.csv", index=False)
+    options = ["labels.layout=folders", "labels.rename=real", "submission.positive=not real"]
+    made = init.init(Workspace(tmp_path), files, name="c", metric="roc_auc", force=True, overrides=options)
+    labels = Competition.load(made.competition).labels
+    assert (labels.group_column, labels.group_pattern) == ("subject_id", None)
+    assert _grouped(files).nunique() == 12
+
+
+def test_a_tables_rows_may_repeat_and_not_contradict(tmp_path):
+    files = _files(tmp_path / "files", [f"a{k}.png" for k in range(20)], [f"t{k}.png" for k in range(6)], table=True)
+    meta = pd.DataFrame({"image": [f"im/A{k}.PNG" for k in range(20)], "patient_id": [f"p{k // 2}" for k in range(20)]})
+    pd.concat([meta, meta.iloc[:1]]).to_csv(files / "meta.csv", index=False)
+    assert _init(files).files.train_groups == ("meta.csv",)
+    assert _grouped(files).nunique() == 10
+    raw = Workspace(tmp_path).raw("c") / "meta.csv"
+    raw.write_text("image,patient_id\na1.png,p1\na1.png,p2\n")
+    with pytest.raises(KitError, match=r"meta\.csv: a1\.png: one picture, and several 'patient_id'"):
+        index.index(Run.open(Experiment.load(tmp_path / "configs" / "c.yaml"), Workspace(tmp_path)), force=True)
+    pd.DataFrame({"image": [f"t{k}.png" for k in range(6)], "patient_id": "p1"}).to_csv(
+        files / "test_meta.csv", index=False
+    )
+    meta.assign(biopsy=1).to_csv(files / "meta.csv", index=False)
+    assert _init(files).labels.group_column is None, "the test set has them, too"
+
+
+def test_numbers_to_be_predicted_have_groups(tmp_path):
+    files = _files(tmp_path / "files", *GROUPED["sides"][:3])
+    table = pd.read_csv(files / "train.csv").assign(animal=[k / 7 for k in range(24)])
+    table.to_csv(files / "train.csv", index=False)
+    pd.DataFrame({"image": ["90_left.png"], "animal": [0.5]}).to_csv(files / "sample_submission.csv", index=False)
+    made = init.init(Workspace(tmp_path), files, name="c", metric="rmse", force=True)
+    assert "left|right" in str(Competition.load(made.competition).labels.group_pattern)

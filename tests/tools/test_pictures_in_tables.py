@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_bands_in_a_json_go_the_whole_way(tmp_path):
     assert ((written["is_iceberg"] > 0.5) == _pixels(TEST, 1)[1]).mean() >= 0.9
 
 
-@pytest.mark.parametrize("form", ["npy", "floats", "channels first", "npy and csv", "npz"])
+@pytest.mark.parametrize("form", ["npy", "floats", "channels first", "npy and csv", "npz", "one hot", "zip", "from 1"])
 def test_arrays_of_pictures_go_the_whole_way(tmp_path, form):
     """X_train.npy and y_train.npy, train-imgs.npz and train-labels.npz: a picture goes by its row's number."""
     folder = tmp_path / "files"
@@ -143,11 +144,22 @@ def test_arrays_of_pictures_go_the_whole_way(tmp_path, form):
         np.save(folder / "X_train.npy", train)
         np.save(folder / "X_test.npy", test)
         np.save(folder / "y_train.npy", side.reshape(-1, 1).astype(np.float64))
+    if form == "one hot":
+        np.save(folder / "y_train.npy", np.eye(2)[side])
+    if form == "zip":
+        for path in sorted(folder.glob("*.npy")):
+            with zipfile.ZipFile(folder / f"{path.name}.zip", "w") as archive:
+                archive.write(path, path.name)
+            path.unlink()
     if form == "npy and csv":
         (folder / "y_train.npy").unlink()
         pd.DataFrame({"Id": range(NUM), "label": side}).to_csv(folder / "train_labels.csv", index=False)
-    pd.DataFrame({"Id": range(TEST), "label": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    first = int(form == "from 1")
+    asked = pd.DataFrame({"Id": range(first, first + TEST), "label": 0})
+    asked.to_csv(folder / "sample_submission.csv", index=False)
+    np.save(folder / "classes.npy", {"left": 0}, allow_pickle=True)  # not understood, and in nobody's way
     competition = describe(folder, "accuracy")
+    assert competition.files.train != competition.files.test
     assert (competition.labels.layout, competition.labels.column) == ("csv", "label")
     assert competition.classes == ("0", "1")
     run = go(folder)
@@ -180,3 +192,23 @@ def test_an_array_that_is_no_table_of_labels(tmp_path):
         read_text_csv(io.BytesIO(npy_bytes(np.zeros((2, 2, 2)))), "y.npy")
     with pytest.raises(KitError, match=r"y\.npy: cannot be read as an array of labels"):
         read_text_csv(io.BytesIO(npy_bytes(np.zeros(2))[:20]), "y.npy")
+    objects = io.BytesIO()
+    np.save(objects, np.array(["a", "b"], object), allow_pickle=True)
+    with pytest.raises(
+        KitError, match=r"y\.npy: holds Python's objects, not numbers or text; save array\.astype\(str\)"
+    ):
+        read_text_csv(io.BytesIO(objects.getvalue()), "y.npy")
+
+
+def test_an_array_for_training_and_a_folder_for_the_test(tmp_path):
+    folder = tmp_path / "files"
+    (folder / "test").mkdir(parents=True)
+    (train, side), (test, truth) = _pixels(NUM, 0), _pixels(TEST, 1)
+    np.savez(folder / "train.npz", images=np.repeat(train[:, :, :, None], 3, axis=3), masks=train)
+    pd.DataFrame({"id": range(NUM), "side": side}).to_csv(folder / "train.csv", index=False)
+    for number, picture in enumerate(test):
+        (folder / "test" / f"t{number}.pgm").write_bytes(b"P5 %d %d 255\n" % (SIDE, SIDE) + picture.tobytes())
+    pd.DataFrame({"id": [f"t{k}" for k in range(TEST)], "side": 0}).to_csv(folder / "sample.csv", index=False)
+    competition = describe(folder, "accuracy")
+    assert (competition.files.train, competition.files.test) == (("train.npz",), ("test",))
+    assert _accuracy(go(folder), "side", truth) >= 0.9
