@@ -93,6 +93,7 @@ def _asked_for(columns: list[str], case: Case) -> list[str]:
 
 
 def choose_table(tables: list[Table], case: Case) -> Table | None:
+    """The one that the sample asks most of; of equal ones train's; `None` of none."""
     if not tables:
         return None
     if "files.train_labels" in case.given:
