@@ -82,7 +82,8 @@ def require_consistent(of: Described) -> None:
         "level": ("folders",), "first_id": ("idx", "pixels-csv"), "empty": tables, "group_pattern": any_file,
         "pixel_shape": ("csv", "pixels-csv"), "rename": any_file, "columns": tables, "joined": tables,
     }  # fmt: skip
-    if bool(of.files.train_groups) != bool(of.labels.group_id_column and of.labels.group_column):
+    told = (of.files.train_groups, of.labels.group_id_column)
+    if any(told) and not (all(told) and of.labels.group_column):
         raise ValueError("files.train_groups: needs labels.group_column, and labels.group_id_column for the pictures")
     if of.pictures is not None and layout in {"idx", "pixels-csv", "json"}:
         raise ValueError(f"pictures: layout {layout} has one picture a sample")

@@ -188,7 +188,7 @@ def _arrays(file: Path) -> Held:
             return Held(_numbers(len(array)), array, pd.DataFrame(index=range(len(array))))
         with np.load(file, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise KitError(f"{file}: cannot be read as arrays: {reason(error)}; get it again") from None
     stacks = [array for array in arrays.values() if array.ndim == 4]
     if len(arrays) == 1 and not stacks:
@@ -216,7 +216,7 @@ def array_shape(data: IO[bytes]) -> tuple[int, ...] | None:
         data.seek(0)
         reader = {1: read_array_header_1_0, 2: read_array_header_2_0}[read_magic(data)[0]]
         shape: tuple[int, ...] = reader(data)[0]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+    except (ValueError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
     return shape
 

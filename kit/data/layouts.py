@@ -37,9 +37,9 @@ def list_split(
     competition: Competition, split: str, places: Places, wanted: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """image_id, split, target columns (text, empty where not known), path (absolute), given_group, problem. `wanted`:
-    the ids that the sample submission asks for. Files are in natural order of
-    their ids, tables in their own order. A picture without a known target is noted as a problem; if none has one, the
-    description is wrong (`KitError`). Hidden files, and what is no picture by its ending, are skipped."""
+    the ids that the sample submission asks for. Files are in natural order of their ids, tables in their own order. A
+    picture without a known target is noted as a problem; if none has one, the description is wrong (`KitError`). Hidden
+    files, and what is no picture by its ending, are skipped."""
     layout = competition.labels.layout
     if layout in {"idx", "pixels-csv"}:
         table = _list_container(competition, split, places)

@@ -43,6 +43,12 @@ class FileNames:
         self._exact: dict[str, list[int]] | None = None
         self._read: dict[str, dict[str, int] | None] = {}
 
+    @property
+    def are_rows(self) -> bool:
+        """Are they the rows of one array, called by number?"""
+        rows = [file.rpartition("/") for file in self.files]
+        return all(row == str(place) and folder.endswith(ARRAYS) for place, (folder, _, row) in enumerate(rows))
+
     def match(self, names: Sequence[str]) -> Match:
         """A reading that is not literal counts only where it is one to one and better; a name may lack a file only
         where nearly all files have a name."""
@@ -85,13 +91,11 @@ class FileNames:
 
     def _counted_from(self, names: Sequence[str]) -> Match | None:
         """The rows of one array, 0 to N - 1, where the names count them from another number."""
-        rows = [file.rpartition("/") for file in self.files]
-        numbered = all(row == str(place) and folder.endswith(ARRAYS) for place, (folder, _, row) in enumerate(rows))
-        if not numbered or len(names) != len(rows) or not all(name.isdecimal() for name in names):
+        if not self.are_rows or len(names) != len(self.files) or not all(name.isdecimal() for name in names):
             return None
         first = min(map(int, names))
         places = [int(name) - first for name in names]
-        if sorted(places) != list(range(len(rows))):
+        if sorted(places) != list(range(len(names))):
             return None
         return Match([[place] for place in places], f"as rows of the array, counted from {first}")
 

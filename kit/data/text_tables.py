@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,8 +36,7 @@ def read_text_csv(source: Path | BinaryIO, name: str, nrows: int | None = None) 
     """Any CSV, every cell as text: delimited by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Latin-1; without a
     header its columns are called column1, column2, ..., or label, pixel0, ... A few rows with too many cells are left
     out, with a warning; between semicolons decimal commas become points. JSON as `json_table` reads it, .npy and
-    .npz as `array_table`. Raises
-    `KitError` with the file's name when it is none."""
+    .npz as `array_table`. Raises `KitError` with the file's name when it is none."""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
@@ -155,19 +156,29 @@ def array_table(data: bytes, name: str) -> pd.DataFrame:
         if not isinstance(array, np.ndarray):
             array = np.stack([array[key] for key in array.files])
             array = array[0] if len(array) == 1 else array
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if "Object arrays" in str(error):
             raise KitError(f"{name}: holds Python's objects, not numbers or text; save array.astype(str)") from None
         raise KitError(f"{name}: cannot be read as an array of labels: {reason(error)}") from None
     rows = array.reshape(-1, 1) if array.ndim == 1 else array
-    if rows.ndim != 2:
-        raise KitError(f"{name}: holds {' x '.join(map(str, array.shape))}; labels are (N,), or (N, columns)")
-    one_hot = rows.shape[1] > 1 and ((rows == 0) | (rows == 1)).all() and ((rows == 1).sum(axis=1) == 1).all()
+    if rows.ndim != 2 or rows.dtype.kind not in "buifUS":
+        held = f"{' x '.join(map(str, array.shape)) or 'one'} of {rows.dtype}"
+        raise KitError(f"{name}: holds {held}; labels are numbers or words, (N,), or (N, columns)")
+    one_hot = (
+        rows.dtype.kind in "buif"
+        and rows.shape[1] > 1
+        and ((rows == 0) | (rows == 1)).all()
+        and ((rows == 1).sum(axis=1) == 1).all()
+    )
     if one_hot:
         rows = rows.argmax(axis=1).reshape(-1, 1)
     names = ["label"] if rows.shape[1] == 1 else [f"label{column}" for column in range(rows.shape[1])]
-    whole = rows.dtype.kind == "f" and bool((rows % 1 == 0).all())
-    cells = rows.astype(np.int64 if whole or rows.dtype.kind == "b" else rows.dtype).astype(str)
+    if rows.dtype.kind == "S":
+        rows = np.char.decode(rows, "utf-8", "replace")
+    known = np.isfinite(rows) if rows.dtype.kind == "f" else np.ones(rows.shape, bool)
+    if rows.dtype.kind in "bf" and bool((rows[known] % 1 == 0).all()):
+        rows = np.where(known, rows, 0).astype(np.int64)
+    cells = np.where(known, rows.astype(str), "")
     return pd.DataFrame({"id": np.arange(len(rows)).astype(str)} | dict(zip(names, cells.T, strict=True)))
 
 

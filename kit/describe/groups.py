@@ -29,7 +29,10 @@ _COPY = "aug|augmented|copy|crop|cropped|flip|flipped|rot|rotated|frame|slice|ti
 # What files' names say, the likelier first, and whether it is believed where no test set's names bear it out
 IN_NAMES = (
     (rf"(?i)(?<![a-z])(?P<group>(?:{_OF})[_ -]?\d+)", True),  # person12_virus_3.jpeg
-    *((rf"(?i)(?P<group>[^/]+?)[_ -](?:{side})(?![a-z])[^/]*$", True) for side in ("left|right", "l|r", "od|os")),
+    *(
+        (rf"(?i)(?:^|/)(?P<group>[^/]+?)[_ -](?:{side})(?![a-z])[^/]*$", True)
+        for side in ("left|right", "l|r", "od|os")
+    ),
     (r"(?P<group>[^/]+)\.rf\.[0-9a-f]{16,}\.[^.]+$", True),  # one picture's versions, as Roboflow calls them
     (rf"(?i)^(?P<group>.+?)(?:[_ -]?(?:{_COPY})[_ -]?\d+)*\.[^.]+$", True),
     (r"(?P<group>[^/]*[^/_ -])[_ -]\d+\.[^.]+$", False),  # storm_17.jpg
@@ -130,11 +133,11 @@ def hold_names_together(classes: Mapping[str, str], pictures: Pictures, case: Ca
         return
     test = [name for entry in pictures.test for name in entry.named if name not in classes]
     for pattern, believed in IN_NAMES:
-        theirs = Counter(group.rpartition("/")[2] for group in _groups(pattern, test) if group)
         groups = pd.Series(_groups(pattern, classes), dtype=str)
         sizes = groups[groups != ""].value_counts()
         if len(sizes) < FEW or sizes[sizes > 1].sum() < len(groups) / 2 or sizes.max() > len(groups) / FOLDS:
             continue
+        theirs = Counter(group.rpartition("/")[2] for group in _groups(pattern, test) if group)
         both = set(theirs) & {group.rpartition("/")[2] for group in sizes.index}
         borne_out = not both and sum(count > 1 for count in theirs.values()) >= FOLDS
         if _is_class(groups, list(classes.values())) or not (believed or borne_out):

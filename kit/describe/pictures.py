@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from kit import schema
 from kit.data.containers import likely_shapes, pixels_a_row
 from kit.data.listing import is_within, natural
-from kit.data.matching import ARRAYS
 from kit.describe.case import Case
 from kit.describe.entry import Entry, Inventory
 from kit.describe.names import is_beside, is_test, is_train, is_validation, plainest, words_of
@@ -171,7 +170,7 @@ def _tests(pictures: list[Entry], trains: list[Entry], case: Case) -> list[Entry
             return named[:1]
         one = len(pictures) == 1 and case.sample is not None and not is_train(pictures[0].name)
         return pictures if one else []
-    if named and named[0].name.endswith(ARRAYS):  # row numbers, which the training array has, too
+    if named and named[0].names.are_rows:  # numbers, which the training array has, too
         return named[:1]
     ids = case.ids[:2000]
     candidates = [*named, *(entry for entry in others if entry not in trains), *trains]

@@ -204,6 +204,8 @@ def test_a_table_of_groups_that_fits_nothing(tmp_path):
         index.index(Run.open(Experiment.load(tmp_path / "configs" / "c.yaml"), Workspace(tmp_path)), force=True)
     with pytest.raises(ConfigError, match=r"files\.train_groups: needs labels\.group_column, and labels\.group_id_col"):
         _init(files, "labels.group_column=none", "files.train_groups=[meta.csv]")
+    with pytest.raises(ConfigError, match=r"files\.train_groups: needs labels\.group_column, and labels\.group_id_col"):
+        _init(files, "labels.group_column=none", "labels.group_id_column=image")
 
 
 def test_a_column_that_says_the_class_again_is_no_group(tmp_path):

@@ -188,7 +188,7 @@ def test_an_array_that_is_no_table_of_labels(tmp_path):
     np.save(folder / "train_labels.npy", np.array(["a", "b"] * (NUM // 2)))
     competition = describe(folder, "accuracy")
     assert competition.classes == ("a", "b")
-    with pytest.raises(KitError, match=r"y\.npy: holds 2 x 2 x 2; labels are \(N,\), or \(N, columns\)"):
+    with pytest.raises(KitError, match=r"y\.npy: holds 2 x 2 x 2 of float64; labels are numbers or words, \(N,\)"):
         read_text_csv(io.BytesIO(npy_bytes(np.zeros((2, 2, 2)))), "y.npy")
     with pytest.raises(KitError, match=r"y\.npy: cannot be read as an array of labels"):
         read_text_csv(io.BytesIO(npy_bytes(np.zeros(2))[:20]), "y.npy")
@@ -198,6 +198,34 @@ def test_an_array_that_is_no_table_of_labels(tmp_path):
         KitError, match=r"y\.npy: holds Python's objects, not numbers or text; save array\.astype\(str\)"
     ):
         read_text_csv(io.BytesIO(objects.getvalue()), "y.npy")
+
+
+def _saved(array: np.ndarray) -> dict[str, list[str]]:
+    return read_text_csv(io.BytesIO(npy_bytes(array)), "y.npy").to_dict("list")
+
+
+def test_what_arrays_of_labels_say():
+    assert _saved(np.array([1.0, np.nan, 2.0])) == {"id": ["0", "1", "2"], "label": ["1", "", "2"]}
+    assert _saved(np.array([0.5, np.nan]))["label"] == ["0.5", ""]
+    assert _saved(np.array([True, False]))["label"] == ["1", "0"]
+    assert _saved(np.array([b"cat", b"\xe9"]))["label"] == ["cat", "\ufffd"]
+    assert _saved(np.array([["a", "b"], ["c", "d"]])) == {"id": ["0", "1"], "label0": ["a", "c"], "label1": ["b", "d"]}
+    assert _saved(np.eye(3)[[2, 0]])["label"] == ["2", "0"]
+
+
+def test_broken_arrays_are_one_line():
+    whole = io.BytesIO()
+    np.savez(whole, a=np.arange(4))
+    damaged = bytearray(whole.getvalue())
+    damaged[140] ^= 255
+    claims = npy_bytes(np.zeros(4)).replace(b"(4,), }" + b" " * 13, b"(99999999999999,), }")
+    assert len(claims) == len(npy_bytes(np.zeros(4)))
+    for data in (b"", b"PK\3\4garbage", whole.getvalue()[:60], bytes(damaged), claims):
+        with pytest.raises(KitError, match=r"y\.npz: cannot be read as an array of labels"):
+            read_text_csv(io.BytesIO(data), "y.npz")
+    for array in (np.array(3), np.zeros(3, [("a", "i4")]), np.array(["2020-01-01"], "M8[D]")):
+        with pytest.raises(KitError, match=r"y\.npy: holds .*; labels are numbers or words"):
+            read_text_csv(io.BytesIO(npy_bytes(array)), "y.npy")
 
 
 def test_an_array_for_training_and_a_folder_for_the_test(tmp_path):
