@@ -17,10 +17,11 @@ from typing import IO
 from kit.data.archives import FREE_RATIO_BYTES, MAX_RATIO, PARTS, is_archive, members_of, read_some, unpacked_name
 from kit.data.containers import ENDINGS as CONTAINERS
 from kit.data.containers import holds_bands, is_stack
+from kit.data.label_arrays import array_table
 from kit.data.matching import ARRAYS
 from kit.data.members import Member, zip_members
 from kit.data.places import only_folder, walk, wraps
-from kit.data.text_tables import ENDINGS, LISTING, array_table
+from kit.data.text_tables import ENDINGS, LISTING
 from kit.describe.entry import Entry, Inventory, Read
 from kit.describe.kinds import ending, head_of, is_hidden, is_listing, is_picture, is_table, shape_of
 from kit.describe.names import is_role, parts_by_role, roles_of
